@@ -1,0 +1,63 @@
+"""Errors that a user can cause, and the one way in which every command line reports them.
+
+A command ends with exit code 2 and one line on stderr, ``error: …``, that names the file and what to do about it.
+"""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app, flags
+
+
+class UserError(Exception):
+    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line."""
+
+
+def _fail(message: str) -> NoReturn:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as e:
+        _fail(f"{e} (try --help)")
+    if len(rest) > 1:
+        _fail(f"unexpected argument {rest[1]!r}: every option is written --name=value (try --help)")
+    return rest
+
+
+def explain(error: BaseException) -> str | None:
+    """The one line that tells a user what went wrong, or None where `error` is a defect of the program itself."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
+        return "out of memory: choose a smaller --batch_size or --image_size"
+    if isinstance(error, OSError):
+        if error.errno == errno.ENOSPC or "No space left" in text:
+            return f"no space left on the disk ({error.filename or text}): free some and start the command again"
+        return f"{error.filename}: {error.strerror}" if error.filename else text
+    return None
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
+
+    def guarded(_: Sequence[str]) -> None:
+        try:
+            main()
+        except KeyboardInterrupt:
+            print("\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr)
+            sys.exit(130)
+        except Exception as e:
+            message = explain(e)
+            if message is None:
+                raise
+            _fail(message)
+
+    app.run(guarded, flags_parser=_parse_flags)
+    raise AssertionError("app.run does not return")
