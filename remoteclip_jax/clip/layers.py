@@ -1,0 +1,107 @@
+"""Layers shared by the two towers, with PyTorch's conventions where Flax's differ; each difference is named once, here.
+
+Activations are NHWC. `dtype` is the compute type; parameters and running statistics stay float32 whatever it is
+(float64 where the caller passes float64 parameters, which is how the tests compare with PyTorch).
+"""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
+Dense = nn.Dense
+
+BATCH_NORM_MOMENTUM = 0.1  # PyTorch's: the weight of the new statistics; Flax's momentum is one minus this
+BATCH_NORM_EPSILON = 1e-5
+
+
+def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """PyTorch's default for convolutions (Kaiming uniform, a = √5): U(−1/√fan_in, 1/√fan_in); `shape` is HWIO."""
+    fan_in = shape[0] * shape[1] * shape[2]
+    return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+
+
+class Conv(nn.Module):
+    """k×k convolution without bias, padded with k//2 zeros on every side, as `torch.nn.Conv2d(…, padding=k // 2)`.
+
+    A 1×1 convolution is written as the matrix product that it is: on a CPU XLA runs that far faster.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        k = self.kernel_size
+        kernel = self.param("kernel", torch_uniform, (k, k, x.shape[-1], self.features))
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        if k == 1 and self.stride == 1:
+            return x @ kernel[0, 0]
+        padding = [(k // 2, k // 2)] * 2
+        return jax.lax.conv_general_dilated(
+            x, kernel, (self.stride, self.stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with the running statistics of `torch.nn.BatchNorm2d`.
+
+    Flax's own module keeps the biased batch variance in its running statistics; PyTorch keeps n/(n−1) of it, and a
+    training trajectory shows the difference. Under `axis_name` the statistics are those of the whole global batch.
+    """
+
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h w c"]:
+        channels = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics never in bfloat16
+        if train:
+            mean = self._over_devices(wide.mean((0, 1, 2)))
+            var = self._over_devices(jnp.square(wide - mean).mean((0, 1, 2)))
+            if not self.is_initializing():
+                count = x.size // channels * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value += BATCH_NORM_MOMENTUM * (mean - running_mean.value)
+                running_var.value += BATCH_NORM_MOMENTUM * (unbiased - running_var.value)
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
+        return (wide * factor + (bias - mean * factor)).astype(self.dtype)
+
+    def _over_devices(self, value: Array) -> Array:
+        if self.axis_name is None or self.is_initializing():
+            return value
+        return jax.lax.pmean(value, self.axis_name)
+
+
+def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
+    """Mean over `size`×`size` cells; a remainder at the right and bottom is left out, as in `torch.nn.AvgPool2d`."""
+    n, h, w, c = x.shape
+    h, w = h // size, w // size
+    return x[:, : h * size, : w * size].reshape(n, h, size, w, size, c).mean((2, 4))
+
+
+def attend(
+    q: Float[Array, "n q d"], k: Float[Array, "n k d"], v: Float[Array, "n k d"], heads: int, mask: Array | None = None
+) -> Float[Array, "n q d"]:
+    """Scaled dot-product attention (Vaswani et al. 2017) over `heads` heads; `mask` [q, k] is True where q may look."""
+    n, _, d = q.shape
+    q, k, v = (t.reshape(n, -1, heads, d // heads) for t in (q, k, v))
+    scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) * (d // heads) ** -0.5
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+    weights = jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32)))
+    return jnp.einsum("nhqk,nkhd->nqhd", weights.astype(v.dtype), v).reshape(n, -1, d)

@@ -1,0 +1,70 @@
+"""The two towers together, as `open_clip.model.CLIP`: parameters under `visual`, `text` and `logit_scale`."""
+
+import math
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from remoteclip_jax.clip.config import CLIPConfig
+from remoteclip_jax.clip.resnet import ModifiedResNet
+from remoteclip_jax.clip.text import TextTransformer
+
+Variables = dict[str, Any]  # {"params": …, "batch_stats": …}
+
+
+class CLIP(nn.Module):
+    """CLIP (Radford et al. 2021). `axis_name` is pmap's, for batch norm in training; `dtype` the compute type."""
+
+    config: CLIPConfig
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    def setup(self) -> None:
+        c = self.config
+        self.visual = ModifiedResNet(
+            c.vision_layers, c.vision_width, c.vision_heads, c.embed_dim, c.image_size, self.axis_name, self.dtype
+        )
+        self.text = TextTransformer(
+            c.embed_dim, c.context_length, c.vocab_size, c.text_width, c.text_heads, c.text_layers, c.quick_gelu,
+            self.dtype,
+        )
+        self.logit_scale = self.param("logit_scale", nn.initializers.constant(math.log(1 / 0.07)), ())
+
+    def features(self, images: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
+        """Every map of the image tower, and `embedding` [n, d]; see `ModifiedResNet`. Images are normalised."""
+        return self.visual(images, train)
+
+    def encode_image(self, images: Float[Array, "n s s 3"], train: bool = False) -> Float[Array, "n d"]:
+        """Image embeddings, not normalised to unit length. `train` uses and updates batch statistics."""
+        return self.visual(images, train)["embedding"]
+
+    def encode_text(self, ids: Int[Array, "n l"]) -> Float[Array, "n d"]:
+        """Text embeddings of token ids, not normalised to unit length."""
+        return self.text(ids)
+
+    def __call__(
+        self, images: Float[Array, "n s s 3"], ids: Int[Array, "m l"]
+    ) -> tuple[Float[Array, "n d"], Float[Array, "m d"]]:
+        return self.encode_image(images), self.encode_text(ids)
+
+
+def init(config: CLIPConfig, key: Array) -> Variables:
+    """Random variables, drawn as open_clip initialises its towers. Deterministic in `key`."""
+    # No parameter's shape depends on the input's size, so the smallest image that passes five halvings will do.
+    images, ids = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, config.context_length), jnp.int32)
+    return jax.jit(partial(CLIP(config).init, images=images, ids=ids))(key)
+
+
+def init_shapes(config: CLIPConfig) -> Variables:
+    """The tree of `jax.ShapeDtypeStruct` that `init` would return, without computing anything."""
+    return jax.eval_shape(partial(init, config), jax.random.key(0))
+
+
+def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    """`x` divided by its length, in at least float32: cosine similarities are then products."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

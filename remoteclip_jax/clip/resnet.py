@@ -1,0 +1,134 @@
+"""The image tower: CLIP's ModifiedResNet with its attention pool (Radford et al. 2021, section 2.4).
+
+Reference implementation: `open_clip.modified_resnet`, whose module names are kept, so that converting weights is a
+table. Departures from a plain ResNet: a stem of three 3×3 convolutions, average pooling before each strided 1×1
+convolution instead of strides, and attention pooling in place of the global mean.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, attend, average_pool
+
+
+class Downsample(nn.Module):
+    """The residual branch of a block that changes size: pool, 1×1 convolution "0", batch norm "1" (torch's names)."""
+
+    features: int
+    stride: int
+    axis_name: str | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h2 w2 d"]:
+        x = average_pool(x, self.stride) if self.stride > 1 else x
+        x = Conv(self.features, 1, dtype=self.dtype, name="0")(x)
+        return BatchNorm(self.axis_name, self.dtype, name="1")(x, train)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3, (pool,) 1×1 with a residual; `planes` inner and 4·planes outer channels."""
+
+    planes: int
+    stride: int
+    axis_name: str | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h2 w2 d"]:
+        norm = partial(BatchNorm, self.axis_name, self.dtype)
+        out = Conv(self.planes, 1, dtype=self.dtype, name="conv1")(x)
+        out = nn.relu(norm(name="bn1")(out, train))
+        out = Conv(self.planes, 3, dtype=self.dtype, name="conv2")(out)
+        out = nn.relu(norm(name="bn2")(out, train))
+        out = average_pool(out, self.stride) if self.stride > 1 else out
+        out = Conv(self.planes * 4, 1, dtype=self.dtype, name="conv3")(out)
+        # Zero: every block starts as the identity, open_clip's initialisation.
+        out = norm(nn.initializers.zeros, name="bn3")(out, train)
+        if self.stride > 1 or x.shape[-1] != self.planes * 4:
+            x = Downsample(self.planes * 4, self.stride, self.axis_name, self.dtype, name="downsample")(x, train)
+        return nn.relu(out + x)
+
+
+class Stage(nn.Module):
+    """One of layer1 … layer4: `blocks` bottlenecks named "0", "1", …, the first of which strides."""
+
+    planes: int
+    blocks: int
+    stride: int
+    axis_name: str | None
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h2 w2 d"]:
+        for i in range(self.blocks):
+            x = Bottleneck(self.planes, self.stride if i == 0 else 1, self.axis_name, self.dtype, name=str(i))(x, train)
+        return x
+
+
+class AttentionPool(nn.Module):
+    """Attention pooling: the mean of the map asks, the mean and the map's `grid`² positions answer.
+
+    A map of another size than `grid`×`grid` gets the position embedding resized bicubically with antialiasing, as
+    `torch.nn.functional.interpolate(mode="bicubic", antialias=True, align_corners=False)` does.
+    """
+
+    grid: int
+    heads: int
+    embed_dim: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
+        n, h, w, c = x.shape
+        init = nn.initializers.normal(c**-0.5)
+        position = self.param("positional_embedding", init, (self.grid**2 + 1, c))
+        if (h, w) != (self.grid, self.grid):
+            grid = position[1:].reshape(self.grid, self.grid, c)
+            grid = jax.image.resize(grid, (h, w, c), "cubic", antialias=True)
+            position = jnp.concatenate([position[:1], grid.reshape(h * w, c)])
+        x = x.reshape(n, h * w, c)
+        x = jnp.concatenate([x.mean(1, keepdims=True), x], 1) + position.astype(self.dtype)
+        dense = partial(Dense, dtype=self.dtype, kernel_init=init)
+        q = dense(c, name="q_proj")(x[:, :1])
+        k, v = dense(c, name="k_proj")(x), dense(c, name="v_proj")(x)
+        return dense(self.embed_dim, name="c_proj")(attend(q, k, v, self.heads)[:, 0])
+
+
+class ModifiedResNet(nn.Module):
+    """The image tower. Returns every map on the way and the embedding:
+
+    `stem` [n, s/4, s/4, w], `c2` [n, s/4, s/4, 4w], `c3` [n, s/8, s/8, 8w], `c4` [n, s/16, s/16, 16w],
+    `c5` [n, s/32, s/32, 32w] for images of s×s pixels and width w, and `embedding` [n, d], not normalised.
+    """
+
+    layers: Sequence[int]
+    width: int
+    heads: int
+    embed_dim: int
+    image_size: int
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
+        x = x.astype(self.dtype)
+        stem = ((self.width // 2, 2), (self.width // 2, 1), (self.width, 1))
+        for i, (features, stride) in enumerate(stem, start=1):
+            x = Conv(features, 3, stride, self.dtype, name=f"conv{i}")(x)
+            x = nn.relu(BatchNorm(self.axis_name, self.dtype, name=f"bn{i}")(x, train))
+        maps = {"stem": average_pool(x, 2)}
+        x = maps["stem"]
+        for i, blocks in enumerate(self.layers):
+            planes, stride = self.width * 2**i, 1 if i == 0 else 2
+            x = Stage(planes, blocks, stride, self.axis_name, self.dtype, name=f"layer{i + 1}")(x, train)
+            maps[f"c{i + 2}"] = x
+        grid = self.image_size // 32
+        maps["embedding"] = AttentionPool(grid, self.heads, self.embed_dim, self.dtype, name="attnpool")(x)
+        return maps
