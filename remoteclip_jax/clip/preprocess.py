@@ -1,0 +1,56 @@
+"""Images as CLIP's image tower wants them: what open_clip's evaluation transform computes, without torch.
+
+The decoded image is resized and cropped by Pillow on the host to uint8; `normalise` is a separate step so that it can
+run on the device, where a batch of bytes arrives four times faster than a batch of floats.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
+
+# CLIP's own statistics (Radford et al. 2021), not ImageNet's: the two differ by up to 0.05 in std.
+MEAN: Float32[np.ndarray, "3"] = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD: Float32[np.ndarray, "3"] = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+
+def resize_and_crop(image: Image.Image, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The centre square of `image` at `size` pixels, RGB.
+
+    The shorter side becomes `size` by Pillow's bicubic filter (which averages over its support when it shrinks, so
+    there is no aliasing), the longer side follows and is cropped in the middle. Bit for bit what torchvision's
+    ``Resize(size, BICUBIC)`` and ``CenterCrop(size)`` do to a Pillow image. ValueError for an image without pixels.
+    """
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise ValueError(f"an image of {width}x{height} pixels has no content")
+    # Truncation, not rounding, is torchvision's rule for the longer side.
+    resized = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+    if resized != image.size:
+        image = image.resize(resized, Image.Resampling.BICUBIC)
+    left, top = round((resized[0] - size) / 2), round((resized[1] - size) / 2)
+    image = image.crop((left, top, left + size, top + size))
+    # Last, as in open_clip: a palette image is resized by its nearest colours, and an alpha channel is dropped.
+    return np.array(image.convert("RGB"))
+
+
+def normalise(images: UInt8[Array, "*batch height width 3"]) -> Float32[Array, "*batch height width 3"]:
+    """``(images / 255 - MEAN) / STD`` in float32, in the order of torchvision's ToTensor and Normalize.
+
+    Takes NumPy arrays (the result is bit for bit torchvision's) and JAX arrays, also under `jax.jit` (where XLA may
+    multiply by a reciprocal instead, which moves the last bit).
+    """
+    channels = (1,) * (images.ndim - 1) + (3,)
+    return (images.astype(np.float32) / np.float32(255) - MEAN.reshape(channels)) / STD.reshape(channels)
+
+
+def preprocess(images: Sequence[Image.Image], size: int) -> Float32[np.ndarray, "n {size} {size} 3"]:
+    """A batch for the image tower, NHWC; equal to ``open_clip.image_transform(size, is_train=False)`` on each image."""
+    if not images:
+        return np.zeros((0, size, size, 3), np.float32)
+    return normalise(np.stack([resize_and_crop(image, size) for image in images]))
