@@ -1,0 +1,54 @@
+"""Class names as words, and templates from a file."""
+
+from pathlib import Path
+
+import pytest
+
+from remoteclip_jax.clip.prompts import TEMPLATE, prompts, read_templates, words
+from remoteclip_jax.data.classes import DIOR_CLASSES
+from remoteclip_jax.errors import UserError
+
+
+@pytest.mark.parametrize(("name", "spoken"), [
+    ("Expressway-Service-area", "expressway service area"), ("Expressway-toll-station", "expressway toll station"),
+    ("baseballfield", "baseball field"), ("GroundTrackField", "ground track field"), ("ship", "ship"),
+    ("railwaystation", "railway station"), ("oil_tank", "oil tank"), (" swimming  pool ", "swimming pool"),
+])
+def test_words(name: str, spoken: str) -> None:
+    assert words(name) == spoken
+
+
+def test_dior_names_are_all_short_words() -> None:
+    # Nothing in DIOR is longer than "basketball" or "expressway" once the glued names are taken apart.
+    assert max(len(word) for name in DIOR_CLASSES for word in words(name).split()) <= len("basketball")
+
+
+def test_prompts_are_classes_by_templates() -> None:
+    assert prompts(["ship", "golffield"], [TEMPLATE, "{} from {above}"]) == [
+        ["a satellite photo of a ship.", "ship from {above}"],
+        ["a satellite photo of a golf field.", "golf field from {above}"],
+    ]
+    assert prompts(["a {} b"]) == [["a satellite photo of a a {} b."]]
+
+
+def test_templates_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "templates.txt"
+    file.write_text("\ufeffa photo of a {}.\n\n  an aerial view of {}  \r\n", encoding="utf-8")
+    assert read_templates(file) == ["a photo of a {}.", "an aerial view of {}"]
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"a {}.\na photo\n", "line 2"), (b"a {} and a {}\n", "line 1"), (b"a {class}\n", "line 1"), (b"\n \n", "no prompt"),
+    (b"\xff\xfe\x00", "UTF-8"),
+])
+def test_bad_templates_name_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "templates.txt"
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_templates(file)
+    assert str(file) in str(error.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.txt"):
+        read_templates(tmp_path / "nowhere.txt")
