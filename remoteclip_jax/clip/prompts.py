@@ -49,7 +49,7 @@ def read_templates(path: Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         template = line.strip()
         if template and template.count("{}") != 1:
-            raise UserError(f"{path}, line {number}: a template needs exactly one {{}} for the class name: {template!r}")
+            raise UserError(f"{path}, line {number}: a template needs exactly one {{}}, for the class: {template!r}")
         if template:
             templates.append(template)
     if not templates:

@@ -38,8 +38,8 @@ def test_templates_from_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (b"a {}.\na photo\n", "line 2"), (b"a {} and a {}\n", "line 1"), (b"a {class}\n", "line 1"), (b"\n \n", "no prompt"),
-    (b"\xff\xfe\x00", "UTF-8"),
+    (b"a {}.\na photo\n", "line 2"), (b"a {} and a {}\n", "line 1"), (b"a {class}\n", "line 1"),
+    (b"\n \n", "no prompt"), (b"\xff\xfe\x00", "UTF-8"),
 ])
 def test_bad_templates_name_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "templates.txt"
