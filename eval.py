@@ -1,0 +1,50 @@
+"""Evaluate a run or converted weights: `python eval.py --workdir=DIR --split=test`; see --help."""
+
+from pathlib import Path
+
+from absl import flags
+
+from remoteclip_jax import errors
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "run directory, or converted weights for zero-shot classification")
+_SPLIT = flags.DEFINE_string("split", "test", "which split of the data")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "other data than the run's own")
+_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "folder"], "layout of --data_dir")
+_CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apart, one a line")
+_TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
+_TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
+_BATCH = flags.DEFINE_integer("batch_size", None, "images at a time, over all devices", lower_bound=1)
+_EMBEDDINGS = flags.DEFINE_string(
+    "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
+)
+
+
+def main() -> None:
+    from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.evaluation.run import EvalSettings, evaluate
+    from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
+
+    templates = None
+    if _TEMPLATES.value:
+        templates = [_TEMPLATES.value] if "{}" in _TEMPLATES.value else read_templates(Path(_TEMPLATES.value))
+    if _EMBEDDINGS.value and not _WORKDIR.value:
+        result = evaluate_embeddings(Path(_EMBEDDINGS.value), templates)
+    elif _WORKDIR.value and not _EMBEDDINGS.value:
+        settings = EvalSettings(
+            split=_SPLIT.value, data_dir=_path(_DATA_DIR.value), dataset_format=_FORMAT.value,
+            classes=_path(_CLASSES.value), text_embeddings=_path(_TEXTS.value), templates=templates,
+            batch_size=_BATCH.value,
+        )  # fmt: skip
+        result = evaluate(Path(_WORKDIR.value), settings)
+    else:
+        raise errors.UserError("say what to evaluate: --workdir=DIR, or --embeddings=FILE.npz, one of the two")
+    print(f"images {result['images']}  top-1 {100 * result['top1']:.2f} %  top-5 {100 * result['top5']:.2f} %")
+    print(f"loss {result['loss']:.4f}")
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+if __name__ == "__main__":
+    errors.run(main)

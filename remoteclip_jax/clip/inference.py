@@ -1,0 +1,78 @@
+"""A loaded RemoteCLIP as an immutable value, and the pure functions that embed images and texts with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from PIL import Image
+
+from remoteclip_jax.clip.config import CLIPConfig
+from remoteclip_jax.clip.model import CLIP, Variables, unit
+from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
+from remoteclip_jax.clip.prompts import TEMPLATE, prompts
+from remoteclip_jax.clip.tokenizer import tokenize
+from remoteclip_jax.errors import UserError
+
+TEXT_BATCH = 32  # one shape for any number of texts: one compilation, bounded memory
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteCLIP:
+    """The two towers' shapes and variables (`params`, `batch_stats`). Without a text tower (`"text"` is not among the
+    parameters) only images can be embedded."""
+
+    config: CLIPConfig
+    variables: Variables
+
+    @property
+    def has_text_tower(self) -> bool:
+        return "text" in self.variables["params"]
+
+
+def preprocess(images: Sequence[Image.Image], clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
+    """PIL images to normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform."""
+    return preprocess_images(images, clip.config.image_size)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_image(config: CLIPConfig, variables: Variables, images: Array) -> Array:
+    return unit(CLIP(config).apply(variables, images, method="encode_image"))
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_text(config: CLIPConfig, text_params: Variables, ids: Array) -> Array:
+    # Only the text tower goes in: jit would copy the image tower's buffers for nothing.
+    return unit(CLIP(config).apply({"params": {"text": text_params}}, ids, method="encode_text"))
+
+
+def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:
+    """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32."""
+    params = {"visual": clip.variables["params"]["visual"]}
+    return _encode_image(clip.config, {"params": params, "batch_stats": clip.variables["batch_stats"]}, images)
+
+
+def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
+    """Unit-length float32 embeddings of texts. UserError where `clip` has no text tower."""
+    if not clip.has_text_tower:
+        raise UserError("there is no text tower here: the run was trained from --text_embeddings")
+    ids = tokenize(list(texts), clip.config.context_length)
+    rows = []
+    for start in range(0, len(ids), TEXT_BATCH):
+        part = ids[start : start + TEXT_BATCH]
+        padded = np.pad(part, ((0, TEXT_BATCH - len(part)), (0, 0)))
+        rows.append(_encode_text(clip.config, clip.variables["params"]["text"], padded)[: len(part)])
+    return jnp.concatenate(rows) if rows else jnp.zeros((0, clip.config.embed_dim))
+
+
+def class_embeddings(
+    clip: RemoteCLIP, class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)
+) -> Float[Array, "k d"]:
+    """Unit-length embeddings of classes: each template's embedding normalised, averaged, normalised again
+    (prompt ensembling in embedding space, Radford et al. 2021, section 3.1.4)."""
+    texts = prompts(class_names, templates)
+    embeddings = encode_text(clip, [text for of_class in texts for text in of_class])
+    return unit(embeddings.reshape(len(class_names), len(templates), -1).mean(1))

@@ -1,0 +1,111 @@
+"""What `eval.py` does: a run, or converted weights, on a split of its own or of other data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
+from remoteclip_jax.clip.model import CLIP
+from remoteclip_jax.clip.prompts import TEMPLATE
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
+from remoteclip_jax.config import TrainConfig, load_config
+from remoteclip_jax.data.classes import find, read_class_file
+from remoteclip_jax.data.reading import read_dataset
+from remoteclip_jax.data.targets import drop_empty
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.evaluation.classification import make_evaluator
+from remoteclip_jax.files import write_atomically
+from remoteclip_jax.loading import is_run, load
+from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.report import write_report
+from remoteclip_jax.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What the user named; None means the run's own (`data_dir`, `classes`, …) or the default."""
+
+    split: str = "test"
+    data_dir: Path | None = None
+    dataset_format: str = "auto"
+    classes: Path | None = None
+    text_embeddings: Path | None = None
+    templates: Sequence[str] | None = None
+    batch_size: int | None = None
+
+
+def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
+    """Evaluate, write `eval/SPLIT/metrics.json` into `workdir`, and return what was written.
+
+    `workdir` is an `align` run (its best checkpoint is used) or a directory of converted weights. UserError for
+    whatever a user can put right.
+    """
+    run = RunDirectory(workdir)
+    clip = load(workdir)
+    config = load_config(run.config) if is_run(workdir) else None
+    data_dir = settings.data_dir or _own_data(run, config)
+    own_format = config.dataset_format if config and settings.data_dir is None else "auto"
+    dataset_format = settings.dataset_format if settings.dataset_format != "auto" else own_format
+    stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
+    given = load_text_embeddings(settings.text_embeddings, clip.config.embed_dim) if settings.text_embeddings else None
+    classes = _class_names(settings, given, stored)
+    dataset = read_dataset(data_dir, settings.split, dataset_format, classes)
+    dataset, dropped = drop_empty(dataset)
+    if not len(dataset):
+        raise UserError(f"{data_dir}: no image of the split {settings.split!r} has an object")
+    embeddings = _embeddings(clip, dataset.classes, given or stored, settings.templates)
+    defaults = config or TrainConfig(image_size=clip.config.image_size)
+    batch_size = settings.batch_size or max(defaults.batch_size, 32)
+    measure = make_evaluator(
+        CLIP(clip.config, dtype=jnp.dtype(defaults.dtype), axis_name=AXIS), jnp.asarray(embeddings),
+        defaults.temperature, dataset, batch_size=batch_size, image_size=defaults.image_size, label=defaults.label,
+    )  # fmt: skip
+    result = {
+        **measure(clip.variables), "images": len(dataset), "skipped": dropped, "data_dir": str(data_dir),
+        "classes": list(dataset.classes), "templates": list(settings.templates or ()),
+    }  # fmt: skip
+    directory = run.evaluation(settings.split)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
+    if config:
+        write_report(run)
+    return result
+
+
+def _own_data(run: RunDirectory, config: TrainConfig | None) -> Path:
+    if config is None:
+        raise UserError(f"{run.root} holds weights, not a run: say with --data_dir what to evaluate on")
+    return Path(config.data_dir) if config.data_dir else run.data
+
+
+def _class_names(
+    settings: EvalSettings, given: TextEmbeddings | None, stored: TextEmbeddings | None
+) -> tuple[str, ...] | None:
+    """The user's list, else the names in the user's embeddings, else the run's on its own data, else the data's own."""
+    if settings.classes:
+        return read_class_file(settings.classes)
+    if given:
+        return given.class_names
+    return stored.class_names if stored and settings.data_dir is None else None
+
+
+def _embeddings(
+    clip: RemoteCLIP, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
+) -> np.ndarray:
+    """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""
+    if known is not None and templates is None:
+        rows = [find(name, known.class_names) for name in classes]
+        if None not in rows:
+            return known.embeddings[np.array(rows)]
+    if not clip.has_text_tower:
+        names = ", ".join(known.class_names) if known else "none"
+        raise UserError(
+            f"this run has no text tower (it was trained from --text_embeddings) and cannot encode other names or "
+            f"templates; stored names: {names}; others can be given as an npz of their own with --text_embeddings"
+        )
+    return np.asarray(class_embeddings(clip, classes, templates or (TEMPLATE,)))

@@ -1,0 +1,54 @@
+"""Zero-shot classification of image embeddings that were computed before, by this program or another."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from remoteclip_jax.alignment import class_logits, classification_sums
+from remoteclip_jax.clip.model import unit
+from remoteclip_jax.clip.text_embeddings import load_arrays
+from remoteclip_jax.errors import UserError
+
+
+def ensemble(text_embeddings: Float[Array, "t k d"]) -> Float[Array, "k d"]:
+    """Class embeddings from those of several templates: each normalised, averaged, normalised again
+    (Radford et al. 2021, section 3.1.4)."""
+    return unit(unit(text_embeddings).mean(0))
+
+
+def classify(
+    images: Float[Array, "n d"], labels: Int[Array, "n"], classes: Float[Array, "k d"], temperature: float
+) -> dict[str, float]:
+    """Mean `top1`, `top5` and `loss` of image embeddings against class embeddings."""
+    target = jnp.eye(len(classes))[labels]
+    logits = class_logits(images, classes, temperature)
+    sums = classification_sums(logits, target, target > 0, jnp.ones(len(labels), bool))
+    return {name: float(sums[name]) / len(labels) for name in ("top1", "top5", "loss")}
+
+
+def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature: float = 0.07) -> dict[str, float]:
+    """Classify the embeddings of an npz: `image_embeddings[N, D]`, `labels[N]`, `templates[T]` and
+    `text_embeddings[T, K, D]`, over the templates named (None: all that the file has).
+
+    UserError where the file lacks something, its shapes disagree, or it has no such template.
+    """
+    arrays = load_arrays(path, ("image_embeddings", "labels", "templates", "text_embeddings"))
+    images, labels, texts = arrays["image_embeddings"], arrays["labels"], arrays["text_embeddings"]
+    known = [str(template) for template in arrays["templates"].tolist()]
+    if images.ndim != 2 or texts.ndim != 3 or images.shape[1] != texts.shape[2] or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"{path}: image_embeddings {list(images.shape)}, labels {list(labels.shape)} and text_embeddings "
+            f"{list(texts.shape)} do not go together; expected [N, D], [N] and [T, K, D]"
+        )
+    if len(known) != len(texts) or not len(labels) or not (0 <= labels.min() <= labels.max() < texts.shape[1]):
+        raise UserError(f"{path}: templates or labels do not go with text_embeddings {list(texts.shape)}")
+    missing = [template for template in templates or () if template not in known]
+    if missing:
+        raise UserError(f"{path} has no template {missing[0]!r}; it has {len(known)}, such as {known[0]!r}")
+    rows = np.array([known.index(template) for template in templates or known])
+    classes = ensemble(jnp.asarray(texts[rows], jnp.float32))
+    result = classify(jnp.asarray(images, jnp.float32), jnp.asarray(labels), classes, temperature)
+    return {**result, "images": len(labels)}

@@ -1,0 +1,43 @@
+"""`metrics.jsonl`: one JSON object a line, appended as training goes; and what makes one row better than another."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.files import write_atomically
+
+Row = dict[str, Any]
+
+
+def ranking(metrics: Mapping[str, float]) -> float:
+    """What makes a checkpoint the best: the lowest validation loss, or training loss where nothing validates.
+
+    The loss, not top-1: small validation sets tie on accuracy.
+    """
+    return float(metrics.get("val_loss", metrics["loss"]))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows; a line cut off by a kill is left out. UserError where another line is broken."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: no JSON object") from None
+    return rows
+
+
+def drop_rows_after(path: Path, step: int) -> None:
+    """Remove what was logged after `step`: the resumed run will log it again."""
+    rows = [row for row in read_rows(path) if row["step"] <= step]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def append_row(path: Path, row: Row) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")

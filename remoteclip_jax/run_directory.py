@@ -1,0 +1,62 @@
+"""Where the files of a run lie: the one place that knows."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run's directory. It is self-contained: evaluation and inference need nothing beside it but images."""
+
+    root: Path
+
+    @classmethod
+    def new(cls, task: str) -> "RunDirectory":
+        """`runs/TASK-DATE-TIME`, with a number behind it where two runs start in the same second."""
+        stem = f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
+        names = (stem, *(f"{stem}-{i}" for i in range(2, 1000)))
+        return cls(next(path for name in names if not (path := Path("runs", name)).exists()))
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def frozen(self) -> Path:
+        """The text tower as weights, stored once; absent where the run was given text embeddings instead."""
+        return self.root / "text_tower"
+
+    @property
+    def text_embeddings(self) -> Path:
+        """The class names and the embeddings that the run trained against."""
+        return self.root / "text_embeddings.npz"
+
+    @property
+    def data(self) -> Path:
+        """Drawn data, where the run was given none."""
+        return self.root / "data"
+
+    @property
+    def summary(self) -> Path:
+        """Facts for the report: images, classes, parameters, device, versions."""
+        return self.root / "summary.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.md"
+
+    @property
+    def curve(self) -> Path:
+        return self.root / "loss.png"
+
+    def evaluation(self, split: str) -> Path:
+        return self.root / "eval" / split

@@ -1,0 +1,93 @@
+"""Checkpoints of a run through Orbax: what trains is saved each time, the frozen text tower once for the whole run."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from remoteclip_jax.errors import UserError, explain
+from remoteclip_jax.metrics_log import ranking
+from remoteclip_jax.training.state import TrainState, trainable
+
+
+class Checkpoints:
+    """The checkpoints of one run, by step. Kept: every `keep_every`-th step, the last, and the best.
+
+    Saving is asynchronous and atomic: a killed run leaves whole checkpoints only.
+    """
+
+    def __init__(self, directory: Path, keep_every: int | None = None) -> None:
+        keep: list[policies.PreservationPolicy] = [
+            policies.LatestN(1),
+            policies.BestN(get_metric_fn=ranking, reverse=True, n=1),
+        ]
+        if keep_every:
+            keep.append(policies.EveryNSteps(keep_every))
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(keep), read_only=keep_every is None,
+            create=keep_every is not None, cleanup_tmp_directories=keep_every is not None,
+        )  # fmt: skip
+        self.directory = directory.absolute()
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def latest(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """The step of the checkpoint with the best `ranking`; the earliest among equals."""
+        steps = self.steps()
+        return min(steps, key=lambda step: ranking(self._manager.metrics(step)), default=None)
+
+    def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+        """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
+        step = int(state.step)
+        with self._reporting(f"save the checkpoint of step {step}"):
+            args = ocp.args.StandardSave(state._replace(params=trainable(state.params))._asdict())
+            self._manager.save(step, args=args, metrics=dict(metrics))
+
+    def restore(self, template: TrainState, step: int) -> TrainState:
+        """The state of `step`; frozen parameters and the layout over devices are the template's."""
+        part = template._replace(params=trainable(template.params))._asdict()
+        with self._reporting(f"restore the checkpoint of step {step}"):
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(jax.tree.map(_abstract, part)))
+        return TrainState(**{**restored, "params": {**template.params, **restored["params"]}})
+
+    def restore_weights(self, step: int) -> dict[str, Any]:
+        """`params` and `batch_stats` of `step` alone, as numpy arrays."""
+        with self._reporting(f"restore the checkpoint of step {step}"):
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore())
+        return {"params": restored["params"], "batch_stats": restored["batch_stats"]}
+
+    def describe_last(self) -> str:
+        """The last whole checkpoint in words, for messages about what is left."""
+        latest = self.latest()
+        return f"last good checkpoint: {self.directory / str(latest)}" if latest is not None else "no checkpoint yet"
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Wait for what is being saved. UserError where it failed."""
+        with self._reporting("save the last checkpoint"):
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as e:  # Orbax and TensorStore raise many kinds for a full disk or a damaged file
+            reason = explain(e) if isinstance(e, OSError) else str(e)
+            kept = ", ".join(map(str, self.steps())) or "none"
+            raise UserError(f"cannot {what} in {self.directory}: {reason} (whole checkpoints: {kept})") from e
+
+
+def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

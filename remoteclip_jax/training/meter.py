@@ -1,0 +1,53 @@
+"""An epoch's mean metrics and its speed, and the guard against a loss that is no number."""
+
+import math
+import time
+
+import jax
+import numpy as np
+
+from remoteclip_jax.errors import UserError
+
+
+class Meter:
+    """Collects the metrics of the steps of one epoch.
+
+    A step's metrics are fetched while the next step runs, so that the device never waits for the host.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._rows: list[dict[str, float]] = []
+        self._first = self._last = 0.0
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
+        """Take in the metrics of `step` and return the previous step's (empty at the first).
+
+        Raises UserError where those are not finite: whatever came after them is lost to training.
+        """
+        self._fetch()
+        self._pending = step, metrics
+        return self._rows[-1] if self._rows else {}
+
+    def means(self) -> dict[str, float]:
+        """Mean metrics of the epoch, its last learning rate, and `iterations_per_sec` without the first step, which
+        may have compiled."""
+        self._fetch()
+        timed = len(self._rows) - 1
+        means = {name: float(np.mean([row[name] for row in self._rows])) for name in self._rows[0]}
+        means["learning_rate"] = self._rows[-1]["learning_rate"]
+        means["iterations_per_sec"] = timed / (self._last - self._first) if timed else 0.0
+        return means
+
+    def _fetch(self) -> None:
+        if self._pending is None:
+            return
+        step, metrics = self._pending
+        self._pending = None
+        row = {name: float(value) for name, value in metrics.items()}  # waits for the step
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(row[name]):
+                raise UserError(f"{name} is {row[name]} at step {step}")
+        self._last = time.monotonic()
+        self._first = self._last if not self._rows else self._first
+        self._rows.append(row)

@@ -1,0 +1,116 @@
+"""From a configuration to what the loop needs: the data, the towers, the class embeddings, the first state."""
+
+import dataclasses
+import importlib.metadata
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from remoteclip_jax.clip.config import architecture
+from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
+from remoteclip_jax.clip.model import init
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
+from remoteclip_jax.clip.weights import save_weights
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.data.classes import read_class_file, resolve
+from remoteclip_jax.data.reading import read_dataset, splits_of
+from remoteclip_jax.data.synthetic import draw_dataset
+from remoteclip_jax.data.targets import drop_empty
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.files import write_atomically
+from remoteclip_jax.loading import load
+from remoteclip_jax.run_directory import RunDirectory
+
+SYNTHETIC = {"train": 70, "val": 15, "test": 15}  # the mini_dataset's sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The splits that training uses, and what there is to tell about them."""
+
+    train: Dataset
+    val: Dataset | None
+    notes: tuple[str, ...]
+
+
+def class_names(config: TrainConfig) -> tuple[str, ...] | None:
+    """The classes the user named: `--classes`, else those of `--text_embeddings`, else None (the data decide)."""
+    if config.classes:
+        return read_class_file(Path(config.classes))
+    if config.text_embeddings:
+        return load_text_embeddings(Path(config.text_embeddings)).class_names
+    return None
+
+
+def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tuple[str, ...] | None) -> Dataset:
+    """One split of the run's own data, without the images that have no object to align with."""
+    data_dir = Path(config.data_dir) if config.data_dir else run.data
+    dataset = read_dataset(data_dir, split, config.dataset_format, classes)
+    dataset, dropped = drop_empty(dataset)
+    if not len(dataset):
+        raise UserError(f"{data_dir}: no image of the split {split!r} has an object")
+    notes = (f"{split}: {dropped} images without objects skipped",) if dropped else ()
+    return dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
+
+
+def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
+    """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given."""
+    if config.data_dir is None:
+        draw_dataset(run.data, **SYNTHETIC, seed=config.seed, progress=True)
+    data_dir = Path(config.data_dir) if config.data_dir else run.data
+    classes = class_names(config)
+    train = read_split(config, run, "train", classes)
+    val = None
+    if "val" in splits_of(data_dir, config.dataset_format):
+        val = read_split(config, run, "val", train.classes)
+    return Data(train, val, (*train.notes, *(val.notes if val else ())))
+
+
+def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, np.ndarray]:
+    """The towers that training starts from and the class embeddings [K, D] that it aligns with.
+
+    What stays frozen is written into the run directory once, at its first start, and read from there ever after.
+    """
+    clip = load(config.weights) if config.weights else None
+    clip_config = clip.config if clip else architecture(config.arch)
+    if run.text_embeddings.exists():
+        texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
+    elif config.text_embeddings:
+        given = load_text_embeddings(Path(config.text_embeddings), clip_config.embed_dim)
+        rows = [resolve(name, given.class_names) for name in classes]
+        texts = TextEmbeddings(classes, given.embeddings[np.array(rows)])
+    else:
+        texts = None
+    if clip is None:
+        clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed)))
+    if config.text_embeddings:  # no text was encoded, so there is no text tower to keep
+        params = {name: value for name, value in clip.variables["params"].items() if name != "text"}
+        clip = RemoteCLIP(clip_config, {**clip.variables, "params": params})
+    elif not run.frozen.exists():
+        frozen = {name: value for name, value in clip.variables["params"].items() if name != "visual"}
+        save_weights(run.frozen, clip_config, {"params": frozen, "batch_stats": {}}, {"part": "frozen"})
+    if texts is None:
+        texts = TextEmbeddings(classes, np.asarray(class_embeddings(clip, classes)))
+    if not run.text_embeddings.exists():
+        texts.save(run.text_embeddings)
+    return clip, jnp.asarray(texts.embeddings)
+
+
+def write_summary(run: RunDirectory, config: TrainConfig, data: Data, clip: RemoteCLIP) -> None:
+    """What the report tells about a run besides its settings and its curves."""
+    sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in clip.variables["params"].items()}
+    device = jax.local_devices()[0]
+    summary = {
+        "classes": list(data.train.classes),
+        "images": {d.split: len(d) for d in (data.train, data.val) if d},
+        "notes": list(data.notes),
+        "parameters": sizes,
+        "device": f"{jax.local_device_count()} × {device.device_kind} ({device.platform})",
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint")},
+    }
+    write_atomically(run.summary, json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,26 @@
+"""How many steps fit into a given time (`--max_minutes`)."""
+
+import time
+from collections.abc import Callable
+
+STARTED = time.monotonic()  # when this module was first imported: the program's start, to within its imports
+
+RESERVE = 0.05  # share of the time kept back, since a machine's speed drifts
+
+
+def measure(action: Callable[[], object], repeats: int = 1) -> float:
+    """Mean seconds of `action`, which must block until its result is there; its first call, a warm-up, not counted."""
+    action()
+    begin = time.monotonic()
+    for _ in range(repeats):
+        action()
+    return (time.monotonic() - begin) / repeats
+
+
+def fit_steps(minutes: float, step_seconds: float, epoch_seconds: float, steps_per_epoch: int) -> int:
+    """The number of steps, at least one, that fit into what is left of `minutes` counted from the program's start.
+
+    `epoch_seconds` is what an epoch costs beyond its steps (evaluating, saving); it is paid once more at the end.
+    """
+    left = minutes * 60 * (1 - RESERVE) - (time.monotonic() - STARTED) - epoch_seconds
+    return max(1, int(left / (step_seconds + epoch_seconds / steps_per_epoch)))

@@ -1,0 +1,25 @@
+"""Two CPU devices, so that every test of the training step goes through pmap with a batch that is really split."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from remoteclip_jax.data.synthetic import draw_dataset
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn data set in the flat layout: 24 training, 10 validation and 10 test images of 96 pixels."""
+    directory = tmp_path_factory.mktemp("drawn")
+    draw_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
+    return directory

@@ -1,0 +1,84 @@
+"""Which parameters train, which are frozen, and the learning rate's course."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.clip.model import CLIP, init, init_shapes
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
+from remoteclip_jax.training.state import create_state
+from remoteclip_jax.training.step import make_train_step
+
+TINY = ARCHITECTURES["tiny"]
+
+
+def test_every_parameter_of_rn50_is_labelled() -> None:
+    params = init_shapes(ARCHITECTURES["RN50"])["params"]
+    labels = label_parameters(params)
+    assert set(jax.tree.leaves(labels["visual"])) == {"train"}
+    assert set(jax.tree.leaves({k: v for k, v in labels.items() if k != "visual"})) == {"frozen"}
+
+
+def test_an_unlabelled_parameter_is_an_error() -> None:
+    with pytest.raises(ValueError, match="surprise/kernel"):
+        label_parameters({"visual": {"kernel": 0}, "surprise": {"kernel": 0}})
+
+
+def test_frozen_parameters_have_no_moments() -> None:
+    variables = init(TINY, jax.random.key(0))
+    state = create_state(variables, make_optimizer(TrainConfig()), 10)
+    moments = sum(x.size for x in jax.tree.leaves(state.opt_state))
+    trained = sum(x.size for x in jax.tree.leaves(variables["params"]["visual"]))
+    assert 2 * trained <= moments < 2 * trained + 10  # and a few counters
+
+
+def bits(tree: object) -> list[bytes]:
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
+
+
+def test_text_tower_stays_bit_identical() -> None:
+    variables = init(TINY, jax.random.key(0))
+    text = variables["params"]["text"]
+    text["text_projection"] = text["text_projection"].at[0, 0].set(-0.0)  # adding zero would flip this sign
+    config = TrainConfig(learning_rate=1e-2, image_size=64)
+    optimizer = make_optimizer(config)
+    step = jax.jit(make_train_step(CLIP(TINY), optimizer, make_schedule(config), jnp.eye(20, TINY.embed_dim), 0.07))
+    state = create_state(variables, optimizer, 3)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        batch = {"image": rng.integers(0, 256, (4, 64, 64, 3), np.uint8), "target": np.eye(20, dtype=np.float32)[:4]}
+        state, _ = step(state, batch)
+    assert bits(state.params["text"]) == bits(text)
+    assert bits(state.params["logit_scale"]) == bits(variables["params"]["logit_scale"])
+    assert bits(state.params["visual"]) != bits(variables["params"]["visual"])
+
+
+def test_without_the_partition_weight_decay_would_move_the_text_tower() -> None:
+    """Zero gradients, which is all that stop_gradient gives, do not freeze: what the partition is there for."""
+    params = init(TINY, jax.random.key(0))["params"]
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for optimizer, moved in ((optax.adamw(1e-2, weight_decay=0.01), True), (make_optimizer(TrainConfig()), False)):
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        text = optax.apply_updates(params, updates)["text"]
+        assert (bits(text) != bits(params["text"])) is moved
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+def test_schedules(schedule: str) -> None:
+    rate = jax.vmap(make_schedule(TrainConfig(schedule=schedule, learning_rate=1e-4)), (0, None))
+    rates = np.asarray(rate(jnp.arange(100), 100))
+    assert rates.max() == pytest.approx(1e-4, rel=0.01)
+    if schedule == "constant":
+        assert np.all(rates == np.float32(1e-4))
+    else:
+        np.testing.assert_allclose(rates[:5], 1e-4 * np.arange(1, 6) / 5, rtol=0.02)
+    if schedule == "cosine":
+        assert np.all(np.diff(rates[5:]) < 0)
+        assert rates[-1] < 1e-6
+    if schedule == "step":
+        np.testing.assert_allclose(rates[5:66], 1e-4, rtol=1e-5)
+        np.testing.assert_allclose(rates[67:], 1e-5, rtol=1e-5)

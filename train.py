@@ -1,0 +1,41 @@
+"""Train: `python train.py` fine-tunes the image tower of RemoteCLIP on drawn data; see --help for your own."""
+
+from pathlib import Path
+
+from absl import flags
+
+from remoteclip_jax import errors
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
+# Unset flags keep the preset's value, or on resuming the run's: so the defaults stand in the help text only.
+SETTINGS = (
+    flags.DEFINE_enum("task", None, ["align"], "what to train (align)"),
+    flags.DEFINE_string("preset", None, "named settings: rn50, the original experiment's, or tiny (rn50)"),
+    flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
+    flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),
+    flags.DEFINE_string("classes", None, "file of class names, one a line"),
+    flags.DEFINE_string("weights", None, "converted weights or an align run; without it, random ones"),
+    flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
+    flags.DEFINE_enum("label", None, ["first", "largest", "multi"], "label of an image with several objects (multi)"),
+    flags.DEFINE_integer("epochs", None, "passes over the training images (10)"),
+    flags.DEFINE_integer("max_steps", None, "stop after this many steps"),
+    flags.DEFINE_float("max_minutes", None, "as many steps as fit into this time, from start to report"),
+    flags.DEFINE_integer("batch_size", None, "images a step, over all devices (8)"),
+    flags.DEFINE_float("learning_rate", None, "AdamW's learning rate (1e-4)"),
+    flags.DEFINE_enum("schedule", None, ["constant", "cosine", "step"], "the learning rate's course (constant)"),
+    flags.DEFINE_integer("image_size", None, "side of the images in pixels, a multiple of 32 (224)"),
+    flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "compute type; parameters stay float32 (float32)"),
+    flags.DEFINE_integer("seed", None, "of the drawn data, the initialisation, shuffling and augmentation (0)"),
+    flags.DEFINE_integer("checkpoint_every", None, "epochs between the checkpoints that are kept (5)"),
+)
+
+
+def main() -> None:
+    from remoteclip_jax.training.loop import train  # after the flags, so that --help and wrong flags answer at once
+
+    settings = {flag.name: flag.value for flag in SETTINGS if flag.present}
+    train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)
+
+
+if __name__ == "__main__":
+    errors.run(main)
