@@ -1,0 +1,204 @@
+"""What each image shows: a deck of 100 recipes, 20 classes x 5 tiers, whose counts and sizes follow real annotations.
+
+Independent draws would need thousands of images before their quantiles settle. A deck that is dealt out evenly does it
+with one hundred: every run of 20 images has each class as its main one once and each tier, from one large object to a
+crowd, four times. A recipe depends on nothing but (seed, split, index).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+# Where the splits begin in the deck: with the default 70/15/15 they deal out one whole deck between them.
+OFFSETS = {"train": 0, "val": 70, "test": 85}
+
+Row = tuple[str, int, float, float]
+
+# Main class → five tiers of (class, number, smallest size, largest size); a size is sqrt(w·h) over the image's side.
+# Frequencies differ from the real ones where these would let one class dominate: no class has a quarter of the boxes.
+TABLE: dict[str, tuple[tuple[Row, ...], ...]] = {
+    "airplane": (
+        (("airplane", 1, 0.16, 0.26),),
+        (("airplane", 3, 0.085, 0.11),),
+        (("airplane", 5, 0.06, 0.08),),
+        (("airplane", 8, 0.04, 0.05), ("vehicle", 2, 0.017, 0.02)),
+        (("airplane", 18, 0.026, 0.034), ("vehicle", 2, 0.0135, 0.015)),
+    ),
+    "airport": (
+        (("airport", 1, 0.38, 0.5),),
+        (("airport", 1, 0.5, 0.62),),
+        (("airport", 1, 0.5, 0.6), ("airplane", 2, 0.03, 0.036)),
+        (("airport", 1, 0.55, 0.65), ("airplane", 4, 0.026, 0.03)),
+        (("airport", 1, 0.6, 0.68), ("airplane", 6, 0.022, 0.026)),
+    ),
+    "baseballfield": (
+        (("baseballfield", 1, 0.2, 0.31),),
+        (("baseballfield", 2, 0.13, 0.18),),
+        (("baseballfield", 2, 0.13, 0.17), ("tenniscourt", 1, 0.1, 0.14)),
+        (("baseballfield", 2, 0.11, 0.13), ("vehicle", 3, 0.02, 0.025)),
+        (("baseballfield", 3, 0.11, 0.14), ("tenniscourt", 4, 0.06, 0.075)),
+    ),
+    "basketballcourt": (
+        (("basketballcourt", 1, 0.22, 0.3),),
+        (("basketballcourt", 1, 0.27, 0.34),),
+        (("basketballcourt", 3, 0.13, 0.17),),
+        (("basketballcourt", 1, 0.15, 0.2), ("tenniscourt", 3, 0.12, 0.14)),
+        (("basketballcourt", 2, 0.1, 0.12), ("tenniscourt", 4, 0.08, 0.1)),
+    ),
+    "bridge": (
+        (("bridge", 1, 0.38, 0.47),),
+        (("bridge", 1, 0.26, 0.36),),
+        (("bridge", 1, 0.2, 0.28), ("ship", 1, 0.045, 0.07)),
+        (("bridge", 1, 0.22, 0.26), ("vehicle", 2, 0.02, 0.024)),
+        (("bridge", 1, 0.24, 0.34), ("ship", 4, 0.024, 0.034)),
+    ),
+    "chimney": (
+        (("chimney", 1, 0.34, 0.44),),
+        (("chimney", 1, 0.24, 0.32),),
+        (("chimney", 2, 0.15, 0.2),),
+        (("chimney", 1, 0.24, 0.32), ("storagetank", 2, 0.09, 0.12)),
+        (("chimney", 2, 0.09, 0.12), ("storagetank", 6, 0.035, 0.05)),
+    ),
+    "dam": (
+        (("dam", 1, 0.34, 0.4),),
+        (("dam", 1, 0.38, 0.46),),
+        (("dam", 1, 0.28, 0.34),),
+        (("dam", 1, 0.34, 0.4), ("vehicle", 1, 0.02, 0.03)),
+        (("dam", 1, 0.35, 0.4), ("vehicle", 2, 0.015, 0.02)),
+    ),
+    "Expressway-Service-area": (
+        (("Expressway-Service-area", 1, 0.48, 0.62),),
+        (("Expressway-Service-area", 1, 0.36, 0.44), ("vehicle", 1, 0.035, 0.045)),
+        (("Expressway-Service-area", 1, 0.36, 0.46), ("vehicle", 2, 0.03, 0.04)),
+        (("Expressway-Service-area", 1, 0.4, 0.5), ("vehicle", 7, 0.022, 0.028)),
+        (("Expressway-Service-area", 2, 0.28, 0.34), ("vehicle", 9, 0.017, 0.02)),
+    ),
+    "Expressway-toll-station": (
+        (("Expressway-toll-station", 1, 0.15, 0.21),),
+        (("Expressway-toll-station", 1, 0.07, 0.14),),
+        (("Expressway-toll-station", 1, 0.1, 0.14), ("vehicle", 2, 0.03, 0.045)),
+        (("Expressway-toll-station", 1, 0.09, 0.13), ("vehicle", 6, 0.022, 0.027)),
+        (("Expressway-toll-station", 1, 0.1, 0.13), ("vehicle", 14, 0.0135, 0.016)),
+    ),
+    "golffield": (
+        (("golffield", 1, 0.38, 0.45),),
+        (("golffield", 1, 0.6, 0.75),),
+        (("golffield", 1, 0.45, 0.5), ("tenniscourt", 1, 0.08, 0.1)),
+        (("golffield", 1, 0.45, 0.52),),
+        (("golffield", 1, 0.38, 0.42), ("tenniscourt", 2, 0.06, 0.07)),
+    ),
+    "groundtrackfield": (
+        (("groundtrackfield", 1, 0.52, 0.64),),
+        (("groundtrackfield", 1, 0.38, 0.48),),
+        (("groundtrackfield", 1, 0.45, 0.55), ("baseballfield", 1, 0.14, 0.18)),
+        (("groundtrackfield", 1, 0.26, 0.34), ("basketballcourt", 2, 0.09, 0.11)),
+        (("groundtrackfield", 1, 0.22, 0.3), ("baseballfield", 1, 0.1, 0.13), ("tenniscourt", 6, 0.07, 0.08)),
+    ),
+    "harbor": (
+        (("harbor", 1, 0.3, 0.45),),
+        (("harbor", 1, 0.22, 0.28), ("ship", 1, 0.06, 0.08)),
+        (("harbor", 1, 0.2, 0.24), ("ship", 5, 0.038, 0.05)),
+        (("harbor", 2, 0.18, 0.22), ("ship", 8, 0.03, 0.038)),
+        (("harbor", 2, 0.2, 0.24), ("ship", 19, 0.024, 0.03)),
+    ),
+    "overpass": (
+        (("overpass", 1, 0.36, 0.46),),
+        (("overpass", 1, 0.2, 0.27),),
+        (("overpass", 1, 0.22, 0.3), ("vehicle", 2, 0.04, 0.05)),
+        (("overpass", 1, 0.2, 0.26), ("vehicle", 4, 0.035, 0.042)),
+        (("overpass", 1, 0.2, 0.24), ("vehicle", 8, 0.02, 0.026)),
+    ),
+    "ship": (
+        (("ship", 1, 0.3, 0.45),),
+        (("ship", 3, 0.09, 0.12),),
+        (("ship", 5, 0.042, 0.055),),
+        (("ship", 16, 0.016, 0.021),),
+        (("harbor", 4, 0.16, 0.22), ("ship", 30, 0.021, 0.027), ("vehicle", 28, 0.0125, 0.0165), ("storagetank", 6, 0.03, 0.04)),
+    ),
+    "stadium": (
+        (("stadium", 1, 0.64, 0.74),),
+        (("stadium", 1, 0.5, 0.6),),
+        (("stadium", 1, 0.4, 0.48),),
+        (("stadium", 1, 0.4, 0.5), ("groundtrackfield", 1, 0.24, 0.3)),
+        (("stadium", 1, 0.28, 0.34), ("groundtrackfield", 1, 0.2, 0.26), ("basketballcourt", 1, 0.09, 0.11)),
+    ),
+    "storagetank": (
+        (("storagetank", 1, 0.18, 0.26),),
+        (("storagetank", 2, 0.13, 0.19),),
+        (("storagetank", 7, 0.055, 0.075),),
+        (("storagetank", 10, 0.036, 0.044),),
+        (("storagetank", 46, 0.017, 0.022),),
+    ),
+    "tenniscourt": (
+        (("tenniscourt", 1, 0.2, 0.27),),
+        (("tenniscourt", 3, 0.15, 0.19),),
+        (("tenniscourt", 4, 0.12, 0.15),),
+        (("tenniscourt", 7, 0.085, 0.11),),
+        (("tenniscourt", 14, 0.055, 0.07),),
+    ),
+    "trainstation": (
+        (("trainstation", 1, 0.34, 0.44),),
+        (("trainstation", 1, 0.22, 0.3),),
+        (("trainstation", 1, 0.15, 0.2),),
+        (("trainstation", 1, 0.24, 0.3), ("vehicle", 2, 0.02, 0.024)),
+        (("trainstation", 1, 0.28, 0.34), ("vehicle", 4, 0.017, 0.021)),
+    ),
+    "vehicle": (
+        (("vehicle", 1, 0.08, 0.11),),
+        (("vehicle", 3, 0.06, 0.075),),
+        (("vehicle", 4, 0.045, 0.06),),
+        (("vehicle", 8, 0.032, 0.04),),
+        (("vehicle", 17, 0.0125, 0.015),),
+    ),
+    "windmill": (
+        (("windmill", 1, 0.16, 0.24),),
+        (("windmill", 3, 0.08, 0.11),),
+        (("windmill", 6, 0.034, 0.042),),
+        (("windmill", 10, 0.021, 0.026),),
+        (("windmill", 21, 0.0125, 0.0155),),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """`count` objects of one class, each about `size` = sqrt(w·h) relative to the image's side."""
+
+    name: str
+    count: int
+    size: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The annotated objects of one image, the main class's group first among equals."""
+
+    main: str
+    tier: int
+    groups: tuple[Group, ...]
+
+
+def _permutation(*key: int, n: int) -> np.ndarray:
+    return np.random.default_rng(key).permutation(n)
+
+
+def recipe(seed: int, split: str, index: int) -> Recipe:
+    """The recipe of image `index` of a split."""
+    position = OFFSETS[split] + index
+    cycle, within = divmod(position, 100)
+    block, slot = divmod(within, 20)
+    classes = tuple(TABLE)
+    c = int(_permutation(seed, 1, cycle, block, n=20)[slot])
+    # Each class goes through its tiers once a deck, and each block of 20 gets every tier from four classes.
+    order = _permutation(seed, 2, cycle, n=20)
+    tier = int((block + order[c]) % 5)
+    rng = np.random.default_rng((seed, 3, SPLITS.index(split), index))
+    groups = []
+    crowd = 1.0
+    if (classes[c], tier) == ("ship", 4):  # once a deck a crowded port; rarely as crowded as they get
+        crowd = 1.0 + 0.8 * float(rng.random()) ** 3
+    for name, count, low, high in TABLE[classes[c]][tier]:
+        size = low * (high / low) ** float(rng.random())
+        groups.append(Group(name, round(count * crowd), size))
+    return Recipe(classes[c], tier, tuple(groups))
