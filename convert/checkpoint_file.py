@@ -1,0 +1,124 @@
+"""Reading checkpoints that come from strangers: the tensors, and nothing that runs code."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convert import require
+from convert.torchscript import is_torchscript, read_torchscript
+from remoteclip_jax.errors import UserError
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+_OPENAI_CONSTANTS = {"input_resolution", "context_length", "vocab_size"}
+
+
+class Checkpoint(NamedTuple):
+    """`state`: arrays by torch's names, floating ones widened to float32. `openai`: trained with quick_gelu."""
+
+    state: dict[str, np.ndarray]
+    openai: bool
+
+
+def locate(checkpoint: str) -> Path:
+    """The file that `checkpoint` names: a path, or ``hf://OWNER/REPOSITORY/FILE``, which is downloaded once."""
+    if not checkpoint.startswith("hf://"):
+        return Path(checkpoint)
+    owner, _, rest = checkpoint.removeprefix("hf://").partition("/")
+    repository, _, filename = rest.partition("/")
+    if not (owner and repository and filename):
+        raise UserError(f"{checkpoint}: expected hf://OWNER/REPOSITORY/FILE")
+    hub = require("huggingface_hub")
+    try:
+        return Path(hub.hf_hub_download(repo_id=f"{owner}/{repository}", filename=filename))
+    except Exception as e:  # HTTP, DNS, a missing file, a full disk: the hub's own types differ between versions
+        raise UserError(
+            f"{checkpoint}: the download failed ({_first_line(e)}); check the connection and the name, "
+            "or download the file by hand and give its path"
+        ) from e
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The state dict in `path`: a .pt file (plain, wrapped, prefixed, or OpenAI's archive) or .safetensors.
+
+    UserError, naming `path`, where it is missing, damaged, not a checkpoint, or wants to run code.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: this is a directory; --checkpoint takes a .pt file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty; download it again")
+    try:
+        content, script = _load(path)
+    except pickle.UnpicklingError as e:
+        if "Unsupported" in str(e):
+            raise UserError(
+                f"{path}: refused, because this pickle wants more than tensors ({_culprit(e)}) and could run code; "
+                "save the bare state_dict and convert that"
+            ) from e
+        raise _damaged(path, e) from e
+    except MemoryError:
+        raise
+    except Exception as e:  # a damaged file fails in many ways: zip, pickle, a wrong size, a bad key
+        raise _damaged(path, e) from e
+    state = _unwrap(content, path)
+    arrays = {key: _array(key, value, path) for key, value in state.items()}
+    return Checkpoint(arrays, openai=script or bool(_OPENAI_CONSTANTS & arrays.keys()))
+
+
+def _load(path: Path) -> tuple[Any, bool]:
+    """What the file holds, and whether it is a TorchScript archive."""
+    if path.suffix == ".safetensors":
+        return require("safetensors.torch").load_file(path), False
+    torch = require("torch")
+    if is_torchscript(path):
+        return read_torchscript(path), True
+    return torch.load(path, map_location="cpu", weights_only=True), False
+
+
+def _unwrap(content: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: expected a state dict, found {type(content).__name__}")
+    while wrapper := next((w for w in _WRAPPERS if isinstance(content.get(w), Mapping)), None):
+        content = content[wrapper]
+    state = {str(key): value for key, value in content.items()}
+    while prefix := next((p for p in _PREFIXES if state and all(key.startswith(p) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _array(key: str, value: Any, path: Path) -> np.ndarray:
+    torch = require("torch")
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.copy())
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized:
+        raise UserError(f"{path}: {key} is not a plain tensor but {type(value).__name__}; save the bare state_dict")
+    # float16 and bfloat16 are subsets of float32, so widening is exact.
+    return (value.float() if value.is_floating_point() else value).detach().numpy()
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    kind = "cut short or damaged" if zipfile.is_zipfile(path) or _starts_as_zip(path) else "not a PyTorch checkpoint"
+    return UserError(f"{path}: {kind} ({_first_line(error)}); download it again")
+
+
+def _starts_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _culprit(error: Exception) -> str:
+    """The name that torch refused, out of its page of advice."""
+    text = str(error)
+    return " ".join(text[text.index("Unsupported") :].split())[:80]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

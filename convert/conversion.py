@@ -1,0 +1,64 @@
+"""One conversion from beginning to end: read, map, write, and where asked verify before anything appears."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from convert.checkpoint_file import locate, read_checkpoint
+from convert.from_torch import from_torch
+from convert.verify import BOUND, verify
+from remoteclip_jax.clip.config import ARCHITECTURES, CLIPConfig, architecture
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.weights import check_output, load_weights, partial_path, remove_abandoned, save_weights
+from remoteclip_jax.errors import UserError
+
+
+def convert(checkpoint: str, output: Path, arch: str = "RN50", check: bool = False) -> None:
+    """Convert `checkpoint` (a path, or hf://OWNER/REPOSITORY/FILE) to weights at `output`, which must not exist yet.
+
+    With `check` the written weights are read again and compared with open_clip; a difference above the bound is a
+    UserError, as is everything else that can be wrong with the file, and leaves nothing at `output`.
+    """
+    config = architecture(arch)
+    check_output(output)
+    file = locate(checkpoint)
+    state, openai = read_checkpoint(file)
+    quick = f"{arch}-quickgelu"
+    if openai and not config.quick_gelu and quick in ARCHITECTURES:
+        config = ARCHITECTURES[quick]
+        print(f"note: OpenAI's weights were trained with quick_gelu, so the architecture is {quick}, not {arch}")
+    variables = from_torch(state, config, str(file))
+    extra = {"source": checkpoint if checkpoint.startswith("hf://") else file.name}
+    if check:
+        _write_verified(output, state, config, variables, extra)
+    else:
+        save_weights(output, config, variables, extra)
+    leaves = jax.tree.leaves(variables)
+    print(f"{config.arch}, {len(leaves)} tensors, {sum(x.size for x in leaves) / 1e6:.1f} M values: {file} → {output}")
+
+
+def _write_verified(
+    output: Path, state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables, extra: dict[str, Any]
+) -> None:
+    """Write beside `output`, read that, compare, and move it into place only then."""
+    output = Path(os.path.abspath(output))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(output)
+    partial = partial_path(output)
+    partial.mkdir()
+    try:
+        save_weights(partial / "weights", config, variables, extra)
+        certificate = verify(state, *load_weights(partial / "weights"))
+        print(certificate)
+        if not certificate.passed:
+            worst = max(certificate.image, certificate.text)
+            raise UserError(f"{output}: not written, because its embeddings differ from open_clip's by {worst:.1e}, "
+                            f"more than the bound of {BOUND:.0e}")
+        os.rename(partial / "weights", output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

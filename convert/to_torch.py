@@ -1,0 +1,54 @@
+"""Back again: `python -m convert.to_torch --weights=DIR --output=FILE.pt` writes a plain state dict for open_clip."""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from flax.traverse_util import flatten_dict
+
+from convert import require
+from convert.rules import TRANSFORMS
+from convert.rules import to_torch as torch_key
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.weights import load_weights
+from remoteclip_jax.errors import UserError, run
+from remoteclip_jax.files import write_atomically
+
+
+def to_torch(variables: Variables) -> dict[str, np.ndarray]:
+    """The state dict, as NumPy arrays by torch's names, that `from_torch` would turn into `variables`.
+
+    `num_batches_tracked`, which the Flax model does not keep, is written as zero: a strict load asks for it.
+    """
+    state: dict[str, np.ndarray] = {}
+    for path, value in flatten_dict(variables).items():
+        target = torch_key(".".join(path))
+        if target is None:
+            raise ValueError(f"no rule for {'/'.join(path)}")
+        rule, key = target
+        # A C-ordered copy, which torch can share (np.ascontiguousarray would give scalars an axis).
+        state[key] = np.array(TRANSFORMS[rule.transform].inverse(np.asarray(value)), order="C")
+        if key.endswith(".running_var"):
+            state[key.replace(".running_var", ".num_batches_tracked")] = np.zeros((), np.int64)
+    return state
+
+
+def write_checkpoint(weights: Path, output: Path) -> None:
+    """Write the weights in the directory `weights` to the file `output`; UserError where one of them will not do."""
+    torch = require("torch")
+    if output.exists():
+        raise UserError(f"{output}: this file exists already; choose another name or remove it")
+    config, variables = load_weights(weights)
+    if not {"visual", "text"} <= variables["params"].keys():
+        raise UserError(f"{weights}: only {', '.join(variables['params'])} is here; a checkpoint needs both towers")
+    state = {key: torch.from_numpy(value) for key, value in to_torch(variables).items()}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, lambda file: torch.save(state, file))
+    print(f"{config.arch}, {len(state)} tensors: {weights} → {output}")
+
+
+if __name__ == "__main__":
+    # Here and not above, because a program may import this module and have flags of these names itself.
+    _WEIGHTS = flags.DEFINE_string("weights", None, "directory of converted weights", required=True)
+    _OUTPUT = flags.DEFINE_string("output", None, "the .pt file to write", required=True)
+    run(lambda: write_checkpoint(Path(_WEIGHTS.value), Path(_OUTPUT.value)))
