@@ -1,7 +1,8 @@
 """Reading checkpoints that come from strangers: the tensors, and nothing that runs code."""
 
 import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,9 +57,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         content, script = _load(path)
     except pickle.UnpicklingError as e:
-        if "Unsupported" in str(e):
+        if wanted := _wanted(path, e):
             raise UserError(
-                f"{path}: refused, because this pickle wants more than tensors ({_culprit(e)}) and could run code; "
+                f"{path}: refused, because this pickle holds more than tensors ({wanted}) and could run code; "
                 "save the bare state_dict and convert that"
             ) from e
         raise _damaged(path, e) from e
@@ -78,7 +79,8 @@ def _load(path: Path) -> tuple[Any, bool]:
     torch = require("torch")
     if is_torchscript(path):
         return read_torchscript(path), True
-    return torch.load(path, map_location="cpu", weights_only=True), False
+    with warnings.catch_warnings(action="ignore"):  # about pickle's protocols, before an error that says all
+        return torch.load(path, map_location="cpu", weights_only=True), False
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Any]:
@@ -105,19 +107,21 @@ def _array(key: str, value: Any, path: Path) -> np.ndarray:
 def _damaged(path: Path, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
-    kind = "cut short or damaged" if zipfile.is_zipfile(path) or _starts_as_zip(path) else "not a PyTorch checkpoint"
-    return UserError(f"{path}: {kind} ({_first_line(error)}); download it again")
+    if _head(path) == b"PK":
+        return UserError(f"{path}: cut short or damaged ({_first_line(error)}); download it again")
+    return UserError(f"{path}: not a PyTorch checkpoint, or damaged; download it again")
 
 
-def _starts_as_zip(path: Path) -> bool:
+def _wanted(path: Path, error: Exception) -> str | None:
+    """What a refused pickle asked for, out of torch's page of advice; None where the file is no pickle at all."""
+    if match := re.search(r"Unsupported (?:global:? (?:GLOBAL )?|reference )([\w.]+)", str(error)):
+        return match[1]
+    return "written by pickle itself" if _head(path)[:1] == pickle.PROTO else None
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _culprit(error: Exception) -> str:
-    """The name that torch refused, out of its page of advice."""
-    text = str(error)
-    return " ".join(text[text.index("Unsupported") :].split())[:80]
+        return file.read(2)
 
 
 def _first_line(error: Exception) -> str:
