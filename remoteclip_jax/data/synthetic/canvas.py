@@ -28,8 +28,8 @@ class Light:
         """A sun anywhere in the sky, a colour cast, some haze, some noise."""
         u = rng.uniform
         towards, length = u(0, 2 * np.pi), u(0.35, 1.3)
-        exposure = float(np.exp(rng.normal(0, 0.2)))
-        cast = np.exp(rng.normal(0, 0.085, 3)) * exposure
+        exposure = float(np.exp(rng.normal(0, 0.1)))
+        cast = np.exp(rng.normal(0, 0.035, 3)) * exposure
         grey = u(0.6, 0.85)
         return Light(
             shadow=(float(np.cos(towards) * length), float(np.sin(towards) * length)),
@@ -42,20 +42,29 @@ class Light:
         )
 
 
-def swept(points: Points, dx: float, dy: float) -> Points:
-    """The area that a convex polygon sweeps when moved by (dx, dy), without the start: the shadow of a prism."""
-    edges = np.roll(points, -1, 0) - points
-    signed = float(points[:, 0] @ np.roll(points[:, 1], -1) - points[:, 1] @ np.roll(points[:, 0], -1))
-    front = (edges[:, 1] * dx - edges[:, 0] * dy) * np.sign(signed) > 0  # edges that face along the movement
-    out: list[np.ndarray] = []
-    step = np.array([dx, dy])
-    for i in range(len(points)):
-        before, after = front[i - 1], front[i]
+def swept(points: Points, dx: float, dy: float) -> list[float]:
+    """The area that a convex polygon sweeps when moved by (dx, dy), as x, y, x, y …: the shadow of a prism."""
+    corners = points.tolist()  # a handful of corners: plain numbers are faster than arrays here
+    px, py = corners[-1]
+    double_area, faces = 0.0, []
+    for x, y in corners:
+        double_area += px * y - x * py
+        faces.append((y - py) * dx - (x - px) * dy)  # of the edge that ends here
+        px, py = x, y
+    sign = 1.0 if double_area > 0 else -1.0
+    out: list[float] = []
+    n = len(corners)
+    for i, (x, y) in enumerate(corners):
+        before, after = faces[i] * sign > 0, faces[(i + 1) % n] * sign > 0  # do these edges face along the movement?
+        if before:
+            out += (x + dx, y + dy)
         if before != after:
-            out += [points[i], points[i] + step] if after else [points[i] + step, points[i]]
-        else:
-            out.append(points[i] + step if after else points[i])
-    return np.array(out)
+            out += (x, y)
+            if after:
+                out += (x + dx, y + dy)
+        elif not after:
+            out += (x, y)
+    return out
 
 
 class Canvas:
@@ -66,7 +75,7 @@ class Canvas:
         # Small pictures get more samples a pixel: their smallest objects are four pixels long.
         self.supersample = 2 if size >= 600 else 3 if size >= 200 else 4
         self.side = size * self.supersample
-        # CMYK is the four-channel mode without a meaning for the fourth: drawing into it neither blends nor premultiplies.
+        # CMYK is the four-channel mode whose fourth is no opacity: drawing neither blends nor premultiplies.
         self.image = Image.new("CMYK", (self.side, self.side))
         self.shade = Image.new("L", (self.side, self.side))
         self._image, self._shade = ImageDraw.Draw(self.image), ImageDraw.Draw(self.shade)
@@ -74,7 +83,8 @@ class Canvas:
     def ground(self, cells: UInt8[np.ndarray, "n n 4"]) -> None:
         """Fill the whole canvas with a coarse picture (RGB and roughness), scaled up."""
         picture = Image.merge("CMYK", [Image.fromarray(np.ascontiguousarray(cells[..., i])) for i in range(4)])
-        self.image.paste(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
+        half = picture.resize((self.side // 2, self.side // 2), Image.Resampling.BILINEAR)
+        self.image.paste(half.resize((self.side, self.side), Image.Resampling.NEAREST))
 
     def paint(self, parts: Iterable[Part]) -> None:
         """Draw parts in order; a part's shadow falls on what was there before, never on the part itself."""
@@ -83,10 +93,8 @@ class Canvas:
         for p in parts:
             flat = (p.points * side).ravel().tolist()
             if p.height > 0:
-                moved = p.points + (sx * p.base, sy * p.base) if p.base else p.points
-                shadow = swept(moved, sx * p.height, sy * p.height) * side
-                if len(shadow) > 2:
-                    self._shade.polygon(shadow.ravel().tolist(), fill=255)
+                moved = p.points + np.array((sx * p.base, sy * p.base)) if p.base else p.points
+                self._shade.polygon(swept(moved * side, sx * p.height * side, sy * p.height * side), fill=255)
             if p.height > 0 or p.solid:
                 self._shade.polygon(flat, fill=0)
             self._image.polygon(flat, fill=(*p.colour, p.rough))
@@ -98,12 +106,12 @@ class Canvas:
         rgb = four[..., :3].astype(np.float32)
         rough = four[..., 3].astype(np.float32) * np.float32(1 / 255)
         shade = self.shade.reduce(self.supersample).filter(ImageFilter.BoxBlur(size / 1200))
-        # Texture in three grains: broad patches, clumps, and single pixels at the native resolution of 800.
-        grain = upscale(rng.standard_normal((min(size, 420), min(size, 420)), np.float32), size)
-        clumps = fractal(rng, size, coarsest=24, octaves=3, gain=0.75)
-        broad = fractal(rng, 128, coarsest=3, octaves=4)
-        patches = upscale(broad, size)
-        factor = rough * (clumps * np.float32(0.3) + grain * np.float32(0.26)) + patches * np.float32(0.035)
+        # Texture in three grains: broad patches, clumps, and grains of two pixels at the native size of 800.
+        m = min(size, 420)
+        texture = fractal(rng, m, coarsest=24, octaves=3, gain=0.75) * np.float32(0.3)
+        texture += rng.standard_normal((m, m), np.float32) * np.float32(0.26)
+        patches = upscale(fractal(rng, 96, coarsest=3, octaves=4), size)
+        factor = upscale(texture, size) * rough + patches * np.float32(0.065)
         factor += 1
         factor *= 1 - np.asarray(shade, np.float32) * np.float32(light.darkness / 255)
         tint = rough * patches * np.float32(0.16)  # vegetation turns yellowish in patches
@@ -117,7 +125,7 @@ class Canvas:
         rgb += self._sensor(rng)[..., None]
         picture = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
         if light.blur > 0.2:
-            picture = picture.filter(ImageFilter.GaussianBlur(light.blur * size / 800))
+            picture = picture.filter(ImageFilter.BoxBlur(light.blur * 0.8 * size / 800))
         return np.asarray(picture)
 
     def _sensor(self, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:

@@ -8,11 +8,11 @@ from jaxtyping import UInt8
 
 from remoteclip_jax.data.synthetic.noise import fractal, wander
 from remoteclip_jax.data.synthetic.palette import Palette, mix, shade
-from remoteclip_jax.data.synthetic.shapes import Part, Points, blob, rect, rotate, segment, strip
+from remoteclip_jax.data.synthetic.shapes import Part, Points, blob, heading, rect, rotate, segment, strip
 
 
 def cover(rng: np.random.Generator, pal: Palette, water: bool) -> UInt8[np.ndarray, "n n 4"]:
-    """A coarse picture of the bare ground (RGB and roughness): patches of vegetation, earth and woods, or open water."""
+    """A coarse picture of the bare ground (RGB and roughness): vegetation, earth and woods, or open water."""
     n = 160
     first, second = fractal(rng, n, coarsest=2, octaves=6), fractal(rng, n, coarsest=4, octaves=5)
 
@@ -23,7 +23,13 @@ def cover(rng: np.random.Generator, pal: Palette, water: bool) -> UInt8[np.ndarr
         deep, shallow = four(shade(pal.water, 0.85), 14), four(shade(pal.water, 1.15), 16)
         t = np.clip(0.5 + 0.3 * first, 0, 1)[..., None]
         return (deep + (shallow - deep) * t).astype(np.uint8)
-    kinds = [four(pal.grass, 75), four(pal.soil, 60), four(shade(pal.tree, 1.15), 120), four(pal.sand, 40), four(pal.concrete, 35)]
+    kinds = [
+        four(pal.grass, 75),
+        four(pal.soil, 60),
+        four(shade(pal.tree, 1.15), 120),
+        four(pal.sand, 40),
+        four(pal.concrete, 35),
+    ]
     a, b, c = (kinds[i] for i in rng.choice(5, 3, replace=False, p=(0.36, 0.26, 0.14, 0.12, 0.12)))
     t = np.clip(0.5 + first * rng.uniform(0.3, 1.2) + rng.normal(0, 0.5), 0, 1)[..., None]
     base = a + (b - a) * t
@@ -58,7 +64,9 @@ def fields(rng: np.random.Generator, pal: Palette) -> list[Part]:
             n = int((h if along else w) / pitch)
             for i in range(1, n):
                 shapes.append(
-                    rect(x + w / 2, y + h * i / n, w - gap, pitch * 0.45) if along else rect(x + w * i / n, y + h / 2, pitch * 0.45, h - gap)
+                    rect(x + w / 2, y + h * i / n, w - gap, pitch * 0.45)
+                    if along
+                    else rect(x + w * i / n, y + h / 2, pitch * 0.45, h - gap)
                 )
                 colours.append((rows, 60))
         points = rotate(np.concatenate(shapes) @ skew, angle) + 0.5
@@ -86,16 +94,21 @@ def blocks(rng: np.random.Generator, pal: Palette, scale: float) -> tuple[list[P
             seen = rotate(centre, angle) + 0.5
             if (np.abs(seen - 0.5) > 0.5 + along).any():
                 continue
-            ground = rotate(rect(*centre, along - 0.55 * scale, across - 0.55 * scale), angle) + 0.5
-            floor.append(Part(ground, shade(mix(yard, pal.soil, rng.uniform(0, 0.5)), rng.uniform(0.85, 1.15)), 75, solid=False))
+            ground = rotate(rect(centre[0], centre[1], along - 0.55 * scale, across - 0.55 * scale), angle) + 0.5
+            floor.append(
+                Part(ground, shade(mix(yard, pal.soil, rng.uniform(0, 0.5)), rng.uniform(0.85, 1.15)), 75, solid=False)
+            )
             for row in (-1, 1):
                 count = max(1, int((along - scale) / (1.35 * scale)))
                 for k in range(count):
                     if rng.random() < 0.12:
                         continue
-                    at = centre + ((k + 0.5 - count / 2) * 1.35 * scale, row * across * 0.21)
+                    at = centre + np.array(((k + 0.5 - count / 2) * 1.35 * scale, row * across * 0.21))
+                    at = rotate(at, angle) + 0.5
+                    if (np.abs(at - 0.5) > 0.5 + scale).any():
+                        continue
                     w, h = scale * rng.uniform(0.75, 1.1), scale * rng.uniform(0.6, 0.95)
-                    houses += house(rng, rotate(at, angle) + 0.5, w, h, angle, shade(roofs[rng.integers(4)], rng.uniform(0.8, 1.15)))
+                    houses += house(rng, at, w, h, angle, shade(roofs[rng.integers(4)], rng.uniform(0.8, 1.15)))
     return floor, houses
 
 
@@ -109,16 +122,18 @@ def house(
     if rng.random() < 0.6:
         parts.append(Part(rect(x + turned[0], y + turned[1], w, h / 2, angle), shade(roof, 0.82), 16, solid=False))
     else:
-        parts.append(Part(rect(x - turned[0], y - turned[1], w * 0.25, h * 0.2, angle), shade(roof, 1.2), 10, solid=False))
+        parts.append(
+            Part(rect(x - turned[0], y - turned[1], w * 0.25, h * 0.2, angle), shade(roof, 1.2), 10, solid=False)
+        )
     return parts
 
 
 class Coast:
-    """A shore line across the image: water on one side. `distance` tells how far a point lies from it, water positive."""
+    """A shore line across the image: water on one side."""
 
     def __init__(self, rng: np.random.Generator, share: float) -> None:
         """`share` is about the fraction of the image under water."""
-        self.angle = float(rng.uniform(0, 2 * np.pi))
+        self.angle = heading(rng)
         self.shift = float((0.5 - share) * 1.05)
         n = 120
         self.u = np.linspace(-1.0, 1.0, n)
@@ -137,8 +152,13 @@ class Coast:
         out = []
         beach = mix(pal.sand, pal.concrete, rng.random())
         foam = mix(pal.water, (235, 235, 230), 0.5)
-        for shift, colour, rough in ((-rng.uniform(0.006, 0.04), beach, 30), (0.0, foam, 60), (0.005, shade(pal.water, 1.15), 16), (0.03, pal.water, 15)):
-            water = np.concatenate([line + (0, shift), [[1.5, 2.0], [-1.5, 2.0]]])
+        for shift, colour, rough in (
+            (-rng.uniform(0.006, 0.04), beach, 30),
+            (0.0, foam, 60),
+            (0.005, shade(pal.water, 1.15), 16),
+            (0.03, pal.water, 15),
+        ):
+            water = np.concatenate([line + np.array((0, shift)), [[1.5, 2.0], [-1.5, 2.0]]])
             out.append(Part(rotate(water, self.angle) + 0.5, colour, rough, solid=False, wet=shift >= 0))
         return out
 
@@ -150,15 +170,18 @@ def river(rng: np.random.Generator, pal: Palette) -> tuple[list[Part], Points]:
     course = rotate(np.stack([np.linspace(-0.9, 0.9, n), v], 1), rng.uniform(0, 2 * np.pi)) + 0.5
     width = rng.uniform(0.02, 0.09)
     bank = mix(pal.tree, pal.soil, rng.random())
-    return [Part(strip(course, width * 1.5), bank, 90, solid=False), Part(strip(course, width), pal.water, 14, solid=False, wet=True)], course
+    return [
+        Part(strip(course, width * 1.5), bank, 90, solid=False),
+        Part(strip(course, width), pal.water, 14, solid=False, wet=True),
+    ], course
 
 
 def pond(rng: np.random.Generator, pal: Palette, x: float, y: float, r: float) -> list[Part]:
     """A small lake."""
     shape = blob(rng, 0, 0, r, r * rng.uniform(0.5, 0.9), 0.3)
     return [
-        Part(shape * 1.12 + (x, y), mix(pal.soil, pal.tree, 0.5), 80, solid=False),
-        Part(shape + (x, y), pal.water, 14, solid=False, wet=True),
+        Part(shape * 1.12 + np.array((x, y)), mix(pal.soil, pal.tree, 0.5), 80, solid=False),
+        Part(shape + np.array((x, y)), pal.water, 14, solid=False, wet=True),
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from remoteclip_jax.data.synthetic.palette import Palette, mix, shade
-from remoteclip_jax.data.synthetic.shapes import Part, arc, disk, rect, segment, strip
+from remoteclip_jax.data.synthetic.shapes import Part, disk, rect, segment, strip
 
 
 def storagetank(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
@@ -22,7 +22,7 @@ def storagetank(rng: np.random.Generator, pal: Palette, detail: bool = True) -> 
         parts.append(Part(disk(-0.14 * dx, -0.14 * dy, 0.16, n=12), shade(roof, 1.14), 8))
         parts.append(Part(disk(0, 0, 0.045, n=8), shade(roof, 0.6), 8))
     if detail:
-        parts.append(Part(segment(0, 0, *(0.45 * np.array([np.cos(1.0), np.sin(1.0)])), 0.025), shade(roof, 0.8), 8))
+        parts.append(Part(segment(0, 0, 0.24, 0.38, 0.025), shade(roof, 0.8), 8))
     return parts
 
 
@@ -30,7 +30,7 @@ def chimney(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list
     """A tall stack seen a little from the side: round foot, tapering shaft in bands, dark mouth."""
     u = rng.uniform
     shaft, band = (pal.paint() if rng.random() < 0.5 else pal.concrete), pal.paint()
-    foot, top, lean = u(0.15, 0.21), u(0.085, 0.13), u(0.55, 0.9)
+    foot, top, lean = u(0.1, 0.14), u(0.055, 0.085), u(0.55, 0.9)
     parts = [Part(disk(0, 0, foot * 1.15), shade(pal.concrete, 0.85), 15, height=0.05)]
     bands = 7 if rng.random() < 0.6 else 1
     for i in range(bands):
@@ -50,24 +50,30 @@ def chimney(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list
 def windmill(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
     """A wind turbine: mast seen obliquely, three blades at any turn, a long shadow of both."""
     u = rng.uniform
-    white = shade(pal.paint() if rng.random() < 0.5 else (240, 240, 240), u(0.8, 1.0))
+    white = shade(pal.paint() if rng.random() < 0.25 else (240, 240, 240), u(0.8, 1.0))
     mast, blade, turn, squeeze = u(0.35, 0.75), u(0.42, 0.5), u(0, 2 * np.pi), u(0.45, 1.0)
     wide = 0.05 if detail else 0.075
     parts = [Part(disk(0, 0, 0.17, n=14), shade(pal.ground(), 1.1), 30, solid=False)]
-    parts.append(Part(np.array([(0, -wide * 0.8), (mast, -wide * 0.4), (mast, wide * 0.4), (0, wide * 0.8)]), white, 4, height=1.1))
+    parts.append(
+        Part(
+            np.array([(0, -wide * 0.8), (mast, -wide * 0.4), (mast, wide * 0.4), (0, wide * 0.8)]), white, 4, height=1.1
+        )
+    )
     for k in range(3):
         t = turn + k * 2 * np.pi / 3
         d = np.array([np.cos(t) * squeeze, np.sin(t)])
         n = np.array([-d[1], d[0]])
         hub = np.array([mast, 0.0])
-        points = np.stack([hub - 0.25 * wide * n, hub + 0.3 * blade * d - wide * n, hub + blade * d, hub + 0.25 * wide * n])
+        points = np.stack(
+            [hub - 0.25 * wide * n, hub + 0.3 * blade * d - wide * n, hub + blade * d, hub + 0.25 * wide * n]
+        )
         parts.append(Part(points, white, 4, height=0.02, base=1.1))
     parts.append(Part(disk(mast, 0, 0.05, n=10), shade(white, 0.8), 4))
     return parts
 
 
 def dam(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """A wall, straight or arched, across a valley: the lake on one side (+y), spillways and a thin river on the other."""
+    """A wall, straight or arched, across a valley: the lake at +y, spillways and a thin river on the other side."""
     u = rng.uniform
     wall, dry = mix(pal.concrete, pal.paint(), u(0, 0.4)), shade(pal.soil, u(0.8, 1.1))
     thick, bow = u(0.07, 0.14), u(0.0, 0.16)
@@ -87,14 +93,16 @@ def dam(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Par
         Part(np.array([(-0.42, 0), (0.42, 0), (0.28, -0.28), (-0.28, -0.28)]), shade(dry, 0.85), 60, solid=False),
     ]
     parts.append(Part(strip(line, thick), wall, 14))
-    parts.append(Part(strip(line + (0, thick * 0.3), thick * 0.25), shade(wall, 1.18), 8))
-    parts.append(Part(strip(line - (0, thick * 0.36), thick * 0.3), shade(wall, 0.66), 10))
+    parts.append(Part(strip(line + np.array((0, thick * 0.3)), thick * 0.25), shade(wall, 1.18), 8))
+    parts.append(Part(strip(line - np.array((0, thick * 0.36)), thick * 0.3), shade(wall, 0.66), 10))
     gates = int(rng.integers(4, 9))
     for i in range(gates):  # spillway gates with white water below
         gx = (i - (gates - 1) / 2) * 0.045
         gy = bow * (1 - 4 * gx**2)
         parts.append(Part(rect(gx, gy - thick * 0.2, 0.026, thick * 0.7), shade(wall, 0.55), 8))
-        parts.append(Part(rect(gx, gy - thick * 0.5 - 0.05, 0.03, 0.1), mix(pal.water, (250, 250, 250), 0.6), 60, solid=False))
+        parts.append(
+            Part(rect(gx, gy - thick * 0.5 - 0.05, 0.03, 0.1), mix(pal.water, (250, 250, 250), 0.6), 60, solid=False)
+        )
     for s in (1, -1):  # abutments and the power house
         parts.append(Part(rect(s * 0.47, 0.01, 0.09, thick * 1.5), shade(wall, 0.9), 14, height=0.04))
     parts.append(Part(rect(u(0.14, 0.26), -thick * 0.5 - 0.06, 0.14, 0.1), pal.roof(), 12, height=0.05))
@@ -109,16 +117,12 @@ def harbor(rng: np.random.Generator, pal: Palette, fingers: int, reach: float) -
     if fingers:
         for x in np.linspace(-0.36, 0.48, fingers):
             for s in (1, -1):
-                parts.append(Part(rect(float(x), s * (width + reach) / 2, 0.022, reach), shade(deck, 0.95), 12, height=0.01))
+                parts.append(
+                    Part(rect(float(x), s * (width + reach) / 2, 0.022, reach), shade(deck, 0.95), 12, height=0.01)
+                )
     parts.append(Part(rect(0, 0, 1, width * 0.25), shade(deck, 1.12), 10))
     if rng.random() < 0.6:  # a head across the end
         parts.append(Part(rect(0.5 - width / 2, 0, width, 2 * reach), deck, 14, height=0.012))
     if rng.random() < 0.5:
         parts.append(Part(rect(-0.42, 0.0, 0.07, width * 0.8), pal.roof(), 10, height=0.03))
     return parts
-
-
-def breakwater(rng: np.random.Generator, pal: Palette) -> list[Part]:
-    """A bent mole that shelters a basin; scenery."""
-    start = rng.uniform(0, 2 * np.pi)
-    return [Part(strip(arc(0, 0, 0.5, start, start + 1.9, 16), 0.05), shade(pal.concrete, 0.8), 90, solid=False)]

@@ -49,17 +49,23 @@ class Map:
         cost = 50.0 * self.mask("taken") + 6.0 * wrong + 1.0 * self.mask("scenery")
         table = np.zeros((CELLS + 1, CELLS + 1))
         table[1:, 1:] = cost.cumsum(0).cumsum(1)
-        low = np.clip(np.floor((centres - (w / 2, h / 2)) * CELLS), 0, CELLS).astype(int)
-        high = np.clip(np.ceil((centres + (w / 2, h / 2)) * CELLS), 0, CELLS).astype(int)
+        half = np.array((w / 2, h / 2))
+        low = np.clip(np.floor((centres - half) * CELLS), 0, CELLS).astype(int)
+        high = np.clip(np.ceil((centres + half) * CELLS), 0, CELLS).astype(int)
         total = (
-            table[high[:, 1], high[:, 0]] - table[low[:, 1], high[:, 0]] - table[high[:, 1], low[:, 0]] + table[low[:, 1], low[:, 0]]
+            table[high[:, 1], high[:, 0]]
+            - table[low[:, 1], high[:, 0]]
+            - table[high[:, 1], low[:, 0]]
+            + table[low[:, 1], low[:, 0]]
         )
         best = int(total.argmin())  # the first of equals: the choice stays random
         return float(centres[best, 0]), float(centres[best, 1])
 
 
-def lattice(rng: np.random.Generator, n: int, pitch: Sequence[float], slack: float = 0.0) -> tuple[np.ndarray, float, float]:
-    """`n` places on a grid of a given pitch, centred, and the grid's width and height; `slack` leaves some places empty."""
+def lattice(
+    rng: np.random.Generator, n: int, pitch: Sequence[float], slack: float = 0.0
+) -> tuple[np.ndarray, float, float]:
+    """`n` places on a grid of a given pitch, centred, the grid's width and height; `slack` leaves places empty."""
     places = int(np.ceil(n * (1 + slack)))
     aspect = rng.uniform(0.8, 2.8)
     columns = min(max(1, round(np.sqrt(places * aspect * pitch[1] / pitch[0]))), places)

@@ -7,7 +7,11 @@ from PIL import Image
 
 def upscale(field: Float32[np.ndarray, "h w"], size: int) -> Float32[np.ndarray, "size size"]:
     """A field scaled to size x size, smoothly."""
-    return np.asarray(Image.fromarray(field).resize((size, size), Image.Resampling.BICUBIC))
+    return np.asarray(
+        Image.fromarray(field).resize(
+            (size, size), Image.Resampling.BICUBIC if field.shape[0] < 100 else Image.Resampling.BILINEAR
+        )
+    )
 
 
 def fractal(

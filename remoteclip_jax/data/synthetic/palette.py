@@ -1,4 +1,4 @@
-"""The colours of one scene. They vary so widely, and independently of what is drawn, that colour gives no class away."""
+"""The colours of one scene. They vary so widely that colour gives no class away."""
 
 import colorsys
 
@@ -40,7 +40,7 @@ class Palette:
         self.asphalt = hsv(u(0, 1), u(0.0, 0.08), u(0.22, 0.66))
         self.concrete = hsv(u(0.02, 0.2), u(0.0, 0.16), u(0.42, 0.86))
         # From black harbour water over blue and green to silty rivers as light as sand.
-        self.water = hsv(u(0.08, 0.66), u(0.1, 0.55), u(0.14, 0.62))
+        self.water = hsv(u(0.08, 0.66), u(0.08, 0.5), u(0.2, 0.6))
         self.court = (self.paint(), self.paint())  # grounds beside each other were laid by the same firm
         self.line = hsv(0.14, 0.0 if rng.random() < 0.8 else 0.5, u(0.78, 0.97))
 
@@ -67,7 +67,7 @@ class Palette:
             return hsv(u(0.0, 0.09), u(0.2, 0.55), u(0.35, 0.75))
         if kind < 0.75:
             return hsv(u(0, 1), u(0, 0.12), u(0.3, 0.92))
-        return hsv(u(0.45, 0.68), u(0.1, 0.55), u(0.35, 0.85))
+        return hsv(u(0.48, 0.68), u(0.08, 0.42), u(0.3, 0.8))
 
     def field(self) -> Colour:
         """One field of a patchwork: crops at any stage, ploughed soil, stubble."""

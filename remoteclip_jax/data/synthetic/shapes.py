@@ -1,9 +1,10 @@
-"""Flat polygons as the one building material: an object is a list of parts, and its box is the extent of its solid ones.
+"""Flat polygons as the one building material: an object is a list of parts, its box the extent of the solid ones.
 
 Lengths are relative to the image's side, angles in radians, y points down. Nothing here knows the number of pixels, so
 the same scene can be drawn at any size.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ class Part(NamedTuple):
 
     `rough` (0 to 255) is the strength of the surface's texture; `height` is how far it stands above its ground and
     `base` how high that ground is, both in the unit of `points` (only convex parts may stand: they cast a shadow);
-    `solid` parts make up the object's outline, the others (wakes, aprons, roads leading away) are scenery; `wet` parts are open water.
+    `solid` parts make up the object's outline, the others (wakes, aprons, roads leading away) are scenery,
+    and `wet` ones are open water.
     """
 
     points: Points
@@ -33,8 +35,19 @@ class Part(NamedTuple):
 
 def rect(cx: float, cy: float, w: float, h: float, angle: float = 0.0) -> Points:
     """A rectangle of size (w, h) around (cx, cy), turned by `angle`."""
-    points = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
-    return (rotate(points, angle) if angle else points) + (cx, cy)
+    x, y = w / 2, h / 2
+    if not angle:
+        return np.array([[cx - x, cy - y], [cx + x, cy - y], [cx + x, cy + y], [cx - x, cy + y]])
+    c, s = math.cos(angle), math.sin(angle)
+    ax, ay, bx, by = x * c, x * s, -y * s, y * c  # half axes; plain numbers, as this is called a thousand times a scene
+    return np.array(
+        [
+            [cx - ax - bx, cy - ay - by],
+            [cx + ax - bx, cy + ay - by],
+            [cx + ax + bx, cy + ay + by],
+            [cx - ax + bx, cy - ay + by],
+        ]
+    )
 
 
 def disk(cx: float, cy: float, rx: float, ry: float | None = None, n: int = 24) -> Points:
@@ -44,13 +57,15 @@ def disk(cx: float, cy: float, rx: float, ry: float | None = None, n: int = 24) 
 
 
 def oval(half_length: float, radius: float, n: int = 40) -> Points:
-    """Two half circles joined by straights, as a running track is; `half_length` reaches from the centre to the apex."""
+    """Two half circles joined by straights, as a running track; `half_length` is from the centre to the apex."""
     t = np.linspace(-np.pi / 2, np.pi / 2, n // 2)
     half = np.stack([half_length - radius + radius * np.cos(t), radius * np.sin(t)], 1)
     return np.concatenate([half, -half])
 
 
-def blob(rng: np.random.Generator, cx: float, cy: float, rx: float, ry: float, wobble: float = 0.2, n: int = 28) -> Points:
+def blob(
+    rng: np.random.Generator, cx: float, cy: float, rx: float, ry: float, wobble: float = 0.2, n: int = 28
+) -> Points:
     """An irregular, smooth closed curve: an ellipse whose radius wavers by about `wobble`."""
     t = np.arange(n) * (2 * np.pi / n)
     r = np.ones(n)
@@ -82,13 +97,18 @@ def segment(x1: float, y1: float, x2: float, y2: float, width: float) -> Points:
     return np.array([[x1 + nx, y1 + ny], [x2 + nx, y2 + ny], [x2 - nx, y2 - ny], [x1 - nx, y1 - ny]])
 
 
+def link(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, width: float) -> Points:
+    """A straight band from point a to point b."""
+    return segment(float(a[0]), float(a[1]), float(b[0]), float(b[1]), width)
+
+
 def rotate(points: Points, angle: float) -> Points:
     """Points turned around the origin."""
     c, s = np.cos(angle), np.sin(angle)
     return points @ np.array([[c, s], [-s, c]])
 
 
-def place(parts: Sequence[Part], angle: float, scale: float, centre: Sequence[float]) -> list[Part]:
+def place(parts: Sequence[Part], angle: float, scale: float, centre: Sequence[float] | np.ndarray) -> list[Part]:
     """The parts turned, scaled and moved, in this order; heights scale along."""
     if not parts:
         return []
@@ -104,16 +124,27 @@ def place(parts: Sequence[Part], angle: float, scale: float, centre: Sequence[fl
 
 def extent(parts: Sequence[Part]) -> tuple[float, float, float, float]:
     """(x1, y1, x2, y2) of the solid parts."""
-    points = np.concatenate([p.points for p in parts if p.solid])
+    return spans(parts, 0.0)
+
+
+def spans(parts: Sequence[Part], angle: float) -> tuple[float, float, float, float]:
+    """(x1, y1, x2, y2) of the solid parts once turned by `angle`."""
+    points = rotate(np.concatenate([p.points for p in parts if p.solid]), angle)
     (x1, y1), (x2, y2) = points.min(0), points.max(0)
     return float(x1), float(y1), float(x2), float(y2)
 
 
 def size_of(parts: Sequence[Part], angle: float) -> float:
     """sqrt(w·h) of the box that the parts have once turned by `angle`."""
-    points = rotate(np.concatenate([p.points for p in parts if p.solid]), angle)
-    w, h = points.max(0) - points.min(0)
-    return float(np.sqrt(w * h))
+    x1, y1, x2, y2 = spans(parts, angle)
+    return math.sqrt((x2 - x1) * (y2 - y1))
+
+
+def heading(rng: np.random.Generator) -> float:
+    """A direction: any, but more often than not near one of the image's axes, as most that people lay out is."""
+    if rng.random() < 0.3:
+        return float(rng.uniform(0, 2 * np.pi))
+    return float(rng.integers(4) * np.pi / 2 + rng.normal(0, 0.12))
 
 
 def area(points: Points) -> float:

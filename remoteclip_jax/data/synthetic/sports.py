@@ -3,7 +3,7 @@
 import numpy as np
 
 from remoteclip_jax.data.synthetic.palette import Palette, mix, shade
-from remoteclip_jax.data.synthetic.shapes import Part, arc, blob, disk, oval, rect, segment, strip
+from remoteclip_jax.data.synthetic.shapes import Part, arc, blob, disk, link, oval, rect, segment, strip
 
 
 def _frame(w: float, h: float, colour: tuple[int, int, int], width: float, cx: float = 0, cy: float = 0) -> list[Part]:
@@ -86,7 +86,7 @@ def baseballfield(rng: np.random.Generator, pal: Palette, detail: bool = True) -
     home = np.array([[-0.5, 0.0]])
 
     def sector(r: float, spread: float, x: float = -0.5) -> np.ndarray:
-        return np.concatenate([home + (x + 0.5, 0), arc(x, 0, r, -spread, spread, 20)])
+        return np.concatenate([home + np.array((x + 0.5, 0)), arc(x, 0, r, -spread, spread, 20)])
 
     parts = [Part(sector(1.0, half + 0.06, -0.5), track, 35), Part(sector(0.94, half, -0.47), turf, 45)]
     r = rng.uniform(0.42, 0.52)
@@ -117,13 +117,21 @@ def golffield(rng: np.random.Generator, pal: Palette, detail: bool = True) -> li
         reach = 0.42 - 0.12 * (i != 1)
         x = np.linspace(-reach + u(0, 0.08), reach - u(0.02, 0.1), 12)
         bend = y + 0.035 * np.sin(x * u(5, 9) + u(0, 6))
-        parts.append(Part(strip(np.stack([x, bend], 1), u(0.06, 0.09) * (0.7 + 0.3 * np.sin(np.linspace(0.3, 2.8, 12)))), fair, 40))
+        parts.append(
+            Part(
+                strip(np.stack([x, bend], 1), u(0.06, 0.09) * (0.7 + 0.3 * np.sin(np.linspace(0.3, 2.8, 12)))), fair, 40
+            )
+        )
         end = -1 if rng.random() < 0.5 else 0
         gx, gy = x[end], bend[end]
         parts.append(Part(blob(rng, gx, gy, 0.05, 0.042, 0.15, 16), green, 20))
         for _ in range(4):
             t = u(0, 2 * np.pi)
-            parts.append(Part(blob(rng, gx + 0.068 * np.cos(t), gy + 0.058 * np.sin(t), u(0.014, 0.026), 0.016, 0.4, 12), sand, 15))
+            parts.append(
+                Part(
+                    blob(rng, gx + 0.068 * np.cos(t), gy + 0.058 * np.sin(t), u(0.014, 0.026), 0.016, 0.4, 12), sand, 15
+                )
+            )
         k = int(rng.integers(3, 9))
         parts.append(Part(blob(rng, x[k], bend[k] + 0.05, 0.028, 0.014, 0.4, 12), sand, 15))
     if rng.random() < 0.7:
@@ -143,7 +151,10 @@ def stadium(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list
     roof, seats, turf = pal.roof(), pal.paint(), pal.turf()
     ry, power = u(0.36, 0.46), u(2.0, 3.4)
     t = np.arange(56) * (2 * np.pi / 56)
-    curve = np.stack([np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / power), np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / power)], 1)
+    curve = np.stack(
+        [np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / power), np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / power)],
+        1,
+    )
 
     def ring(k: float) -> np.ndarray:
         return curve * (0.5 - k, ry - k)
@@ -157,8 +168,8 @@ def stadium(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list
     step = 2 if detail else 4
     for i in range(0, 56, step):  # aisles and roof girders
         a, b, c = ring(outer)[i], ring(edge)[i], ring(inner)[i]
-        parts.append(Part(segment(*a, *b, 0.004), shade(roof, 0.8), 10))
-        parts.append(Part(segment(*b, *c, 0.005), shade(seats, 0.6), 10))
+        parts.append(Part(link(a, b, 0.004), shade(roof, 0.8), 10))
+        parts.append(Part(link(b, c, 0.005), shade(seats, 0.6), 10))
     surround = pal.paint() if rng.random() < 0.5 else pal.ground()
     parts.append(Part(ring(inner), surround, 15))
     w, h = 2 * (0.5 - inner) * 0.72, 2 * (ry - inner) * 0.72

@@ -6,7 +6,7 @@ The roads, rivers and tracks that lead to them run on, as scenery, far beyond th
 import numpy as np
 
 from remoteclip_jax.data.synthetic.palette import Palette, mix, shade
-from remoteclip_jax.data.synthetic.shapes import Part, rect, segment, strip
+from remoteclip_jax.data.synthetic.shapes import Part, link, rect, segment, strip
 
 FAR = 40.0  # longer than any image seen from any object in it
 APRON = 17  # the roughness that an apron is found by
@@ -14,7 +14,9 @@ SERVICE_DEPTH = 0.44
 SERVICE_GAP = 0.16  # from a service area's edge to the middle of its expressway
 
 
-def road(pal: Palette, line: np.ndarray, width: float, lanes: int = 2, solid: bool = False, dash: float = 0.0) -> list[Part]:
+def road(
+    pal: Palette, line: np.ndarray, width: float, lanes: int = 2, solid: bool = False, dash: float = 0.0
+) -> list[Part]:
     """A road along a polyline with verges, edge lines, a median, and dashes of length `dash` where it is not 0."""
     parts = [] if solid else [Part(strip(line, width * 1.25), mix(pal.soil, pal.asphalt, 0.4), 60, solid=False)]
     parts.append(Part(strip(line, width), pal.asphalt, 18, solid=solid))
@@ -31,7 +33,7 @@ def road(pal: Palette, line: np.ndarray, width: float, lanes: int = 2, solid: bo
         for s in (-0.25, 0.25):
             at = line + normal * s * width
             for i in range(0, len(at) - 1, 2):
-                parts.append(Part(segment(*at[i], *at[i + 1], width * 0.02), mark, 8, solid=solid))
+                parts.append(Part(link(at[i], at[i + 1], width * 0.02), mark, 8, solid=solid))
     return parts
 
 
@@ -77,8 +79,22 @@ def overpass(rng: np.random.Generator, pal: Palette, detail: bool = True) -> lis
     parts = road(pal, under, below, 4 if below > 0.36 else 2)
     parts += road(pal, _straight(-FAR, FAR, n=160), width * 0.92, 4 if width > 0.24 else 2)
     bank = mix(pal.grass, pal.soil, 0.5)
-    parts.append(Part(np.array([(-1.3, -0.5 * width), (-0.4, -0.75 * width), (-0.4, 0.75 * width), (-1.3, 0.5 * width)]), bank, 70, solid=False))
-    parts.append(Part(np.array([(1.3, -0.5 * width), (0.4, -0.75 * width), (0.4, 0.75 * width), (1.3, 0.5 * width)]), bank, 70, solid=False))
+    parts.append(
+        Part(
+            np.array([(-1.3, -0.5 * width), (-0.4, -0.75 * width), (-0.4, 0.75 * width), (-1.3, 0.5 * width)]),
+            bank,
+            70,
+            solid=False,
+        )
+    )
+    parts.append(
+        Part(
+            np.array([(1.3, -0.5 * width), (0.4, -0.75 * width), (0.4, 0.75 * width), (1.3, 0.5 * width)]),
+            bank,
+            70,
+            solid=False,
+        )
+    )
     parts += [p._replace(points=p.points) for p in road(pal, _straight(-1.4, 1.4, n=6), width * 0.92, 2)[1:]]
     parts += road(pal, under[70:90], below * 0.98, 4 if below > 0.36 else 2)[1:]
     deck = mix(pal.concrete, pal.asphalt, u(0, 1))
@@ -106,7 +122,10 @@ def tollstation(rng: np.random.Generator, pal: Palette, detail: bool = True) -> 
     length = deep + u(0.16, 0.3)
     for x in islands:
         parts.append(Part(rect(float(x), 0, 0.018, length), shade(pal.concrete, 1.15), 8))
-        parts += [Part(segment(x, s * 0.3, x * 0.72, s * 0.7, 0.008), mix(pal.asphalt, pal.line, 0.7), 8, solid=False) for s in (1, -1)]
+        parts += [
+            Part(segment(x, s * 0.3, x * 0.72, s * 0.7, 0.008), mix(pal.asphalt, pal.line, 0.7), 8, solid=False)
+            for s in (1, -1)
+        ]
     parts.append(Part(rect(0, 0, 1, deep), roof, 10, height=0.09, base=0.05))
     parts.append(Part(rect(0, 0, 1, deep * 0.3), shade(roof, 1.15), 10))
     parts += [Part(rect(float(x), 0, 0.008, deep), shade(roof, 0.8), 8) for x in islands]
@@ -149,7 +168,10 @@ def trainstation(rng: np.random.Generator, pal: Palette, detail: bool = True) ->
     pitch = u(0.075, 0.1)
     breadth = pitch * platforms
     ballast, rail = mix(pal.soil, pal.asphalt, u(0.2, 0.9)), shade(pal.asphalt, 0.55)
-    parts = [Part(rect(0, 0, 2 * FAR, breadth + 0.05), ballast, 80, solid=False), Part(rect(0, 0, 1, breadth), ballast, 60)]
+    parts = [
+        Part(rect(0, 0, 2 * FAR, breadth + 0.05), ballast, 80, solid=False),
+        Part(rect(0, 0, 1, breadth), ballast, 60),
+    ]
     tracks = 2 * platforms
     for i in range(tracks):
         y = (i - (tracks - 1) / 2) * breadth / tracks
@@ -161,7 +183,9 @@ def trainstation(rng: np.random.Generator, pal: Palette, detail: bool = True) ->
             cars = 6
             for k in range(cars):
                 x = at + (k - 2.5) * length / cars
-                parts.append(Part(rect(x, y, length / cars * 0.93, breadth / tracks * 0.55), paint, 8, height=0.02, solid=False))
+                parts.append(
+                    Part(rect(x, y, length / cars * 0.93, breadth / tracks * 0.55), paint, 8, height=0.02, solid=False)
+                )
     roof = pal.roof()
     for i in range(platforms):
         y = (i - (platforms - 1) / 2) * pitch
@@ -175,7 +199,9 @@ def trainstation(rng: np.random.Generator, pal: Palette, detail: bool = True) ->
     parts.append(Part(rect(u(-0.1, 0.1), side + deep / 2 + 0.012, u(0.3, 0.6), deep), hall, 14, height=0.06))
     parts.append(Part(rect(0, side + deep / 2 + 0.012, 0.2, deep * 0.6), shade(hall, 1.15), 14, height=0.03, base=0.06))
     if rng.random() < 0.4:  # a footbridge across
-        parts.append(Part(rect(u(-0.3, 0.3), 0, 0.03, breadth * 1.05), shade(pal.concrete, 0.95), 10, height=0.03, base=0.04))
+        parts.append(
+            Part(rect(u(-0.3, 0.3), 0, 0.03, breadth * 1.05), shade(pal.concrete, 0.95), 10, height=0.03, base=0.04)
+        )
     return parts
 
 

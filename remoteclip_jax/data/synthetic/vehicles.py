@@ -37,7 +37,7 @@ def airplane(rng: np.random.Generator, pal: Palette, detail: bool = True) -> lis
     parts.append(Part(outline, body, 8, height=0.1, base=0.0))
     if kind == 0:
         engine = shade(wing, 0.7)
-        for at in ((0.17,) if rng.random() < 0.6 else (0.15, 0.3)):
+        for at in (0.17,) if rng.random() < 0.6 else (0.15, 0.3):
             x = root - sweep * at / span + 0.03
             parts += [Part(rect(x, s * at, 0.1, 0.045), engine, 8, height=0.02) for s in (1, -1)]
     elif kind == 1:
@@ -64,9 +64,21 @@ def ship(rng: np.random.Generator, pal: Palette, moored: bool = False, detail: b
         foam = shade(pal.water, 1.45)
         spread, length = u(1.3, 3.0) * half, u(0.5, 2.2)
         parts.append(
-            Part(np.array([(-0.4, -half), (-0.4, half), (-0.5 - length, spread), (-0.5 - length, -spread)]), foam, 60, solid=False)
+            Part(
+                np.array([(-0.4, -half), (-0.4, half), (-0.5 - length, spread), (-0.5 - length, -spread)]),
+                foam,
+                60,
+                solid=False,
+            )
         )
-        inner = np.array([(-0.5, -0.4 * half), (-0.5, 0.4 * half), (-0.5 - 0.7 * length, 0.3 * spread), (-0.5 - 0.7 * length, -0.3 * spread)])
+        inner = np.array(
+            [
+                (-0.5, -0.4 * half),
+                (-0.5, 0.4 * half),
+                (-0.5 - 0.7 * length, 0.3 * spread),
+                (-0.5 - 0.7 * length, -0.3 * spread),
+            ]
+        )
         parts.append(Part(inner, shade(pal.water, 1.8), 80, solid=False))
     parts.append(Part(outline(1.0), hull, 8, height=u(0.05, 0.12)))
     parts.append(Part(outline(0.72), deck, 12))
@@ -125,12 +137,12 @@ def vehicle(rng: np.random.Generator, pal: Palette, detail: bool = True, cars: b
 def tree(rng: np.random.Generator, pal: Palette, x: float, y: float, r: float) -> list[Part]:
     """A crown of radius `r` with a lit side; scenery, never annotated."""
     sun = np.arctan2(pal.sun[1], pal.sun[0])
-    colour = shade(pal.tree, rng.uniform(0.75, 1.3))
+    colour = shade(pal.tree, rng.uniform(0.85, 1.5))
     lit = (x - np.cos(sun) * r * 0.25, y - np.sin(sun) * r * 0.25)
     turn = rng.uniform(0, 6.3)
     corners = np.arange(9) * (2 * np.pi / 9) + turn
     crown = np.stack([np.cos(corners), np.sin(corners)], 1) * (r * rng.uniform(0.8, 1.1, 9))[:, None]
     return [
-        Part(crown + (x, y), shade(colour, 0.85), 110, height=1.3 * r, solid=False),
+        Part(crown + np.array((x, y)), shade(colour, 0.85), 110, height=0.8 * r, solid=False),
         Part(disk(*lit, 0.6 * r, n=7), shade(colour, 1.2), 130, solid=False),
     ]
