@@ -34,11 +34,13 @@ def locate(checkpoint: str) -> Path:
     if not (owner and repository and filename):
         raise UserError(f"{checkpoint}: expected hf://OWNER/REPOSITORY/FILE")
     hub = require("huggingface_hub")
+    require("huggingface_hub.utils.logging").set_verbosity_error()  # it reports each of its five attempts
+    print(f"downloading {checkpoint} (unless it is in the cache)", flush=True)
     try:
         return Path(hub.hf_hub_download(repo_id=f"{owner}/{repository}", filename=filename))
     except Exception as e:  # HTTP, DNS, a missing file, a full disk: the hub's own types differ between versions
         raise UserError(
-            f"{checkpoint}: the download failed ({_first_line(e)}); check the connection and the name, "
+            f"{checkpoint}: the download failed ({_reason(e.__cause__ or e)}); check the connection and the name, "
             "or download the file by hand and give its path"
         ) from e
 
@@ -108,7 +110,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
     if _head(path) == b"PK":
-        return UserError(f"{path}: cut short or damaged ({_first_line(error)}); download it again")
+        return UserError(f"{path}: cut short or damaged ({_reason(error)}); download it again")
     return UserError(f"{path}: not a PyTorch checkpoint, or damaged; download it again")
 
 
@@ -124,5 +126,7 @@ def _head(path: Path) -> bytes:
         return file.read(2)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+def _reason(error: BaseException) -> str:
+    """The first sentence of the error, the rest of which is advice for programmers."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.split(". ")[0].rstrip(".")[:160]
