@@ -111,7 +111,7 @@ class Canvas:
         texture = fractal(rng, m, coarsest=24, octaves=3, gain=0.75) * np.float32(0.3)
         texture += rng.standard_normal((m, m), np.float32) * np.float32(0.26)
         patches = upscale(fractal(rng, 96, coarsest=3, octaves=4), size)
-        factor = upscale(texture, size) * rough + patches * np.float32(0.065)
+        factor = upscale(texture, size) * rough + patches * np.float32(0.09)
         factor += 1
         factor *= 1 - np.asarray(shade, np.float32) * np.float32(light.darkness / 255)
         tint = rough * patches * np.float32(0.16)  # vegetation turns yellowish in patches

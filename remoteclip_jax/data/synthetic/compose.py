@@ -29,7 +29,7 @@ def _background(s: Scene, recipe: Recipe) -> list[Part]:
         return []
     houses: list[Part] = []
     remote = recipe.main in ("windmill", "airplane", "airport", "golffield", "dam")  # seldom in the middle of a town
-    kind = rng.choice(3, p=(0.48, 0.42, 0.1) if remote else (0.36, 0.28, 0.36))
+    kind = rng.choice(3, p=(0.3, 0.6, 0.1) if remote else (0.36, 0.28, 0.36))
     if kind == 0:
         s.cover = ground.cover(rng, pal, water=False)
     elif kind == 1:

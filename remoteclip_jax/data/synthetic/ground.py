@@ -160,7 +160,24 @@ class Coast:
         ):
             water = np.concatenate([line + np.array((0, shift)), [[1.5, 2.0], [-1.5, 2.0]]])
             out.append(Part(rotate(water, self.angle) + 0.5, colour, rough, solid=False, wet=shift >= 0))
-        return out
+        return out + shoals(rng, pal, self)
+
+
+def shoals(rng: np.random.Generator, pal: Palette, coast: Coast) -> list[Part]:
+    """Water is not of one colour: depths, weeds and sediment, nested so that their edges are soft."""
+    parts: list[Part] = []
+    for centre in rng.uniform(-0.1, 1.1, (16, 2)):
+        r = rng.uniform(0.05, 0.18)
+        deep = float(coast.distance(centre[None])[0])
+        if deep < 0.03 + r * 0.75:
+            continue
+        other = mix(pal.water, (pal.sand, pal.tree, pal.grass)[rng.integers(3)], rng.uniform(0.1, 0.5))
+        shape = blob(rng, 0, 0, r, r * rng.uniform(0.4, 0.7), 0.25)
+        for k, size in enumerate((1.0, 0.86, 0.72, 0.58)):
+            colour = mix(pal.water, other, (k + 1) / 4)
+            turned = rotate(shape * size, coast.angle) + centre
+            parts.append(Part(turned, colour, 15, solid=False, wet=True))
+    return parts
 
 
 def river(rng: np.random.Generator, pal: Palette) -> tuple[list[Part], Points]:

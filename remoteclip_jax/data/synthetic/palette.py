@@ -40,7 +40,7 @@ class Palette:
         self.asphalt = hsv(u(0, 1), u(0.0, 0.08), u(0.22, 0.66))
         self.concrete = hsv(u(0.02, 0.2), u(0.0, 0.16), u(0.42, 0.86))
         # From black harbour water over blue and green to silty rivers as light as sand.
-        self.water = hsv(u(0.08, 0.66), u(0.08, 0.5), u(0.2, 0.6))
+        self.water = hsv(u(0.08, 0.66), u(0.06, 0.42), u(0.24, 0.56))
         self.court = (self.paint(), self.paint())  # grounds beside each other were laid by the same firm
         self.line = hsv(0.14, 0.0 if rng.random() < 0.8 else 0.5, u(0.78, 0.97))
 
