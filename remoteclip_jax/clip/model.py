@@ -52,11 +52,14 @@ class CLIP(nn.Module):
         return self.encode_image(images), self.encode_text(ids)
 
 
-def init(config: CLIPConfig, key: Array) -> Variables:
-    """Random variables, drawn as open_clip initialises its towers. Deterministic in `key`."""
+def init(config: CLIPConfig, key: Array, text_tower: bool = True) -> Variables:
+    """Random variables, drawn as open_clip initialises its towers. Deterministic in `key`; the image tower is the same
+    with and without a text tower beside it."""
     # No parameter's shape depends on the input's size, so the smallest image that passes five halvings will do.
-    images, ids = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, config.context_length), jnp.int32)
-    return jax.jit(partial(CLIP(config).init, images=images, ids=ids))(key)
+    inputs = {"images": jnp.zeros((1, 32, 32, 3))}
+    if text_tower:
+        inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
+    return jax.jit(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"))(key)
 
 
 def init_shapes(config: CLIPConfig) -> Variables:

@@ -87,7 +87,8 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
     else:
         texts = None
     if clip is None:
-        clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed)))
+        text_tower = not config.text_embeddings
+        clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed), text_tower))
     if config.text_embeddings:  # no text was encoded, so there is no text tower to keep
         params = {name: value for name, value in clip.variables["params"].items() if name != "text"}
         clip = RemoteCLIP(clip_config, {**clip.variables, "params": params})

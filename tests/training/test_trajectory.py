@@ -1,5 +1,6 @@
 """The align step against PyTorch: gradients, and ten AdamW steps from the same weights on the same batches."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from convert.from_torch import from_torch
 from remoteclip_jax.alignment import align_loss, class_logits
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP
@@ -50,7 +52,7 @@ def torch_loss(model: Any, texts: torch.Tensor, batch: dict[str, np.ndarray], dt
 
 
 def torch_steps(model: Any, texts: np.ndarray, batches: list, dtype: torch.dtype) -> tuple[list[float], dict]:
-    model = random_copy(model).to(dtype).train()
+    model = copy.deepcopy(model).to(dtype).train()
     optimizer = torch.optim.AdamW(model.visual.parameters(), lr=1e-4, weight_decay=0.01)
     losses = []
     for batch in batches:
@@ -60,12 +62,6 @@ def torch_steps(model: Any, texts: np.ndarray, batches: list, dtype: torch.dtype
         optimizer.step()
         losses.append(loss.item())
     return losses, model.state_dict()
-
-
-def random_copy(model: Any) -> Any:
-    import copy
-
-    return copy.deepcopy(model)
 
 
 def our_steps(model: Any, texts: np.ndarray, batches: list, dtype: Any) -> tuple[list[float], Any]:
@@ -93,9 +89,16 @@ def running_statistics(state_dict: dict, stats: Any) -> list[tuple[str, np.ndarr
     return pairs
 
 
-@pytest.mark.parametrize(("bits", "bound"), [(64, 1e-6), (32, 1e-2)])
-def test_ten_adamw_steps(problem: Any, bits: int, bound: float) -> None:
+@pytest.mark.parametrize(("bits", "bound", "residual"), [(64, 1e-6, 1.0), (32, 1e-2, 0.2)])
+def test_ten_adamw_steps(problem: Any, bits: int, bound: float, residual: float) -> None:
+    """Losses and running statistics. In float32 the third norm of each block, which open_clip starts at zero, is made
+    small: with it at one the training is chaotic, and PyTorch's float32 losses part by 7 % from its own float64 ones."""
     model, texts, batches = problem
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in model.visual.named_parameters():
+            if name.startswith("layer") and name.endswith("bn3.weight"):
+                parameter.mul_(residual)
     theirs, state_dict = torch_steps(model, texts, batches, getattr(torch, f"float{bits}"))
     with jax.enable_x64(bits == 64):
         ours, state = our_steps(model, texts, batches, getattr(jnp, f"float{bits}"))
@@ -107,31 +110,53 @@ def test_ten_adamw_steps(problem: Any, bits: int, bound: float) -> None:
 
 
 def test_gradients_with_batch_statistics(problem: Any) -> None:
-    """Every parameter's gradient within 1e-3 (norm over norm); vanishing ones (key biases) compared absolutely."""
+    """In float64 every parameter's gradient is PyTorch's; in float32 it is nearer to that truth than PyTorch's own.
+
+    A random network with batch statistics is ill-conditioned (ReLUs flip): PyTorch's float32 gradients are themselves
+    up to 5 % away from its float64 ones, so that only the pair of comparisons says something about ours.
+    """
     model, texts, batches = problem
-    reference = random_copy(model).train()
-    torch_loss(reference, torch.from_numpy(texts).float(), batches[0], torch.float32).backward()
-    grads = {name: p.grad for name, p in reference.named_parameters()}
-    expected = flax_variables(reference, grads)["params"]["visual"]
-    variables = flax_variables(model)
+    truth, theirs = (torch_gradients(model, texts, batches[0], dtype) for dtype in (torch.float64, torch.float32))
+    with jax.enable_x64(True):
+        exact = our_gradients(model, texts, batches[0], jnp.float64)
+    single = our_gradients(model, texts, batches[0], jnp.float32)
+    whole = np.sqrt(sum(np.sum(g**2) for g in truth.values()))
+    errors = {"ours": [], "theirs": []}
+    for name, expected in truth.items():
+        size = np.linalg.norm(expected)
+        if size < 1e-9 * whole:  # the key bias: softmax does not see it, so its true gradient is zero
+            assert name == "attnpool/k_proj/bias"
+            assert np.linalg.norm(exact[name]) <= 1e-9 * whole
+            continue
+        assert np.linalg.norm(exact[name] - expected) <= 1e-9 * size, name
+        errors["ours"].append(np.linalg.norm(single[name] - expected) / size)
+        errors["theirs"].append(np.linalg.norm(theirs[name] - expected) / size)
+    assert np.median(errors["ours"]) <= np.median(errors["theirs"])
+    assert max(errors["ours"]) <= max(errors["theirs"])
+
+
+def by_name(tree: Any) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(key.key for key in path): np.asarray(value, np.float64) for path, value in leaves}
+
+
+def torch_gradients(model: Any, texts: np.ndarray, batch: Any, dtype: torch.dtype) -> dict[str, np.ndarray]:
+    reference = copy.deepcopy(model).to(dtype).train()
+    torch_loss(reference, torch.from_numpy(texts).to(dtype), batch, dtype).backward()
+    grads = {name: p.grad for name, p in reference.named_parameters() if p.grad is not None}
+    state_dict = {name: value.detach().numpy() for name, value in (reference.state_dict() | grads).items()}
+    return by_name(from_torch(state_dict, CONFIG, "gradients")["params"]["visual"])
+
+
+def our_gradients(model: Any, texts: np.ndarray, batch: Any, dtype: Any) -> dict[str, np.ndarray]:
+    variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), flax_variables(model))
 
     def loss(visual: Any) -> jax.Array:
-        params = {**variables["params"], "visual": visual}
-        z, _ = CLIP(CONFIG).apply(
-            {**variables, "params": params}, normalise(batches[0]["image"]), train=True, method="encode_image",
-            mutable=["batch_stats"],
+        z, _ = CLIP(CONFIG, dtype=dtype).apply(
+            {**variables, "params": {**variables["params"], "visual": visual}}, normalise(batch["image"]),
+            train=True, method="encode_image", mutable=["batch_stats"],
         )  # fmt: skip
-        return align_loss(class_logits(z, jnp.asarray(texts, jnp.float32), TEMPERATURE), batches[0]["target"]).mean()
+        target = jnp.asarray(batch["target"], dtype)
+        return align_loss(class_logits(z, jnp.asarray(texts, dtype), TEMPERATURE), target).mean()
 
-    ours = jax.jit(jax.grad(loss))(variables["params"]["visual"])
-    whole = np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(ours)))
-    for path, mine in jax.tree_util.tree_leaves_with_path(ours):
-        theirs = expected
-        for key in path:
-            theirs = theirs[key.key]
-        difference, size = np.linalg.norm(mine - theirs), np.linalg.norm(theirs)
-        name = "/".join(key.key for key in path)
-        if size > 1e-6 * whole:
-            assert difference <= 1e-3 * size, (name, difference / size)
-        else:
-            assert difference <= 1e-6 * whole, name
+    return by_name(jax.jit(jax.grad(loss))(variables["params"]["visual"]))

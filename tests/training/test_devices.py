@@ -1,0 +1,64 @@
+"""pmap over two devices equals one device on the whole batch: batch norm sees all of it, gradients are averaged."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.clip.model import CLIP, init
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
+from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
+from remoteclip_jax.training.state import TrainState, create_state
+from remoteclip_jax.training.step import make_train_step
+
+TINY = ARCHITECTURES["tiny"]
+pytestmark = pytest.mark.skipif(jax.local_device_count() != 2, reason="needs the two forced CPU devices of conftest.py")
+
+
+def steps(axis_name: str | None, variables: Any, batches: list[dict[str, np.ndarray]]) -> tuple[TrainState, list[float]]:
+    config = TrainConfig(learning_rate=1e-3, image_size=64)
+    optimizer = make_optimizer(config)
+    model = CLIP(TINY, axis_name=axis_name)
+    function = make_train_step(model, optimizer, make_schedule(config), jnp.eye(20, TINY.embed_dim), 0.07)
+    state = replicate(create_state(variables, optimizer, 3))
+    step = parallel(function, donate_first=True) if axis_name else jax.jit(function)
+    losses = []
+    for batch in batches:
+        state, metrics = step(state, split_batch(batch) if axis_name else batch)
+        losses.append(float(metrics["loss"]))
+    return state, losses
+
+
+def test_two_devices_train_as_one() -> None:
+    rng = np.random.default_rng(0)
+    variables = init(TINY, jax.random.key(0))
+    batches = [
+        {
+            "image": rng.integers(0, 256, (8, 64, 64, 3), np.uint8),
+            "target": np.eye(20, dtype=np.float32)[rng.integers(0, 20, 8)],
+        }
+        for _ in range(3)
+    ]
+    one, losses_one = steps(None, variables, batches)
+    two, losses_two = steps(AXIS, variables, batches)
+    np.testing.assert_allclose(losses_two, losses_one, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(one.batch_stats), jax.tree.leaves(two.batch_stats), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_donating_a_replicated_state_leaves_the_original_alone() -> None:
+    original = {"w": jnp.ones(4)}
+    step = parallel(lambda state, batch: jax.tree.map(lambda x: x + 1, state), donate_first=True)
+    moved = step(replicate(original), split_batch({"image": np.zeros((2, 1))}))
+    np.testing.assert_array_equal(original["w"], 1)
+    np.testing.assert_array_equal(moved["w"], 2)
+
+
+def test_a_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(UserError, match="multiple of the 2 devices"):
+        check_batch_size(7)
