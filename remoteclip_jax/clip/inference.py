@@ -40,13 +40,13 @@ def preprocess(images: Sequence[Image.Image], clip: RemoteCLIP) -> Float[np.ndar
 
 @partial(jax.jit, static_argnums=0)
 def _encode_image(config: CLIPConfig, variables: Variables, images: Array) -> Array:
-    return unit(CLIP(config).apply(variables, images, method="encode_image"))
+    return unit(jnp.asarray(CLIP(config).apply(variables, images, method="encode_image")))
 
 
 @partial(jax.jit, static_argnums=0)
 def _encode_text(config: CLIPConfig, text_params: Variables, ids: Array) -> Array:
     # Only the text tower goes in: jit would copy the image tower's buffers for nothing.
-    return unit(CLIP(config).apply({"params": {"text": text_params}}, ids, method="encode_text"))
+    return unit(jnp.asarray(CLIP(config).apply({"params": {"text": text_params}}, ids, method="encode_text")))
 
 
 def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:

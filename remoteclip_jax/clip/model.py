@@ -56,7 +56,7 @@ def init(config: CLIPConfig, key: Array, text_tower: bool = True) -> Variables:
     """Random variables, drawn as open_clip initialises its towers. Deterministic in `key`; the image tower is the same
     with and without a text tower beside it."""
     # No parameter's shape depends on the input's size, so the smallest image that passes five halvings will do.
-    inputs = {"images": jnp.zeros((1, 32, 32, 3))}
+    inputs: dict[str, Any] = {"images": jnp.zeros((1, 32, 32, 3))}
     if text_tower:
         inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
     return jax.jit(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"))(key)

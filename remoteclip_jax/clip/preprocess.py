@@ -20,7 +20,7 @@ MEAN: Float32[np.ndarray, "3"] = np.array([0.48145466, 0.4578275, 0.40821073], n
 STD: Float32[np.ndarray, "3"] = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 # The normalised value of each byte, channel after channel. Looked up rather than computed: XLA multiplies by a
-# reciprocal where torch divides, and a deep network with batch statistics turns that last bit into a visible difference.
+# reciprocal where torch divides, and a deep network with batch statistics makes that last bit visible in its loss.
 _BYTES = np.arange(256, dtype=np.float32)[:, None]
 _TABLE = ((_BYTES / np.float32(255) - MEAN) / STD).T.reshape(-1)
 _CHANNEL_OFFSETS = 256 * np.arange(3, dtype=np.int32)

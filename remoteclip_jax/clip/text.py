@@ -1,4 +1,4 @@
-"""The text tower: CLIP's causal transformer (Radford et al. 2021, section 2.4), with `open_clip.transformer`'s names."""
+"""The text tower: CLIP's causal transformer (Radford et al. 2021, section 2.4), with open_clip's module names."""
 
 from typing import Any
 

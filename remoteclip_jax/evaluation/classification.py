@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -23,7 +24,7 @@ def make_eval_step(
     """Variables and a batch (see `evaluation_batches`) to the sums of `classification_sums`, over all devices."""
 
     def eval_step(variables: Variables, batch: dict[str, Any]) -> dict[str, Array]:
-        embeddings = model.apply(variables, normalise(batch["image"]), method="encode_image")
+        embeddings = jnp.asarray(model.apply(variables, normalise(batch["image"]), method="encode_image"))
         logits = class_logits(embeddings, class_embeddings, temperature)
         sums = classification_sums(logits, batch["target"], batch["classes"], batch["valid"])
         return jax.lax.psum(sums, model.axis_name) if model.axis_name else sums

@@ -71,7 +71,7 @@ def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
     return Data(train, val, (*train.notes, *(val.notes if val else ())))
 
 
-def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, np.ndarray]:
+def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, jax.Array]:
     """The towers that training starts from and the class embeddings [K, D] that it aligns with.
 
     What stays frozen is written into the run directory once, at its first start, and read from there ever after.

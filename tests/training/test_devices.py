@@ -20,7 +20,7 @@ TINY = ARCHITECTURES["tiny"]
 pytestmark = pytest.mark.skipif(jax.local_device_count() != 2, reason="needs the two forced CPU devices of conftest.py")
 
 
-def steps(axis_name: str | None, variables: Any, batches: list[dict[str, np.ndarray]]) -> tuple[TrainState, list[float]]:
+def steps(axis_name: str | None, variables: Any, batches: list[Any]) -> tuple[TrainState, list[float]]:
     config = TrainConfig(learning_rate=1e-3, image_size=64)
     optimizer = make_optimizer(config)
     model = CLIP(TINY, axis_name=axis_name)

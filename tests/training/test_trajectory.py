@@ -92,7 +92,7 @@ def running_statistics(state_dict: dict, stats: Any) -> list[tuple[str, np.ndarr
 @pytest.mark.parametrize(("bits", "bound", "residual"), [(64, 1e-6, 1.0), (32, 1e-2, 0.2)])
 def test_ten_adamw_steps(problem: Any, bits: int, bound: float, residual: float) -> None:
     """Losses and running statistics. In float32 the third norm of each block, which open_clip starts at zero, is made
-    small: with it at one the training is chaotic, and PyTorch's float32 losses part by 7 % from its own float64 ones."""
+    small: with it at one, training is chaotic, and PyTorch's float32 losses part by 7 % from its own float64 ones."""
     model, texts, batches = problem
     model = copy.deepcopy(model)
     with torch.no_grad():

@@ -1,0 +1,87 @@
+"""Batches for training and evaluation, through Grain: read and augmented in threads while the device computes.
+
+A training sample depends on the seed and on its place in the training alone, never on threads or on where the iterator
+began, so that a resumed run sees what an unbroken one would have seen.
+"""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import numpy as np
+
+from remoteclip_jax.clip.preprocess import resize_and_crop
+from remoteclip_jax.data.images import read_image
+from remoteclip_jax.data.targets import target
+from remoteclip_jax.data.transforms import augment
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+ENDLESS = 2**40  # more samples than anybody trains on
+
+
+def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    """Whole batches in an epoch; the images left over differ from epoch to epoch. UserError where there is no batch."""
+    if batch_size > len(dataset):
+        raise UserError(
+            f"--batch_size={batch_size} is larger than the {len(dataset)} images of the split {dataset.split!r}"
+        )
+    return len(dataset) // batch_size
+
+
+def training_batches(
+    dataset: Dataset, *, batch_size: int, image_size: int, seed: int, rule: str, start_step: int = 0
+) -> Iterator[Batch]:
+    """Endless augmented batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
+
+    Each epoch is shuffled afresh and no batch straddles two. UserError for a broken image.
+    """
+    epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
+
+    def load(place: int) -> Batch:
+        epoch, position = divmod(place, epoch_length)
+        example = dataset.examples[_order(len(dataset), seed, epoch)[position]]
+        rng = np.random.default_rng([seed, 1, place])
+        image = read_image(example.image, at_least=_decode_size(image_size))
+        pixels, boxes, labels = augment(image, example.boxes, example.labels, image_size, rng)
+        return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
+
+    return _iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+
+
+def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Iterator[Batch]:
+    """All images once, in order, through the evaluation transform.
+
+    Batches have `image`, `target`, `classes` bool [b, k] (those that count as a hit) and `valid` bool [b], False in the
+    rows that fill up the last one. UserError for a broken image.
+    """
+    padded = -(-len(dataset) // batch_size) * batch_size
+
+    def load(place: int) -> Batch:
+        example = dataset.examples[min(place, len(dataset) - 1)]  # the last image again, not counted
+        distribution = target(example.labels, example.boxes, len(dataset.classes), rule)
+        pixels = resize_and_crop(read_image(example.image), image_size)
+        valid = np.array(place < len(dataset))
+        return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
+
+    return _iterate(grain.MapDataset.range(padded), load, batch_size)
+
+
+def _iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
+    threads = min(16, os.cpu_count() or 1)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
+    return iter(places.map(load).to_iter_dataset(options).batch(batch_size))
+
+
+@functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time
+def _order(length: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, 0, epoch]).permutation(length)
+
+
+def _decode_size(image_size: int) -> int:
+    """How large a JPEG must at least be decoded, so that the smallest crop still has a pixel for each of its own."""
+    return 2 * image_size

@@ -1,0 +1,34 @@
+"""What an image with several objects is labelled with, for `align`."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from remoteclip_jax.data.types import Dataset
+
+
+def target(
+    labels: Int32[np.ndarray, "n"], boxes: Float32[np.ndarray, "n 4"], num_classes: int, rule: str
+) -> Float32[np.ndarray, "k"]:
+    """A distribution over classes: all on the `first` object's (the original's rule) or on the `largest` one's, or, for
+    `multi`, shared equally by the classes present. ValueError for an image without objects or an unknown rule."""
+    if not len(labels):
+        raise ValueError("an image without objects has no target")
+    if rule == "first":
+        chosen = labels[:1]
+    elif rule == "largest":
+        chosen = labels[[boxes[:, 2:].prod(-1).argmax()]]
+    elif rule == "multi":
+        chosen = np.unique(labels)
+    else:
+        raise ValueError(f"unknown rule {rule!r}")
+    result = np.zeros(num_classes, np.float32)
+    result[chosen] = 1 / len(chosen)
+    return result
+
+
+def drop_empty(dataset: Dataset) -> tuple[Dataset, int]:
+    """`dataset` without its images that have no object, and how many those were."""
+    kept = tuple(example for example in dataset.examples if len(example.labels))
+    return dataclasses.replace(dataset, examples=kept), len(dataset) - len(kept)

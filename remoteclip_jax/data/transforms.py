@@ -1,0 +1,110 @@
+"""Augmentation in which boxes follow the pixels. Boxes are normalised (cx, cy, w, h); every function is pure.
+
+Randomness comes in as a NumPy generator, so that a sample depends on the seed and its place in the training alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+from PIL import Image
+
+Boxes = Float32[np.ndarray, "n 4"]
+
+KEPT_AREA = 0.3  # a box stays after a crop when this share of it is still in the picture
+CROP_AREA = (0.5, 1.0)  # of the image; smaller crops lose the object that the label is about
+CROP_ASPECT = (3 / 4, 4 / 3)
+CROP_TRIES = 5
+JITTER = 0.2  # of brightness, contrast and saturation
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the image in normalised coordinates."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+WHOLE = Window(0.0, 0.0, 1.0, 1.0)
+
+
+def flip_boxes(boxes: Boxes) -> Boxes:
+    """Mirrored left to right; its own inverse."""
+    return boxes * np.array([-1, 1, 1, 1], np.float32) + np.array([1, 0, 0, 0], np.float32)
+
+
+def turn_boxes(boxes: Boxes, quarters: int) -> Boxes:
+    """Turned counter-clockwise by quarter turns, as `np.rot90` turns pixels; `-quarters` is the inverse."""
+    for _ in range(quarters % 4):
+        cx, cy, w, h = boxes.T
+        boxes = np.stack([cy, 1 - cx, h, w], -1)
+    return boxes
+
+
+def crop_boxes(boxes: Boxes, window: Window) -> tuple[Boxes, np.ndarray]:
+    """Boxes of the picture that `window` cuts out, clipped to it, and the mask [n] of those worth keeping.
+
+    All n boxes come back, so that labels can be masked alike.
+    """
+    scale = np.array([window.w, window.h] * 2, np.float32)
+    offset = np.array([window.x, window.y] * 2, np.float32)
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], -1)
+    corners = (corners - offset) / scale
+    clipped = np.clip(corners, 0, 1)
+    size, clipped_size = (c[:, 2:] - c[:, :2] for c in (corners, clipped))
+    area = size.prod(-1)
+    share = np.divide(clipped_size.prod(-1), area, out=np.zeros_like(area), where=area > 0)
+    inside = np.concatenate([(clipped[:, :2] + clipped[:, 2:]) / 2, clipped_size], -1)
+    return inside.astype(np.float32), share >= KEPT_AREA
+
+
+def random_window(rng: np.random.Generator, width: int, height: int) -> Window:
+    """A window of random area and aspect (Szegedy et al. 2015), as torchvision's RandomResizedCrop draws it."""
+    area = rng.uniform(*CROP_AREA) * width * height
+    aspect = np.exp(rng.uniform(*np.log(CROP_ASPECT)))
+    w, h = min(np.sqrt(area * aspect) / width, 1.0), min(np.sqrt(area / aspect) / height, 1.0)
+    return Window(rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h)
+
+
+def cut(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The pixels in `window`, resized to a square by Pillow's bicubic filter."""
+    w, h = image.size
+    box = (window.x * w, window.y * h, (window.x + window.w) * w, (window.y + window.h) * h)
+    box = (*box[:2], min(box[2], w), min(box[3], h))  # rounding may step over the edge
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+    """Random brightness, contrast and saturation, each within ±`JITTER`."""
+    brightness, contrast, saturation = rng.uniform(1 - JITTER, 1 + JITTER, 3).astype(np.float32)
+    x = pixels.astype(np.float32) * brightness
+    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601 luma, as Pillow
+    x = grey[..., None] + saturation * (x - grey[..., None])
+    x = grey.mean() + contrast * (x - grey.mean())
+    return np.clip(x + 0.5, 0, 255).astype(np.uint8)
+
+
+def augment(
+    image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], size: int, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "size size 3"], Boxes, Int32[np.ndarray, "m"]]:
+    """A random resized crop, one of the eight flips and turns, and other colours.
+
+    A crop that would lose every object is drawn again, and after a few tries given up for the whole image: there is no
+    up or down in an aerial image, but an image without its object has no label.
+    """
+    window, kept, mask = WHOLE, boxes, np.ones(len(boxes), bool)
+    for _ in range(CROP_TRIES):
+        candidate = random_window(rng, *image.size)
+        inside, worth = crop_boxes(boxes, candidate)
+        if worth.any() or not len(boxes):
+            window, kept, mask = candidate, inside, worth
+            break
+    pixels, boxes, labels = cut(image, window, size), kept[mask], labels[mask]
+    if rng.random() < 0.5:
+        pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
+    quarters = int(rng.integers(4))
+    pixels, boxes = np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
+    return jitter_colours(pixels, rng), boxes, labels

@@ -1,0 +1,82 @@
+"""Pascal VOC annotations, as DIOR writes them: one XML file an image."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+import defusedxml.ElementTree
+import numpy as np
+from defusedxml import DefusedXmlException
+from jaxtyping import Float32
+
+from remoteclip_jax.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The objects of one image. `boxes` are pixels (x1, y1, x2, y2) as the file has them, not yet clipped; `size` is
+    (width, height), or None where the file does not say."""
+
+    names: tuple[str, ...]
+    boxes: Float32[np.ndarray, "n 4"]
+    size: tuple[int, int] | None
+
+
+def parse_voc(path: Path) -> Annotation:
+    """Read one annotation file. UserError, naming it, where it is missing or broken, or wants to expand entities."""
+    try:
+        root = defusedxml.ElementTree.parse(path).getroot()
+    except DefusedXmlException as e:
+        raise UserError(f"{path}: the XML declares entities, which may be an attack ({type(e).__name__})") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such annotation") from None
+    except (ParseError, ValueError, LookupError) as e:
+        raise UserError(f"{path}: broken XML ({e})") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror}") from None
+    if root.tag != "annotation":
+        raise UserError(f"{path}: no VOC annotation: the root element is <{root.tag}>, not <annotation>")
+    names, boxes = [], []
+    for item in root.iter("object"):
+        name = (item.findtext("name") or "").strip()
+        if not name:
+            raise UserError(f"{path}: an object has no <name>")
+        names.append(name)
+        boxes.append([_number(path, item, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")])
+    return Annotation(tuple(names), np.array(boxes, np.float32).reshape(-1, 4), _size(path, root))
+
+
+def _number(path: Path, item: Any, tag: str) -> float:
+    text = item.findtext(tag)
+    if text is None:
+        raise UserError(f"{path}: an object has no <{tag.replace('/', '><')}>")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{path}: <{tag.split('/')[-1]}> is {text.strip()!r}, not a number")
+    return value
+
+
+def _size(path: Path, root: Any) -> tuple[int, int] | None:
+    if root.find("size") is None:
+        return None
+    width, height = (_number(path, root, f"size/{side}") for side in ("width", "height"))
+    return (int(width), int(height)) if width > 0 and height > 0 else None
+
+
+def normalise_boxes(
+    boxes: Float32[np.ndarray, "n 4"], width: int, height: int
+) -> tuple[Float32[np.ndarray, "m 4"], np.ndarray]:
+    """Pixels (x1, y1, x2, y2) to normalised (cx, cy, w, h), clipped to the image.
+
+    Coordinates count as continuous: a box from 0 to `width` spans the image. Boxes that have no area inside the image
+    are left out; the second result is the mask [n] of those that stay.
+    """
+    corners = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
+    size = corners[:, 2:] - corners[:, :2]
+    keep = np.asarray((size > 0).all(-1))
+    return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, size], -1)[keep].astype(np.float32), keep
