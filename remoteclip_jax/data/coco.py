@@ -11,7 +11,7 @@ from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.images import image_size
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.voc import normalise_boxes
+from remoteclip_jax.data.voc import LARGEST, annotated_size, normalise_boxes
 from remoteclip_jax.errors import UserError
 
 
@@ -28,7 +28,7 @@ def coco_classes(data_dir: Path) -> tuple[str, ...]:
     """The categories' names, in the order of their ids, of the training split (or the first there is)."""
     splits = splits_of_coco(data_dir)
     path = _json_file(data_dir, "train" if "train" in splits else splits[0])
-    return tuple(_categories(path, _load(path)).values())
+    return tuple(dict.fromkeys(_categories(path, _load(path)).values()))  # some exporters list a name under two ids
 
 
 def read_coco(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
@@ -40,6 +40,8 @@ def read_coco(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
         categories = _categories(path, content)
         labels = {number: resolve(name, classes, path) for number, name in categories.items()}
         objects: dict[Any, list[Any]] = {image["id"]: [] for image in content["images"]}
+        if len(objects) < len(content["images"]):
+            raise UserError(f"{path}: two images have the same id")
         notes = Notes(split)
         for item in content["annotations"]:
             if item.get("iscrowd"):
@@ -54,7 +56,7 @@ def read_coco(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
             _read_example(path, data_dir, split, image, objects[image["id"]], labels, notes)
             for image in content["images"]
         ]
-    except (KeyError, TypeError, AttributeError, ValueError) as e:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as e:
         raise UserError(f"{path}: not in COCO's format ({type(e).__name__}: {e})") from None
     return Dataset(split, tuple(classes), tuple(examples), notes=notes.lines())
 
@@ -68,6 +70,8 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path}: broken JSON ({e})") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror}") from None
 
 
 def _categories(path: Path, content: Any) -> dict[Any, str]:
@@ -81,17 +85,19 @@ def _categories(path: Path, content: Any) -> dict[Any, str]:
 def _read_example(
     path: Path, data_dir: Path, split: str, image: Any, items: list[Any], labels: dict[Any, int], notes: Notes
 ) -> Example:
-    name = image["file_name"]
+    name = str(image["file_name"])
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{path}: image {name!r} lies outside the data directory")
     candidates = [data_dir / split / name, data_dir / "images" / name, data_dir / "images" / split / name]
     file = next((candidate for candidate in candidates if candidate.is_file()), None)
     if file is None:
         raise UserError(f"{path}: there is no image {name!r} in {split}/ or images/ of {data_dir}")
-    width, height = image_size(file)
-    corners = np.array([item["bbox"] for item in items], np.float64).reshape(-1, 4)
-    if not np.isfinite(corners).all():
+    size = image_size(file)
+    stated = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
+    corners = np.array([item["bbox"] for item in items], np.float64).reshape(len(items), 4)
+    if not (np.abs(corners) <= LARGEST).all():
         raise UserError(f"{path}: a box of {name!r} is not finite")
     corners[:, 2:] += corners[:, :2]
-    w, h = image.get("width") or width, image.get("height") or height
-    boxes, keep = normalise_boxes(corners.astype(np.float32), w, h)
+    boxes, keep = normalise_boxes(corners.astype(np.float32), *annotated_size(path, stated, file, size))
     notes.add("boxes without area dropped", path, int((~keep).sum()))
-    return Example(file, width, height, boxes, np.array([labels[i["category_id"]] for i in items], np.int32)[keep])
+    return Example(file, *size, boxes, np.array([labels[i["category_id"]] for i in items], np.int32)[keep])

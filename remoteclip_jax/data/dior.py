@@ -9,7 +9,7 @@ from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.files import Notes, images_by_stem, read_stems
 from remoteclip_jax.data.images import image_size
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.voc import normalise_boxes, parse_voc
+from remoteclip_jax.data.voc import annotated_size, normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError
 
 SPLIT_DIRS = ("splits", "ImageSets/Main", "Main", "ImageSets")
@@ -62,12 +62,8 @@ def _annotation_dir(data_dir: Path) -> Path:
 
 def _read_example(image: Path, annotation: Path, classes: Sequence[str], notes: Notes) -> Example:
     parsed = parse_voc(annotation)
-    width, height = image_size(image)
-    # Boxes are in pixels of the annotated size; a copy of the image at another scale is still the same scene.
-    w, h = parsed.size or (width, height)
-    if abs(w / h - width / height) > 0.02 * w / h:
-        raise UserError(f"{annotation} is for {w}x{h} pixels, but {image} has {width}x{height}")
+    size = image_size(image)
     labels = np.array([resolve(name, classes, annotation) for name in parsed.names], np.int32)
-    boxes, keep = normalise_boxes(parsed.boxes, w, h)
+    boxes, keep = normalise_boxes(parsed.boxes, *annotated_size(annotation, parsed.size, image, size))
     notes.add("boxes without area dropped", annotation, int((~keep).sum()))
-    return Example(image, width, height, boxes, labels[keep])
+    return Example(image, *size, boxes, labels[keep])

@@ -16,6 +16,8 @@ def read_stems(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror}") from None
     stems = []
     for line in lines:
         name = line.strip()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from remoteclip_jax.errors import UserError
 
@@ -14,8 +14,12 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 MAX_PIXELS = 500_000_000
 Image.MAX_IMAGE_PIXELS = None
 
-ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-ORIENTATION = 0x0112
+# How an image is turned upright, by EXIF orientation (CIPA DC-008); the last four exchange width and height.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 def _open(path: Path) -> Image.Image:
@@ -31,11 +35,22 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation that is still to be undone; 1, upright, where the file says none or says nonsense."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return 1
+    try:
+        # The base class's method: PNG's own decodes the whole image in case the tag stands behind the pixels.
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged tag, of any of the kinds that the parser knows, is no damage to the pixels
+        return 1
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels as `read_image` will give them, from the header alone. UserError as there."""
     with _open(path) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(ORIENTATION) in ROTATED else (width, height)
+        return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image.Image:
@@ -43,23 +58,32 @@ def read_image(path: Path, at_least: int | None = None) -> Image.Image:
 
     16-bit grey is scaled to 8 bits, CMYK and palettes are converted, transparency is dropped. With `at_least`, a JPEG
     may be decoded at a reduced size whose shorter side is no shorter than that: several times faster, for training.
-    UserError, naming the file, where it is missing, broken or no image.
+    UserError, naming the file, where it is missing, broken, of more than `MAX_PIXELS` or no image.
     """
     with _open(path) as image:
-        if at_least is not None:
-            image.draft("RGB", (at_least, at_least))
+        orientation = _orientation(image)
         try:
+            if at_least is not None:
+                image.draft("RGB", (at_least, at_least))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright)
-        except (OSError, ValueError, SyntaxError, EOFError) as e:
+            rgb = _to_rgb(image)
+        except MemoryError:
+            raise
+        except Exception as e:  # Pillow's decoders let through whatever a damaged file makes them stumble over
             raise UserError(f"{path}: the image is broken ({e})") from None
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # Pillow would clip these to 255
-        values = np.asarray(image, np.float64)
-        deep = image.mode.startswith("I") and values.max(initial=0) > 255
-        grey = np.clip(values / 257 if deep else values, 0, 255).round().astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+    """Deep grey is scaled to bytes, where Pillow's own conversion would clip everything above 255 to white."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "I" and values.max(initial=0) <= 255:  # 32 bits tell no range: these are bytes, stored wide
+            return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+        values = np.clip(values, 0, 65535).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
+        scale = 255 if values.max(initial=0) <= 1 else 1  # fractions of white, or bytes
+        return Image.fromarray((values * scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
     return image.convert("RGB")

@@ -24,6 +24,8 @@ def recognise(data_dir: Path, dataset_format: str = "auto") -> str:
     """The layout of `data_dir`: "dior", "coco" or "folder". UserError where it is none, or not the one named."""
     if not data_dir.is_dir():
         raise UserError(f"{data_dir}: no such directory")
+    if dataset_format not in ("auto", *EXPECTED):
+        raise UserError(f"--dataset_format={dataset_format} is unknown; known: auto, {', '.join(EXPECTED)}")
     names = list(EXPECTED) if dataset_format == "auto" else [dataset_format]
     for name in names:
         if _RECOGNISE[name](data_dir):

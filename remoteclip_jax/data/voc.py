@@ -1,6 +1,5 @@
 """Pascal VOC annotations, as DIOR writes them: one XML file an image."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from defusedxml import DefusedXmlException
 from jaxtyping import Float32
 
 from remoteclip_jax.errors import UserError
+
+LARGEST = 1e7  # no image has a coordinate beyond; float32 still tells its pixels apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +52,37 @@ def parse_voc(path: Path) -> Annotation:
 def _number(path: Path, item: Any, tag: str) -> float:
     text = item.findtext(tag)
     if text is None:
-        raise UserError(f"{path}: an object has no <{tag.replace('/', '><')}>")
+        raise UserError(f"{path}: <{item.tag}> has no <{tag.replace('/', '><')}>")
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{path}: <{tag.split('/')[-1]}> is {text.strip()!r}, not a number")
+        value = float("nan")
+    if not abs(value) <= LARGEST:  # nor is NaN
+        raise UserError(f"{path}: <{tag.split('/')[-1]}> is {text.strip()!r}, not a number of pixels")
     return value
 
 
 def _size(path: Path, root: Any) -> tuple[int, int] | None:
+    """None where the size is left out, or zero, as some tools write it that never opened the image."""
     if root.find("size") is None:
         return None
-    width, height = (_number(path, root, f"size/{side}") for side in ("width", "height"))
-    return (int(width), int(height)) if width > 0 and height > 0 else None
+    width, height = (round(_number(path, root, f"size/{side}")) for side in ("width", "height"))
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def annotated_size(
+    source: Path, stated: tuple[int, int] | None, image: Path, actual: tuple[int, int]
+) -> tuple[int, int]:
+    """The (width, height) in whose pixels the boxes of `source` are: the stated one, or else the image's own.
+
+    A copy of the image at another scale is still the same scene; UserError where its shape is another by over 2 %.
+    """
+    if stated is None:
+        return actual
+    (w, h), (width, height) = stated, actual
+    if abs(w * height - width * h) > 0.02 * w * height:
+        raise UserError(f"{source}: says {w}x{h} pixels for {image}, which has {width}x{height}")
+    return stated
 
 
 def normalise_boxes(
@@ -73,8 +90,10 @@ def normalise_boxes(
 ) -> tuple[Float32[np.ndarray, "m 4"], np.ndarray]:
     """Pixels (x1, y1, x2, y2) to normalised (cx, cy, w, h), clipped to the image.
 
-    Coordinates count as continuous: a box from 0 to `width` spans the image. Boxes that have no area inside the image
-    are left out; the second result is the mask [n] of those that stay.
+    Coordinates are taken as written and count as continuous: a box from 0 to `width` spans the image. Tools disagree on
+    whether pixels begin at 0 or 1 and whether the last one is inside; reading them all alike is wrong by a pixel at
+    most. Boxes that have no area inside the image are left out, among them those with their corners exchanged; the
+    second result is the mask [n] of the others.
     """
     corners = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
     size = corners[:, 2:] - corners[:, :2]
