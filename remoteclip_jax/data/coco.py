@@ -1,6 +1,7 @@
 """COCO annotations: `annotations/instances_SPLIT.json`, images in `SPLIT/` or `images/`."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,12 @@ def _load(path: Path) -> Any:
 def _categories(path: Path, content: Any) -> dict[Any, str]:
     try:
         items = sorted(content["categories"], key=lambda item: item["id"])
-        return {item["id"]: str(item["name"]) for item in items}
+        categories = {item["id"]: str(item["name"]) for item in items}
     except (KeyError, TypeError) as e:
         raise UserError(f"{path}: not in COCO's format (categories: {type(e).__name__}: {e})") from None
+    if len(categories) < len(items):
+        raise UserError(f"{path}: two categories have the same id")
+    return categories
 
 
 def _read_example(
@@ -89,12 +93,12 @@ def _read_example(
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"{path}: image {name!r} lies outside the data directory")
     candidates = [data_dir / split / name, data_dir / "images" / name, data_dir / "images" / split / name]
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
+    file = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # no name is too long
     if file is None:
         raise UserError(f"{path}: there is no image {name!r} in {split}/ or images/ of {data_dir}")
     size = image_size(file)
     stated = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
-    corners = np.array([item["bbox"] for item in items], np.float64).reshape(len(items), 4)
+    corners = np.array([[float(x) for x in item["bbox"]] for item in items]).reshape(len(items), 4)
     if not (np.abs(corners) <= LARGEST).all():
         raise UserError(f"{path}: a box of {name!r} is not finite")
     corners[:, 2:] += corners[:, :2]

@@ -41,6 +41,10 @@ def read_dior(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
     if files == [None] and split == "trainval":
         files = [_split_file(data_dir, "train"), _split_file(data_dir, "val")]
     stems = [(file, stem) for file in files if file for stem in read_stems(file)]
+    seen: dict[str, Path] = {}
+    for file, stem in stems:
+        if seen.setdefault(stem, file) != file:
+            raise UserError(f"{file}: {stem!r} stands in {seen[stem]} too")
     annotations = _annotation_dir(data_dir)
     images = images_by_stem([data_dir / name for name in IMAGE_DIRS])
     notes, examples = Notes(split), []

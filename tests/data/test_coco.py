@@ -152,7 +152,6 @@ def test_what_is_not_in_the_format_is_refused_by_name(tmp_path: Path, content: A
     with pytest.raises(UserError, match=message) as caught:
         read_dataset(write_coco(tmp_path, content), "train")
     assert "instances_train.json" in str(caught.value) or "is empty" in str(caught.value)
-    assert len(str(caught.value)) < 600
 
 
 def test_a_directory_named_like_the_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
@@ -107,7 +106,6 @@ def test_drawn_data_are_read(drawn_data: Path) -> None:
         b"\n a \n\n\tb",
         b"a.jpg\nb.jpg\n",
         b"a.JPG\nb.tif\n",
-        b"a.xml\nb.xml\n",
     ],
 )
 def test_split_files_as_editors_and_scripts_write_them(tmp_path: Path, content: bytes) -> None:
