@@ -74,7 +74,10 @@ def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, ru
 def _iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
     threads = min(16, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
-    return iter(places.map(load).to_iter_dataset(options).batch(batch_size))
+    try:
+        yield from places.map(load).to_iter_dataset(options).batch(batch_size)
+    except UserError as e:  # Grain adds a paragraph about its tracebacks to whatever its threads raise
+        raise UserError(str(e).splitlines()[0]) from None
 
 
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time

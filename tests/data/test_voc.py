@@ -7,7 +7,8 @@ import pytest
 
 from remoteclip_jax.data.voc import annotated_size, normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError
-from tests.data.tree import voc, write
+from tests.data.pictures import write
+from tests.data.trees import voc
 from tests.shared_data import SHARED, requires_shared
 
 BOMB = (
@@ -36,7 +37,7 @@ def test_all_real_annotations_read() -> None:
 def test_annotation(tmp_path: Path) -> None:
     parsed = parse_voc(write(tmp_path / "a.xml", voc([("ship", 8, 6, "40.5", " 30 "), (" harbor ", 1, 2, 3, 4)])))
     assert parsed.names == ("ship", "harbor")
-    assert parsed.size == (80, 60)
+    assert parsed.size == (40, 40)
     np.testing.assert_array_equal(parsed.boxes, np.array([[8, 6, 40.5, 30], [1, 2, 3, 4]], np.float32))
 
 
