@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 
 class UserError(Exception):
@@ -48,6 +48,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
 
     def guarded(_: Sequence[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.ERROR)  # Orbax tells of each file it writes
         try:
             main()
         except KeyboardInterrupt:

@@ -5,7 +5,13 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import tempfile
 from pathlib import Path
+
+# The tests compile the same few programs again and again, also in processes of their own.
+_cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pytest
 from absl import flags

@@ -168,7 +168,7 @@ def test_nan_stops_the_run_and_names_the_checkpoint(drawn_data: Path, tmp_path: 
     workdir = train(settings, tmp_path / "run")
     config = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps({**config, "learning_rate": 1e3, "temperature": 1e-4}))
-    with pytest.raises(rc.UserError, match=r"(loss|grad_norm) is (nan|inf) at step \d+; last good checkpoint: .*/3;"):
+    with pytest.raises(rc.UserError, match=r"\w+ is (nan|inf) at step \d+; last good checkpoint: .*/3;"):
         train({"epochs": 60}, workdir)
     assert 3 in Checkpoints(workdir / "checkpoints").steps()
 

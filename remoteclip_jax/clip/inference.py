@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from PIL import Image
 
 from remoteclip_jax.clip.config import CLIPConfig
-from remoteclip_jax.clip.model import CLIP, Variables, unit
+from remoteclip_jax.clip.model import CLIP, Variables, one_tower, unit
 from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
 from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
@@ -44,15 +44,13 @@ def _encode_image(config: CLIPConfig, variables: Variables, images: Array) -> Ar
 
 
 @partial(jax.jit, static_argnums=0)
-def _encode_text(config: CLIPConfig, text_params: Variables, ids: Array) -> Array:
-    # Only the text tower goes in: jit would copy the image tower's buffers for nothing.
-    return unit(jnp.asarray(CLIP(config).apply({"params": {"text": text_params}}, ids, method="encode_text")))
+def _encode_text(config: CLIPConfig, variables: Variables, ids: Array) -> Array:
+    return unit(jnp.asarray(CLIP(config).apply(variables, ids, method="encode_text")))
 
 
 def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:
     """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32."""
-    params = {"visual": clip.variables["params"]["visual"]}
-    return _encode_image(clip.config, {"params": params, "batch_stats": clip.variables["batch_stats"]}, images)
+    return _encode_image(clip.config, one_tower(clip.variables, "visual"), images)
 
 
 def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
@@ -60,11 +58,11 @@ def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
     if not clip.has_text_tower:
         raise UserError("there is no text tower here: the run was trained from --text_embeddings")
     ids = tokenize(list(texts), clip.config.context_length)
-    rows = []
+    tower, rows = one_tower(clip.variables, "text"), []
     for start in range(0, len(ids), TEXT_BATCH):
         part = ids[start : start + TEXT_BATCH]
         padded = np.pad(part, ((0, TEXT_BATCH - len(part)), (0, 0)))
-        rows.append(_encode_text(clip.config, clip.variables["params"]["text"], padded)[: len(part)])
+        rows.append(_encode_text(clip.config, tower, padded)[: len(part)])
     return jnp.concatenate(rows) if rows else jnp.zeros((0, clip.config.embed_dim))
 
 

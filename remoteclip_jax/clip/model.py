@@ -67,6 +67,12 @@ def init_shapes(config: CLIPConfig) -> Variables:
     return jax.eval_shape(partial(init, config), jax.random.key(0))
 
 
+def one_tower(variables: Variables, name: str) -> Variables:
+    """`variables` with the tower "visual" or "text" alone: what jit and pmap need not carry along for the other."""
+    params = {key: value for key, value in variables["params"].items() if key in (name, "logit_scale")}
+    return {"params": params, "batch_stats": variables["batch_stats"] if name == "visual" else {}}
+
+
 def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
     """`x` divided by its length, in at least float32: cosine similarities are then products."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.alignment import class_logits, classification_sums
-from remoteclip_jax.clip.model import CLIP, Variables
+from remoteclip_jax.clip.model import CLIP, Variables, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.pipeline import evaluation_batches
 from remoteclip_jax.data.types import Dataset
@@ -41,8 +41,7 @@ def make_evaluator(
     eval_step = parallel(make_eval_step(model, class_embeddings, temperature))
 
     def evaluate(variables: Variables) -> Metrics:
-        # Only the image tower goes in: the text tower would be carried along for nothing.
-        image_tower = {"params": {"visual": variables["params"]["visual"]}, "batch_stats": variables["batch_stats"]}
+        image_tower = one_tower(variables, "visual")
         batches = evaluation_batches(dataset, batch_size=batch_size, image_size=image_size, rule=label)
         sums = [eval_step(image_tower, split_batch(batch)) for batch in batches]
         totals = {name: float(np.sum([np.asarray(s[name]) for s in sums])) for name in sums[0]}

@@ -30,6 +30,7 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(keep), read_only=keep_every is None,
             create=keep_every is not None, cleanup_tmp_directories=keep_every is not None,
+            best_fn=ranking, best_mode="min",  # without it Orbax does not write the metrics that BestN needs
         )  # fmt: skip
         self.directory = directory.absolute()
         self._manager = ocp.CheckpointManager(self.directory, options=options)

@@ -27,7 +27,7 @@ from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training import timing
 from remoteclip_jax.training.checkpoint import Checkpoints
-from remoteclip_jax.training.meter import Meter
+from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.setup import prepare_data, prepare_towers, write_summary
 from remoteclip_jax.training.state import TrainState, create_state
@@ -163,9 +163,10 @@ def _run(
                         bar.set_postfix(loss=f"{shown['loss']:.3f}", lr=f"{shown['learning_rate']:.1e}", refresh=False)
                     bar.update()
                 row = {"step": done, "epoch": epoch, **meter.means()}
-            except UserError as e:
+                row |= {f"val_{name}": value for name, value in evaluate(state).items()}
+                check_finite(row, done)
+            except NotFinite as e:
                 raise UserError(f"{e}; {checkpoints.describe_last()}; a lower --learning_rate may help") from None
-            row |= {f"val_{name}": value for name, value in evaluate(state).items()}
             row["seconds"] = spent + time.monotonic() - begin
             append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
             bar.write(_describe(row, epochs))

@@ -2,11 +2,22 @@
 
 import math
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
-from remoteclip_jax.errors import UserError
+
+
+class NotFinite(Exception):
+    """A metric that is infinite or no number: what came after it is lost to training."""
+
+
+def check_finite(metrics: Mapping[str, float], step: int) -> None:
+    """Raise NotFinite, naming the first metric of `step` that is infinite or no number."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise NotFinite(f"{name} is {value} at step {step}")
 
 
 class Meter:
@@ -23,7 +34,7 @@ class Meter:
     def add(self, step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
         """Take in the metrics of `step` and return the previous step's (empty at the first).
 
-        Raises UserError where those are not finite: whatever came after them is lost to training.
+        Raises NotFinite where those are not finite.
         """
         self._fetch()
         self._pending = step, metrics
@@ -45,9 +56,7 @@ class Meter:
         step, metrics = self._pending
         self._pending = None
         row = {name: float(value) for name, value in metrics.items()}  # waits for the step
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(row[name]):
-                raise UserError(f"{name} is {row[name]} at step {step}")
+        check_finite(row, step)
         self._last = time.monotonic()
         self._first = self._last if not self._rows else self._first
         self._rows.append(row)

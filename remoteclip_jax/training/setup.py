@@ -12,7 +12,7 @@ import numpy as np
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
-from remoteclip_jax.clip.model import init
+from remoteclip_jax.clip.model import init, one_tower
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.config import TrainConfig
@@ -78,28 +78,24 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
     """
     clip = load(config.weights) if config.weights else None
     clip_config = clip.config if clip else architecture(config.arch)
-    if run.text_embeddings.exists():
-        texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
-    elif config.text_embeddings:
-        given = load_text_embeddings(Path(config.text_embeddings), clip_config.embed_dim)
-        rows = [resolve(name, given.class_names) for name in classes]
-        texts = TextEmbeddings(classes, given.embeddings[np.array(rows)])
-    else:
-        texts = None
+    with_text_tower = not config.text_embeddings
     if clip is None:
-        text_tower = not config.text_embeddings
-        clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed), text_tower))
-    if config.text_embeddings:  # no text was encoded, so there is no text tower to keep
-        params = {name: value for name, value in clip.variables["params"].items() if name != "text"}
-        clip = RemoteCLIP(clip_config, {**clip.variables, "params": params})
+        clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed), with_text_tower))
+    if not with_text_tower:  # no text was encoded with it, so it is not part of this run
+        clip = RemoteCLIP(clip_config, one_tower(clip.variables, "visual"))
     elif not run.frozen.exists():
         frozen = {name: value for name, value in clip.variables["params"].items() if name != "visual"}
         save_weights(run.frozen, clip_config, {"params": frozen, "batch_stats": {}}, {"part": "frozen"})
-    if texts is None:
-        texts = TextEmbeddings(classes, np.asarray(class_embeddings(clip, classes)))
     if not run.text_embeddings.exists():
-        texts.save(run.text_embeddings)
-    return clip, jnp.asarray(texts.embeddings)
+        if config.text_embeddings:
+            given = load_text_embeddings(Path(config.text_embeddings), clip_config.embed_dim)
+            rows = [resolve(name, given.class_names, config.text_embeddings) for name in classes]
+            embeddings = given.embeddings[np.array(rows)]
+        else:
+            embeddings = np.asarray(class_embeddings(clip, classes))
+        TextEmbeddings(classes, embeddings).save(run.text_embeddings)
+    # Read back even when just written: normalising again may move a last bit, and a resumed run must see the same.
+    return clip, jnp.asarray(load_text_embeddings(run.text_embeddings, clip_config.embed_dim).embeddings)
 
 
 def write_summary(run: RunDirectory, config: TrainConfig, data: Data, clip: RemoteCLIP) -> None:
