@@ -15,7 +15,7 @@ import numpy as np
 from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
-from remoteclip_jax.data.transforms import augment
+from remoteclip_jax.data.transforms import augment, choose_window, pixels_needed
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 
@@ -46,8 +46,9 @@ def training_batches(
         epoch, position = divmod(place, epoch_length)
         example = dataset.examples[_order(len(dataset), seed, epoch)[position]]
         rng = np.random.default_rng([seed, 1, place])
-        image = read_image(example.image, at_least=_decode_size(image_size))
-        pixels, boxes, labels = augment(image, example.boxes, example.labels, image_size, rng)
+        window = choose_window(example.boxes, example.width, example.height, rng)
+        image = read_image(example.image, at_least=pixels_needed(window, image_size))
+        pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng)
         return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
 
     return _iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
@@ -83,8 +84,3 @@ def _iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time
 def _order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 0, epoch]).permutation(length)
-
-
-def _decode_size(image_size: int) -> int:
-    """How large a JPEG must at least be decoded, so that the smallest crop still has a pixel for each of its own."""
-    return 2 * image_size

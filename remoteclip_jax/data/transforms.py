@@ -3,6 +3,7 @@
 Randomness comes in as a NumPy generator, so that a sample depends on the seed and its place in the training alone.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,24 @@ def random_window(rng: np.random.Generator, width: int, height: int) -> Window:
     return Window(rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h)
 
 
+def choose_window(boxes: Boxes, width: int, height: int, rng: np.random.Generator) -> Window:
+    """A random window of an image of `width` x `height` pixels that keeps at least one of its objects.
+
+    One that would lose them all is drawn again, and after a few tries given up for the whole image, which would
+    otherwise have no label.
+    """
+    for _ in range(CROP_TRIES):
+        window = random_window(rng, width, height)
+        if not len(boxes) or crop_boxes(boxes, window)[1].any():
+            return window
+    return WHOLE
+
+
+def pixels_needed(window: Window, size: int) -> int:
+    """How long the image's shorter side must be, so that `cut` need not enlarge what is in `window`."""
+    return math.ceil(size / min(window.w, window.h))
+
+
 def cut(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The pixels in `window`, resized to a square by Pillow's bicubic filter."""
     w, h = image.size
@@ -88,21 +107,15 @@ def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator)
 
 
 def augment(
-    image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], size: int, rng: np.random.Generator
-) -> tuple[UInt8[np.ndarray, "size size 3"], Boxes, Int32[np.ndarray, "m"]]:
-    """A random resized crop, one of the eight flips and turns, and other colours.
-
-    A crop that would lose every object is drawn again, and after a few tries given up for the whole image: there is no
-    up or down in an aerial image, but an image without its object has no label.
-    """
-    window, kept, mask = WHOLE, boxes, np.ones(len(boxes), bool)
-    for _ in range(CROP_TRIES):
-        candidate = random_window(rng, *image.size)
-        inside, worth = crop_boxes(boxes, candidate)
-        if worth.any() or not len(boxes):
-            window, kept, mask = candidate, inside, worth
-            break
-    pixels, boxes, labels = cut(image, window, size), kept[mask], labels[mask]
+    image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
+    rng: np.random.Generator,
+) -> tuple[UInt8[np.ndarray, "size size 3"], Boxes, Int32[np.ndarray, "m"]]:  # fmt: skip
+    """What is in `window` (see `choose_window`), in one of the eight flips and turns, for there is no up or down in an
+    aerial image, and in other colours."""
+    pixels = cut(image, window, size)
+    if window is not WHOLE:
+        inside, kept = crop_boxes(boxes, window)
+        boxes, labels = inside[kept], labels[kept]
     if rng.random() < 0.5:
         pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
     quarters = int(rng.integers(4))

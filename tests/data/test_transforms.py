@@ -10,13 +10,21 @@ from remoteclip_jax.data.transforms import (
     WHOLE,
     Window,
     augment,
+    choose_window,
     crop_boxes,
     cut,
     flip_boxes,
     jitter_colours,
+    pixels_needed,
     random_window,
     turn_boxes,
 )
+
+
+def drawn(image: Image.Image, boxes: np.ndarray, labels: list[int], size: int, rng: np.random.Generator) -> tuple:
+    """As the pipeline augments: a window first, then what is in it."""
+    window = choose_window(boxes, *image.size, rng)
+    return augment(image, boxes, np.array(labels, np.int32), window, size, rng)
 
 
 def random_boxes(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -105,12 +113,17 @@ def test_random_windows_stay_inside(size: tuple[int, int]) -> None:
         assert 0.6 < areas.mean() < 0.85
 
 
+def test_reduced_decoding_never_enlarges() -> None:
+    assert pixels_needed(WHOLE, 224) == 224
+    assert pixels_needed(Window(0, 0, 0.5, 0.8), 224) == 448
+
+
 def test_augmented_boxes_follow_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transforms, "JITTER", 0.0)
     image, boxes = marked(150, 100, (60, 30, 90, 70))
     seen = set()
     for seed in range(60):
-        pixels, out, labels = augment(image, boxes, np.array([3], np.int32), 160, np.random.default_rng(seed))
+        pixels, out, labels = drawn(image, boxes, [3], 160, np.random.default_rng(seed))
         assert pixels.shape == (160, 160, 3)
         assert labels.tolist() == [3]
         np.testing.assert_allclose(bright_box(pixels), out[0], atol=0.015)
@@ -120,20 +133,20 @@ def test_augmented_boxes_follow_the_pixels(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_whole_group_of_flips_and_turns_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transforms, "JITTER", 0.0)
-    monkeypatch.setattr(transforms, "random_window", lambda *_: WHOLE)
     image, boxes = marked(32, 32, (2, 6, 10, 10))
     label = np.zeros(1, np.int32)
-    drawn = {tuple(augment(image, boxes, label, 32, np.random.default_rng(s))[1][0].round(3)) for s in range(100)}
-    assert len(drawn) == 8
+    rngs = map(np.random.default_rng, range(100))
+    seen = {tuple(augment(image, boxes, label, WHOLE, 32, rng)[1][0].round(3)) for rng in rngs}
+    assert len(seen) == 8
 
 
 def test_an_object_is_never_lost() -> None:
     image, boxes = marked(100, 100, (0, 0, 3, 3))  # in the corner, where most crops miss it
     for seed in range(100):
-        _, out, labels = augment(image, boxes, np.array([1], np.int32), 32, np.random.default_rng(seed))
+        _, out, labels = drawn(image, boxes, [1], 32, np.random.default_rng(seed))
         assert len(out) == len(labels) == 1
     none = np.zeros((0, 4), np.float32)
-    pixels, out, labels = augment(image, none, np.zeros(0, np.int32), 32, np.random.default_rng(0))
+    pixels, out, labels = drawn(image, none, [], 32, np.random.default_rng(0))
     assert (pixels.shape, out.shape, labels.shape) == ((32, 32, 3), (0, 4), (0,))
 
 
@@ -145,9 +158,7 @@ def test_labels_stay_with_their_boxes() -> None:
     inside, kept = crop_boxes(boxes, window)
     uncut = kept & (np.abs(inside[:, 2] - boxes[:, 2] / 0.5) < 1e-6) & (np.abs(inside[:, 3] - boxes[:, 3] / 0.5) < 1e-6)
     assert 0 < uncut.sum() < 30
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transforms, "random_window", lambda *_: window)
-        _, out, labels = augment(image, boxes, np.arange(30, dtype=np.int32), 32, rng)
+    _, out, labels = augment(image, boxes, np.arange(30, dtype=np.int32), window, 32, rng)
     assert labels.tolist() == np.flatnonzero(kept).tolist()
     for box, label in zip(out, labels, strict=True):
         if uncut[label]:
