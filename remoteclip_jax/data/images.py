@@ -9,6 +9,9 @@ from remoteclip_jax.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
+# Pillow looks at the content, whatever the name says, and would hand a PostScript file to Ghostscript.
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000")
+
 # Large satellite scenes are ordinary here, so Pillow's own limit (89 megapixels warn, 179 fail) is replaced by one
 # that still keeps a small file from filling the memory.
 MAX_PIXELS = 500_000_000
@@ -24,7 +27,7 @@ _UPRIGHT = {
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as e:

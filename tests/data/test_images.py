@@ -113,7 +113,10 @@ def test_truncated_images_are_named(tmp_path: Path, kind: str) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<svg/>"])
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"  # a program, for Ghostscript to run
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"<svg/>", EPS])
 def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path / "a.jpg", content)
     for read in (read_image, image_size):
