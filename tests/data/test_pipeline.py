@@ -4,6 +4,8 @@ import dataclasses
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
+from tests.command import ROOT
 from tests.data.pictures import picture
 from tests.shared_data import SHARED, requires_shared
 
@@ -148,6 +151,20 @@ def test_a_dropped_iterator_leaves_no_thread(dataset: Dataset) -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert threading.active_count() <= before
+
+
+def test_an_iterator_that_nobody_finishes_does_not_keep_the_program_alive(dataset: Dataset) -> None:
+    program = """
+import sys, pathlib
+from remoteclip_jax.data.pipeline import training_batches
+from remoteclip_jax.data.reading import read_dataset
+dataset = read_dataset(pathlib.Path(sys.argv[1]), "train")
+batches = training_batches(dataset, batch_size=3, image_size=32, seed=0, rule="first")
+print(next(batches)["image"].shape)
+"""
+    root = dataset.examples[0].image.parents[2]
+    done = subprocess.run([sys.executable, "-c", program, root], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (0, "(3, 32, 32, 3)\n", False), done.stderr
 
 
 @requires_shared

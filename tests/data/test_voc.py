@@ -46,9 +46,27 @@ def test_no_size_is_no_error(tmp_path: Path, size: tuple[object, object] | None)
     assert parse_voc(write(tmp_path / "a.xml", voc([], size))).size is None
 
 
-def test_other_encodings(tmp_path: Path) -> None:
-    assert parse_voc(write(tmp_path / "a.xml", ONE.encode("utf-16"))).names == ("ship",)
-    assert parse_voc(write(tmp_path / "b.xml", ONE.encode("utf-8-sig"))).names == ("ship",)
+@pytest.mark.parametrize(
+    "content",
+    [
+        ONE.encode("utf-16"),
+        '<?xml version="1.0" encoding="utf-16"?>'.encode("utf-16") + ONE.encode("utf-16-le"),
+        ONE.encode("utf-8-sig"),
+        b'<?xml version="1.0" encoding="windows-1252"?><!-- \x9c -->' + ONE.encode(),
+        ONE.replace("><", ">\r\n\t<").replace(">ship<", "> ship\r\n<"),
+        ONE.replace("<name>", "<part><name>bow</name><bndbox><xmin>1</xmin></bndbox></part><name>"),
+        "<!DOCTYPE annotation>" + ONE,
+    ],
+    ids=["utf-16", "utf-16 declared", "bom", "windows-1252", "indented", "with parts", "doctype"],
+)
+def test_one_ship_however_it_is_written(tmp_path: Path, content: str | bytes) -> None:
+    parsed = parse_voc(write(tmp_path / "a.xml", content))
+    assert (parsed.names, parsed.boxes.tolist()) == (("ship",), [[8, 6, 40, 30]])
+
+
+def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> None:
+    nested = "<annotation>" + "<a>" * 100_000 + "</a>" * 100_000 + "</annotation>"
+    assert parse_voc(write(tmp_path / "a.xml", nested)).names == ()
 
 
 @pytest.mark.parametrize(
@@ -60,12 +78,21 @@ def test_other_encodings(tmp_path: Path) -> None:
         ('<?xml version="1.0" encoding="nonsense"?>' + ONE, "broken XML"),
         (BOMB, "entities"),
         (EXTERNAL, "entities"),
+        ('<!DOCTYPE a [<!ENTITY % x SYSTEM "file:///etc/hostname"> %x;]>' + ONE, "entities"),
+        (ONE.replace("ship", "&undefined;"), "broken XML"),
+        (ONE.replace("ship", "\xff").encode("latin-1"), "broken XML"),
+        (b"\x00" * 100, "broken XML"),
         ("<html/>", "root element is <html>"),
         (voc([("ship", 1, 2, 3, "nan")]), "<ymax> is 'nan'"),
         (voc([("ship", "inf", 2, 3, 4)]), "<xmin> is 'inf'"),
         (voc([("ship", "1e300", 2, 3, 4)]), "<xmin> is '1e300'"),
         (voc([("ship", "left\nand right", 2, 3, 4)]), "<xmin> is 'left.*right'"),
+        (voc([("ship", 1, 2, "2,5", 4)]), "<xmax> is '2,5'"),
+        (voc([("ship", 1, 2, 3, "")]), "<ymax> is ''"),
         (voc([("", 1, 2, 3, 4)]), "no <name>"),
+        (ONE.replace("<name>ship</name>", ""), "no <name>"),
+        (ONE.replace("<ymax>30</ymax>", ""), "<object> has no <bndbox><ymax>"),
+        (ONE.replace("bndbox", "robndbox"), "<object> has no <bndbox><xmin>"),
         (voc([], ("wide", 60)), "<width> is 'wide'"),
         ("<annotation><size/></annotation>", "<annotation> has no <size><width>"),
         ("<annotation><object><name>ship</name></object></annotation>", "<object> has no <bndbox><xmin>"),
