@@ -89,4 +89,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         values = np.nan_to_num(np.asarray(image))
         scale = 255 if values.max(initial=0) <= 1 else 1  # fractions of white, or bytes
         return Image.fromarray((values * scale).clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    image.info.pop("transparency", None)  # dropped anyhow, and Pillow would warn on every such palette
     return image.convert("RGB")

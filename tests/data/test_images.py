@@ -70,6 +70,7 @@ def test_other_depths(tmp_path: Path) -> None:
     assert pixels(save(np.array([[0, 255]], np.uint8), tmp_path / "e.png", "1"))[0, :, 0].tolist() == [0, 255]
 
 
+@pytest.mark.filterwarnings("error")  # a warning for each such image would drown the progress bar
 def test_grey_palette_and_alpha(tmp_path: Path) -> None:
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_array_equal(pixels(save(grey, tmp_path / "grey.png")), np.repeat(grey[..., None], 3, -1))
@@ -78,8 +79,13 @@ def test_grey_palette_and_alpha(tmp_path: Path) -> None:
     palette = Image.fromarray(colours).quantize(4)
     palette.save(tmp_path / "palette.png")
     np.testing.assert_array_equal(pixels(tmp_path / "palette.png"), colours)
-    alpha = np.concatenate([colours, np.full((8, 8, 1), 7, np.uint8)], -1)
-    np.testing.assert_array_equal(pixels(save(alpha, tmp_path / "alpha.png")), colours)
+    palette.save(tmp_path / "transparent.png", transparency=bytes([0, 9]))
+    np.testing.assert_array_equal(pixels(tmp_path / "transparent.png"), colours)
+    for extension in ("png", "tif"):
+        alpha = np.concatenate([colours, np.full((8, 8, 1), 7, np.uint8)], -1)
+        np.testing.assert_array_equal(pixels(save(alpha, tmp_path / f"alpha.{extension}")), colours)
+        grey_alpha = save(grey, tmp_path / f"grey_alpha.{extension}", "LA")
+        np.testing.assert_array_equal(pixels(grey_alpha)[..., 1], grey)
 
 
 @pytest.mark.parametrize("extension", ["jpg", "tif"])
@@ -95,9 +101,17 @@ def test_reduced_decoding(tmp_path: Path) -> None:
     assert small.size == (200, 160)
     whole = read_image(path).resize(small.size, Image.Resampling.BOX)
     assert np.abs(np.asarray(small, int) - np.asarray(whole, int)).mean() < 4
+    assert read_image(path, at_least=320).size == (400, 320)
+    assert read_image(path, at_least=321).size == (800, 640)
     assert read_image(path, at_least=600).size == (800, 640)
     assert read_image(path, at_least=5000).size == (800, 640)
     assert read_image(picture(tmp_path / "a.png", (800, 640)), at_least=10).size == (800, 640)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_image(picture(tmp_path / "turned.jpg", (800, 640), exif=exif), at_least=150).size == (160, 200)
+    for size in ((641, 1003), (17, 900), (255, 257)):
+        path = picture(tmp_path / "odd.jpg", size)
+        assert all(min(read_image(path, at_least=n).size) >= min(n, *size) for n in (1, 15, 16, 80, 81, 127, 128, 256))
 
 
 def truncated(kind: str) -> bytes:
@@ -107,10 +121,12 @@ def truncated(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
-def test_truncated_images_are_named(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("at_least", [None, 8])
+def test_truncated_images_are_named(tmp_path: Path, kind: str, at_least: int | None) -> None:
     path = write(tmp_path / "half.jpg", truncated(kind))
+    assert image_size(path) == (64, 64)  # the header is whole
     with pytest.raises(UserError, match=r"half\.jpg: the image is broken"):
-        read_image(path)
+        read_image(path, at_least)
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"  # a program, for Ghostscript to run

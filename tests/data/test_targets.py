@@ -23,6 +23,10 @@ def test_rules(rule: str, expected: list[float]) -> None:
     assert target(LABELS[:1], BOXES[:1], 5, rule).tolist() == [0, 0, 1, 0, 0]
 
 
+def test_of_equally_large_objects_the_first_counts() -> None:
+    assert target(LABELS[[3, 2, 1]], BOXES[[0, 2, 0]], 5, "largest").tolist() == [0, 0, 0, 0, 1]
+
+
 def test_what_has_no_target() -> None:
     with pytest.raises(ValueError, match="without objects"):
         target(LABELS[:0], BOXES[:0], 5, "multi")
