@@ -1,22 +1,19 @@
-"""Two CPU devices, so that every test of the training step goes through pmap with a batch that is really split."""
+"""Two CPU devices, so that every test of the training step goes through pmap with a batch that is really split; and
+one compilation cache, since the tests compile the same few programs again and again, also in processes of their own."""
 
 import os
-
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import tempfile
 from pathlib import Path
-
-# The tests compile the same few programs again and again, also in processes of their own.
-_cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import pytest
 from absl import flags
 
-from remoteclip_jax.data.synthetic import draw_dataset
+# Before the first import of JAX, which reads these once.
+_cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn data set in the flat layout: 24 training, 10 validation and 10 test images of 96 pixels."""
+    from remoteclip_jax.data.synthetic import draw_dataset
+
     directory = tmp_path_factory.mktemp("drawn")
     draw_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
     return directory

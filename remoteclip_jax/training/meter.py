@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 
-
 class NotFinite(Exception):
     """A metric that is infinite or no number: what came after it is lost to training."""
 
