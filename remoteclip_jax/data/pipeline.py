@@ -25,12 +25,13 @@ ENDLESS = 2**40  # more samples than anybody trains on
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Whole batches in an epoch; the images left over differ from epoch to epoch. UserError where there is no batch."""
+    """Batches in an epoch, which sees every image: its first images fill up its last batch, so that all have one size
+    (as torch's DistributedSampler does). UserError where even the first batch cannot be filled."""
     if batch_size > len(dataset):
         raise UserError(
             f"--batch_size={batch_size} is larger than the {len(dataset)} images of the split {dataset.split!r}"
         )
-    return len(dataset) // batch_size
+    return -(-len(dataset) // batch_size)
 
 
 def training_batches(
@@ -44,7 +45,7 @@ def training_batches(
 
     def load(place: int) -> Batch:
         epoch, position = divmod(place, epoch_length)
-        example = dataset.examples[_order(len(dataset), seed, epoch)[position]]
+        example = dataset.examples[_order(len(dataset), seed, epoch)[position % len(dataset)]]
         rng = np.random.default_rng([seed, 1, place])
         window = choose_window(example.boxes, example.width, example.height, rng)
         image = read_image(example.image, at_least=pixels_needed(window, image_size))

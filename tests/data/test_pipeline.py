@@ -60,13 +60,13 @@ def test_batches(dataset: Dataset) -> None:
     assert batch["target"].sum(-1).tolist() == [1, 1, 1]
 
 
-def test_an_epoch_has_no_image_twice_and_epochs_differ(dataset: Dataset) -> None:
-    assert steps_per_epoch(dataset, 3) == 3
-    epochs = [[i for batch in batches(dataset, 3, start_step=3 * e) for i in places(batch)] for e in range(12)]
+def test_an_epoch_sees_every_image_and_epochs_differ(dataset: Dataset) -> None:
+    assert steps_per_epoch(dataset, 3) == 4
+    epochs = [[i for batch in batches(dataset, 4, start_step=4 * e) for i in places(batch)] for e in range(12)]
     for epoch in epochs:
-        assert len(set(epoch)) == 9
+        assert sorted(epoch[:10]) == list(range(10))
+        assert epoch[10:] == epoch[:2]  # its last batch is filled up from its beginning
     assert len(set(map(tuple, epochs))) == 12
-    assert set().union(*epochs) == set(range(10))  # the one left over differs from epoch to epoch
 
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])
@@ -74,10 +74,9 @@ def test_a_resumed_iterator_goes_on_bit_by_bit(dataset: Dataset, start: int) -> 
     assert_same(batches(dataset, 8, start_step=start), batches(dataset, 8 + start)[start:])
 
 
-def test_far_starts_are_quick(dataset: Dataset) -> None:
-    begin = time.monotonic()
-    batches(dataset, 1, start_step=10**7)
-    assert time.monotonic() - begin < 5
+def test_a_far_start_need_not_read_what_lies_before(dataset: Dataset) -> None:
+    """Otherwise ten million steps would be read first, and this test would not end."""
+    assert len(batches(dataset, 1, start_step=10**7)) == 1
 
 
 def test_any_number_of_threads_gives_the_same(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
