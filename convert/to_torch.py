@@ -10,9 +10,9 @@ from convert import require
 from convert.rules import TRANSFORMS
 from convert.rules import to_torch as torch_key
 from remoteclip_jax.clip.model import Variables
-from remoteclip_jax.clip.weights import load_weights
 from remoteclip_jax.errors import UserError, run
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.loading import load
 
 
 def to_torch(variables: Variables) -> dict[str, np.ndarray]:
@@ -34,21 +34,24 @@ def to_torch(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(weights: Path, output: Path) -> None:
-    """Write the weights in the directory `weights` to the file `output`; UserError where one of them will not do."""
+    """Write converted weights, or the best checkpoint of an `align` run, to the file `output`.
+
+    UserError where one of the two will not do.
+    """
     torch = require("torch")
     if output.exists():
         raise UserError(f"{output}: this file exists already; choose another name or remove it")
-    config, variables = load_weights(weights)
-    if not {"visual", "text"} <= variables["params"].keys():
-        raise UserError(f"{weights}: only {', '.join(variables['params'])} is here; a checkpoint needs both towers")
-    state = {key: torch.from_numpy(value) for key, value in to_torch(variables).items()}
+    clip = load(weights)
+    if not clip.has_text_tower:
+        raise UserError(f"{weights}: there is no text tower here, and a checkpoint needs both towers")
+    state = {key: torch.from_numpy(value) for key, value in to_torch(clip.variables).items()}
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, lambda file: torch.save(state, file))
-    print(f"{config.arch}, {len(state)} tensors: {weights} → {output}")
+    print(f"{clip.config.arch}, {len(state)} tensors: {weights} → {output}")
 
 
 if __name__ == "__main__":
     # Here and not above, because a program may import this module and have flags of these names itself.
-    _WEIGHTS = flags.DEFINE_string("weights", None, "directory of converted weights", required=True)
+    _WEIGHTS = flags.DEFINE_string("weights", None, "converted weights, or an align run", required=True)
     _OUTPUT = flags.DEFINE_string("output", None, "the .pt file to write", required=True)
     run(lambda: write_checkpoint(Path(_WEIGHTS.value), Path(_OUTPUT.value)))

@@ -13,6 +13,7 @@ from remoteclip_jax.files import write_atomically
 Schedule = Literal["constant", "cosine", "step"]
 DatasetFormat = Literal["auto", "dior", "coco", "folder"]
 Label = Literal["first", "largest", "multi"]
+Augment = Literal["none", "flip", "full"]
 DType = Literal["float32", "bfloat16"]
 
 
@@ -31,7 +32,8 @@ class TrainConfig:
     classes: str | None = None
     weights: str | None = None
     text_embeddings: str | None = None
-    label: Label = "multi"
+    label: Label = "largest"
+    augment: Augment = "none"
     epochs: int = 10
     max_steps: int | None = None
     max_minutes: float | None = None
@@ -58,8 +60,8 @@ class TrainConfig:
         if self.image_size % 32:
             raise UserError(f"--image_size={self.image_size} must be a multiple of 32, the image tower's total stride")
         for name, kind in (
-            ("schedule", Schedule), ("dataset_format", DatasetFormat), ("label", Label), ("dtype", DType),
-            ("task", Literal["align"]), ("arch", Literal[tuple(ARCHITECTURES)]),
+            ("schedule", Schedule), ("dataset_format", DatasetFormat), ("label", Label), ("augment", Augment),
+            ("dtype", DType), ("task", Literal["align"]), ("arch", Literal[tuple(ARCHITECTURES)]),
         ):  # fmt: skip
             if getattr(self, name) not in get_args(kind):
                 raise UserError(f"--{name}={getattr(self, name)} is unknown; known: {', '.join(get_args(kind))}")

@@ -35,11 +35,12 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     text = str(error)
+    if "No space left" in text or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return f"no space left on the disk{where}: free some and start the command again"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return "out of memory: choose a smaller --batch_size or --image_size"
     if isinstance(error, OSError):
-        if error.errno == errno.ENOSPC or "No space left" in text:
-            return f"no space left on the disk ({error.filename or text}): free some and start the command again"
         return f"{error.filename}: {error.strerror}" if error.filename else text
     return None
 

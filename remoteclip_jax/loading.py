@@ -24,7 +24,10 @@ def load(path: str | Path) -> RemoteCLIP:
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such directory; expected converted weights (python -m convert) or an align run")
-    return load_run(path) if is_run(path) else RemoteCLIP(*load_weights(path))
+    clip = load_run(path) if is_run(path) else RemoteCLIP(*load_weights(path))
+    if "visual" not in clip.variables["params"]:
+        raise UserError(f"{path} holds a text tower alone; name the run or the weights that it belongs to")
+    return clip
 
 
 def load_run(path: Path) -> RemoteCLIP:

@@ -51,7 +51,7 @@ def test_run_directory(finished: Path) -> None:
     assert best in kept
     assert (finished / "text_tower" / "config.json").exists()
     restored = Checkpoints(finished / "checkpoints").restore_weights(9)
-    assert set(restored["params"]) == {"visual"}  # the frozen tower is not stored again
+    assert set(restored["params"]) == {"visual", "logit_scale"}  # the frozen tower is not stored again
 
 
 def test_report_tells_what_happened(finished: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
-from remoteclip_jax.data.transforms import augment, choose_window, pixels_needed
+from remoteclip_jax.data.transforms import WHOLE, augment, choose_window, pixels_needed
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 
@@ -35,11 +35,13 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def training_batches(
-    dataset: Dataset, *, batch_size: int, image_size: int, seed: int, rule: str, start_step: int = 0
+    dataset: Dataset, *, batch_size: int, image_size: int, seed: int, rule: str, augmentation: str = "none",
+    start_step: int = 0,
 ) -> Iterator[Batch]:
-    """Endless augmented batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
+    """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
 
-    Each epoch is shuffled afresh and no batch straddles two. UserError for a broken image.
+    Each epoch is shuffled afresh and no batch straddles two. `augmentation` is "none", "flip" (one of the eight flips
+    and quarter turns) or "full" (a random resized crop and other colours besides). UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
 
@@ -47,9 +49,10 @@ def training_batches(
         epoch, position = divmod(place, epoch_length)
         example = dataset.examples[_order(len(dataset), seed, epoch)[position % len(dataset)]]
         rng = np.random.default_rng([seed, 1, place])
-        window = choose_window(example.boxes, example.width, example.height, rng)
+        size = example.width, example.height
+        window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
         image = read_image(example.image, at_least=pixels_needed(window, image_size))
-        pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng)
+        pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
         return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
 
     return _iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)

@@ -108,16 +108,21 @@ def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator)
 
 def augment(
     image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator, level: str = "full",
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Boxes, Int32[np.ndarray, "m"]]:  # fmt: skip
-    """What is in `window` (see `choose_window`), in one of the eight flips and turns, for there is no up or down in an
-    aerial image, and in other colours."""
+    """What is in `window` (see `choose_window`), changed as `level` says.
+
+    "none" leaves it as it is; "flip" takes one of the eight flips and quarter turns, for there is no up or down in an
+    aerial image; "full" changes its colours besides.
+    """
     pixels = cut(image, window, size)
     if window is not WHOLE:
         inside, kept = crop_boxes(boxes, window)
         boxes, labels = inside[kept], labels[kept]
+    if level == "none":
+        return pixels, boxes, labels
     if rng.random() < 0.5:
         pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
     quarters = int(rng.integers(4))
     pixels, boxes = np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
-    return jitter_colours(pixels, rng), boxes, labels
+    return (jitter_colours(pixels, rng) if level == "full" else pixels), boxes, labels

@@ -11,7 +11,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from remoteclip_jax.errors import UserError, explain
 from remoteclip_jax.metrics_log import ranking
-from remoteclip_jax.training.state import TrainState, trainable
+from remoteclip_jax.training.state import TrainState, stored
 
 
 class Checkpoints:
@@ -50,12 +50,12 @@ class Checkpoints:
         """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
         step = int(state.step)
         with self._reporting(f"save the checkpoint of step {step}"):
-            args = ocp.args.StandardSave(state._replace(params=trainable(state.params))._asdict())
+            args = ocp.args.StandardSave(state._replace(params=stored(state.params))._asdict())
             self._manager.save(step, args=args, metrics=dict(metrics))
 
     def restore(self, template: TrainState, step: int) -> TrainState:
         """The state of `step`; frozen parameters and the layout over devices are the template's."""
-        part = template._replace(params=trainable(template.params))._asdict()
+        part = template._replace(params=stored(template.params))._asdict()
         with self._reporting(f"restore the checkpoint of step {step}"):
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(jax.tree.map(_abstract, part)))
         return TrainState(**{**restored, "params": {**template.params, **restored["params"]}})
@@ -85,7 +85,7 @@ class Checkpoints:
         try:
             yield
         except Exception as e:  # Orbax and TensorStore raise many kinds for a full disk or a damaged file
-            reason = explain(e) if isinstance(e, OSError) else str(e)
+            reason = explain(e) or f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}"
             kept = ", ".join(map(str, self.steps())) or "none"
             raise UserError(f"cannot {what} in {self.directory}: {reason} (whole checkpoints: {kept})") from e
 

@@ -137,7 +137,7 @@ def _fit(
 def _batches(config: TrainConfig, dataset: Dataset, start_step: int) -> Iterator[dict[str, np.ndarray]]:
     return training_batches(
         dataset, batch_size=config.batch_size, image_size=config.image_size, seed=config.seed,
-        start_step=start_step, rule=config.label,
+        start_step=start_step, rule=config.label, augmentation=config.augment,
     )  # fmt: skip
 
 

@@ -28,5 +28,10 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
 
 
 def trainable(params: dict[str, Any]) -> dict[str, Any]:
-    """The part of `params` that a checkpoint stores; the frozen rest is stored once for the whole run."""
+    """The part of `params` that gets gradients."""
     return {"visual": params["visual"]}
+
+
+def stored(params: dict[str, Any]) -> dict[str, Any]:
+    """The part of `params` that a checkpoint stores: all but the text tower, which is stored once for the whole run."""
+    return {name: value for name, value in params.items() if name != "text"}

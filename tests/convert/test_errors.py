@@ -179,7 +179,7 @@ def test_to_torch_refusals(tiny_file: Path, tmp_path: Path) -> None:
         write_checkpoint(tmp_path / "weights", tmp_path / "there.pt")
     config, variables = load_weights(tmp_path / "weights")
     save_weights(tmp_path / "text", config, {"params": {"text": variables["params"]["text"]}, "batch_stats": {}}, {})
-    with pytest.raises(UserError, match="needs both towers"):
+    with pytest.raises(UserError, match="holds a text tower alone"):
         write_checkpoint(tmp_path / "text", tmp_path / "back.pt")
     with pytest.raises(UserError, match="no such directory"):
         write_checkpoint(tmp_path / "nowhere", tmp_path / "back.pt")

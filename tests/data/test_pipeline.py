@@ -36,7 +36,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def batches(dataset: Dataset, count: int, start_step: int = 0, seed: int = 0, batch_size: int = 3) -> list[Batch]:
     endless = training_batches(
-        dataset, batch_size=batch_size, image_size=32, seed=seed, start_step=start_step, rule="multi"
+        dataset, batch_size=batch_size, image_size=32, seed=seed, start_step=start_step, rule="multi",
+        augmentation="full",
     )
     return list(itertools.islice(endless, count))
 
@@ -142,7 +143,7 @@ def test_errors_in_threads_reach_the_caller(dataset: Dataset, tmp_path: Path) ->
 
 def test_a_dropped_iterator_leaves_no_thread(dataset: Dataset) -> None:
     before = threading.active_count()
-    endless = training_batches(dataset, batch_size=3, image_size=32, seed=0, rule="multi")
+    endless = training_batches(dataset, batch_size=3, image_size=32, seed=0, rule="multi", augmentation="full")
     next(endless)
     del endless
     gc.collect()
@@ -173,3 +174,10 @@ def test_real_images() -> None:
     for batch in batches(dataset, 3, batch_size=8):
         assert batch["target"][:, 0].tolist() == [1] * 8
         assert batch["image"].std() > 10
+
+
+def test_without_augmentation_an_image_is_only_resized(dataset: Dataset) -> None:
+    endless = training_batches(dataset, batch_size=10, image_size=32, seed=0, rule="multi")
+    first, second = (dict(zip(places(b), b["image"], strict=True)) for b in itertools.islice(endless, 2))
+    for place, pixels in first.items():
+        np.testing.assert_array_equal(pixels, second[place])
