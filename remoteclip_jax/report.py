@@ -23,6 +23,11 @@ code, pre { background: #f4f6f8; border-radius: 4px; padding: .1rem .3rem; } pre
 img { max-width: 100%; }
 """
 
+FROM_RANDOM = (
+    "From random weights a tower learns its training images by heart long before it learns what the classes look like: "
+    "only the validation figures say how well it sees. Real use starts from RemoteCLIP (`--weights`).\n"
+)
+
 
 def write_report(run: RunDirectory) -> None:
     """Write both reports of `run`; the HTML file holds its pictures and needs no other file."""
@@ -51,6 +56,7 @@ def _markdown(run: RunDirectory, rows: list[Row]) -> str:
         f"Fine-tuning the image tower ({config.arch}) on {data} ({images}; {len(summary['classes'])} classes), from "
         f"{config.weights or 'random weights'}. The loss went from {first['loss']:.3f} in epoch {first['epoch']} to "
         f"{last['loss']:.3f} in epoch {last['epoch']}.\n"
+        + ("" if config.weights else "\n" + FROM_RANDOM)
     )
     parts += ["## Course\n", f"![loss by epoch]({run.curve.name})\n", _course(run, rows, best)]
     parts += ["## Speed\n", _speed(rows, summary)]

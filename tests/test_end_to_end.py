@@ -120,6 +120,20 @@ def test_finished_run_says_so_and_more_epochs_go_on(
     assert [row["epoch"] for row in read_rows(copy / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
+def test_max_minutes_fits_the_steps_once(drawn_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fitted number is saved, and a run started again keeps it; a time that is too short still gives one step."""
+    settings = {"preset": "tiny", "data_dir": str(drawn_data), "max_minutes": 0.1}
+    run = train(settings, tmp_path / "run")
+    fitted = json.loads((run / "config.json").read_text())["total_steps"]
+    assert fitted >= 1
+    assert read_rows(run / "metrics.jsonl")[-1]["step"] == fitted
+    capsys.readouterr()
+    train(settings, run)
+    assert f"finished ({fitted} steps)" in capsys.readouterr().out
+    with pytest.raises(rc.UserError, match="to go on give --epochs"):
+        train({**settings, "max_minutes": 9.0}, run)
+
+
 def test_other_settings_are_refused_by_name(finished: Path) -> None:
     with pytest.raises(rc.UserError, match=r"--learning_rate=0.5 \(was 0.001\).*--seed=9 \(was 0\)"):
         train({"learning_rate": 0.5, "seed": 9, "epochs": 9}, finished)

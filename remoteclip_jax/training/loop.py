@@ -42,6 +42,7 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
 
     `settings` are the fields of `TrainConfig` that the user named. UserError for whatever a user can put right.
     """
+    begin = time.monotonic()
     run, config = _open_run(settings, workdir)
     print(f"run directory: {run.root}")
     data = prepare_data(config, run)
@@ -65,7 +66,12 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         if latest is not None:
             state = checkpoints.restore(state, latest)
         if config.total_steps is None:
-            config = _plan(config, data.train, state, step, evaluate, per_epoch)
+            total = config.epochs * per_epoch
+            if config.max_minutes is not None:
+                costs = _measure(config, data.train, state, step, evaluate)
+                total = timing.fit_steps(config.max_minutes, time.monotonic() - begin, *costs, per_epoch)
+                print(f"{total} steps fit into {config.max_minutes:g} minutes")
+            config = dataclasses.replace(config, total_steps=min(total, config.max_steps or total))
         config.save(run.config)
         state = state._replace(total_steps=replicate(jnp.asarray(config.total_steps, jnp.int32)))
         drop_rows_after(run.metrics, int(state.step))
@@ -106,21 +112,10 @@ def _evaluator(config: TrainConfig, model: CLIP, class_embeddings: jax.Array, va
     return lambda state: evaluate({"params": state.params, "batch_stats": state.batch_stats})
 
 
-def _plan(
-    config: TrainConfig, train: Dataset, state: TrainState, step: Step, evaluate: Evaluate, per_epoch: int
-) -> TrainConfig:
-    """Decide how many steps the run has, once: a resumed run keeps the number."""
-    total = config.epochs * per_epoch
-    if config.max_minutes is not None:
-        total = _fit(config, train, state, step, evaluate, per_epoch)
-        print(f"{total} steps fit into {config.max_minutes:g} minutes")
-    return dataclasses.replace(config, total_steps=min(total, config.max_steps or total))
-
-
-def _fit(
-    config: TrainConfig, train: Dataset, state: TrainState, step: Step, evaluate: Evaluate, per_epoch: int
-) -> int:
-    assert config.max_minutes is not None
+def _measure(
+    config: TrainConfig, train: Dataset, state: TrainState, step: Step, evaluate: Evaluate
+) -> tuple[float, float]:
+    """Seconds of a step, and of what an epoch costs beyond its steps; compiles both functions."""
     batch = split_batch(next(_batches(config, train, 0)))
     trial = replicate(state)  # a copy: a step consumes its argument
 
@@ -130,8 +125,7 @@ def _fit(
         jax.block_until_ready(metrics)
 
     step_seconds = timing.measure(one_step, repeats=3)
-    epoch_seconds = timing.measure(lambda: evaluate(trial))
-    return timing.fit_steps(config.max_minutes, step_seconds, epoch_seconds, per_epoch)
+    return step_seconds, timing.measure(lambda: evaluate(trial))
 
 
 def _batches(config: TrainConfig, dataset: Dataset, start_step: int) -> Iterator[dict[str, np.ndarray]]:

@@ -3,9 +3,7 @@
 import time
 from collections.abc import Callable
 
-STARTED = time.monotonic()  # when this module was first imported: the program's start, to within its imports
-
-RESERVE = 0.05  # share of the time kept back, since a machine's speed drifts
+RESERVE = 0.05  # share of the time kept back: for the program's own start, and because a machine's speed drifts
 
 
 def measure(action: Callable[[], object], repeats: int = 1) -> float:
@@ -17,10 +15,10 @@ def measure(action: Callable[[], object], repeats: int = 1) -> float:
     return (time.monotonic() - begin) / repeats
 
 
-def fit_steps(minutes: float, step_seconds: float, epoch_seconds: float, steps_per_epoch: int) -> int:
-    """The number of steps, at least one, that fit into what is left of `minutes` counted from the program's start.
+def fit_steps(minutes: float, used: float, step_seconds: float, epoch_seconds: float, steps_per_epoch: int) -> int:
+    """The number of steps, at least one, that fit into `minutes` of which `used` seconds have gone already.
 
     `epoch_seconds` is what an epoch costs beyond its steps (evaluating, saving); it is paid once more at the end.
     """
-    left = minutes * 60 * (1 - RESERVE) - (time.monotonic() - STARTED) - epoch_seconds
+    left = minutes * 60 * (1 - RESERVE) - used - epoch_seconds
     return max(1, int(left / (step_seconds + epoch_seconds / steps_per_epoch)))
