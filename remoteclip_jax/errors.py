@@ -50,7 +50,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     def guarded(_: Sequence[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.ERROR)  # Orbax tells of each file it writes
+            logging.set_verbosity(logging.FATAL)  # Orbax tells of each file, and tells errors twice
         try:
             main()
         except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Where the files of a run lie: the one place that knows."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,17 @@ class RunDirectory:
     @property
     def curve(self) -> Path:
         return self.root / "loss.png"
+
+    def has_begun(self) -> bool:
+        """Whether training has logged or saved anything."""
+        saved = self.checkpoints.is_dir() and any(path.name.isdigit() for path in self.checkpoints.iterdir())
+        return saved or (self.metrics.exists() and self.metrics.stat().st_size > 0)
+
+    def clear(self) -> None:
+        """Remove what was prepared for a run that has not begun; drawn data stay, for they know their own settings."""
+        shutil.rmtree(self.frozen, ignore_errors=True)
+        for path in (self.text_embeddings, self.summary, self.config):
+            path.unlink(missing_ok=True)
 
     def evaluation(self, split: str) -> Path:
         return self.root / "eval" / split

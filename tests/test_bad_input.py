@@ -1,7 +1,6 @@
 """Whatever a user can get wrong: one line `error: …`, exit code 2, and nothing written before is lost."""
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -76,7 +75,8 @@ def test_splits_and_batches(data: Path, tmp_path: Path) -> None:
     assert "empty" in refused(data, tmp_path)
     (data / "splits" / "train.txt").unlink()
     assert "no split 'train'; it has" in refused(data, tmp_path)
-    assert "no data set here" in refused(tmp_path, tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "no data set here" in refused(tmp_path / "empty", tmp_path)
 
 
 def test_zero_size_boxes_are_dropped_counted_and_reported(data: Path, tmp_path: Path) -> None:
@@ -130,23 +130,34 @@ def test_damaged_run_directories(drawn_data: Path, tmp_path: Path) -> None:
         Checkpoints(run / "checkpoints").restore_weights(1)
 
 
-def test_full_disk_on_save(drawn_data: Path, tmp_path: Path) -> None:
-    """No file may grow beyond a limit that the second, larger checkpoint of a run breaks; the error is one line."""
-    command = [sys.executable, "train.py", "--preset=tiny", f"--data_dir={drawn_data}", "--epochs=1"]
-    command.append(f"--workdir={tmp_path / 'run'}")
-    assert subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line; the checkpoint before is kept; with room again the run goes on."""
+    settings = {"preset": "tiny", "data_dir": str(drawn_data)}
+    run = train({**settings, "epochs": 1}, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
+        with pytest.raises(rc.UserError, match=r"cannot save the checkpoint of step 6 .* no space left on the disk"):
+            train({**settings, "epochs": 2, "checkpoint_every": 5}, run)
+    assert Checkpoints(run / "checkpoints").steps() == [3]
+    train({**settings, "epochs": 2}, run)
+    assert 6 in Checkpoints(run / "checkpoints").steps()
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    command[-2] = "--epochs=4"
-    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, preexec_fn=limit)
+def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a limit that a checkpoint breaks: exit code 2, and the checkpoint before is kept."""
+    command = [sys.executable, "train.py", "--preset=tiny", f"--data_dir={drawn_data}", f"--workdir={tmp_path / 'run'}"]
+    assert subprocess.run([*command, "--epochs=1"], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command, "--epochs=4"]
+    result = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert result.returncode == 2, result.stderr[-2000:]
-    assert result.stderr.splitlines()[-1].startswith("error: cannot save")
-    assert "Traceback" not in result.stderr
-    assert 3 in Checkpoints(tmp_path / "run" / "checkpoints").steps()  # the first part's is still there
-    del command[-2]
-    assert subprocess.run([*command, "--epochs=4"], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+    assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [3]
+
+
+def test_a_run_that_never_began_takes_other_settings(drawn_data: Path, tmp_path: Path) -> None:
+    """A wrong flag corrected, with the same --workdir."""
+    assert "larger than the 24 images" in refused(drawn_data, tmp_path, batch_size=26)
+    assert train({**TINY, "data_dir": str(drawn_data), "batch_size": 8}, tmp_path / "run").exists()
 
 
 def test_running_out_of_memory_suggests_a_smaller_batch() -> None:

@@ -1,6 +1,9 @@
 """Checkpoints of a run through Orbax: what trains is saved each time, the frozen text tower once for the whole run."""
 
 import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,10 +51,12 @@ class Checkpoints:
 
     def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
-        step = int(state.step)
+        step, content = int(state.step), state._replace(params=stored(state.params))._asdict()
         with self._reporting(f"save the checkpoint of step {step}"):
-            args = ocp.args.StandardSave(state._replace(params=stored(state.params))._asdict())
-            self._manager.save(step, args=args, metrics=dict(metrics))
+            # Asked before, because Orbax's threads fill the screen with tracebacks when a write fails.
+            if shutil.disk_usage(self.directory).free < sum(x.nbytes for x in jax.tree.leaves(content)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory))
+            self._manager.save(step, args=ocp.args.StandardSave(content), metrics=dict(metrics))
 
     def restore(self, template: TrainState, step: int) -> TrainState:
         """The state of `step`; frozen parameters and the layout over devices are the template's."""

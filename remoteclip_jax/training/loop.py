@@ -90,12 +90,13 @@ def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirect
     for name in ("data_dir", "classes", "weights", "text_embeddings"):  # a run goes on from wherever it is started
         if settings.get(name):
             settings = {**settings, name: str(Path(settings[name]).absolute())}
-    if workdir and RunDirectory(workdir).config.exists():
-        run = RunDirectory(workdir)
+    run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
+    if run.config.exists() and run.has_begun():
         return run, resumed_config(load_config(run.config), settings, run.root)
     config = new_config(settings)
-    run = RunDirectory(workdir) if workdir else RunDirectory.new(config.task)
-    if run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
+    if run.config.exists():  # it never came to its first step, perhaps for a wrong flag: nothing to keep
+        run.clear()
+    elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
         raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
     run.root.mkdir(parents=True, exist_ok=True)
     config.save(run.config)
