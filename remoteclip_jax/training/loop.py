@@ -5,6 +5,7 @@ That order, and batches that depend on the seed and the step alone, make a resum
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +90,7 @@ def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirect
     """A new run directory with its configuration, or those of the run that `workdir` holds already."""
     for name in ("data_dir", "classes", "weights", "text_embeddings"):  # a run goes on from wherever it is started
         if settings.get(name):
-            settings = {**settings, name: str(Path(settings[name]).absolute())}
+            settings = {**settings, name: os.path.abspath(settings[name])}
     run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
     if run.config.exists() and run.has_begun():
         return run, resumed_config(load_config(run.config), settings, run.root)
