@@ -9,7 +9,7 @@ from remoteclip_jax import errors
 _WORKDIR = flags.DEFINE_string("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
 # Unset flags keep the preset's value, or on resuming the run's: so the defaults stand in the help text only.
 SETTINGS = (
-    flags.DEFINE_enum("task", None, ["align"], "what to train (align)"),
+    flags.DEFINE_enum("task", None, ["align", "detect"], "what to train (align)"),
     flags.DEFINE_string("preset", None, "named settings: rn50, the original experiment's, or tiny (rn50)"),
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
     flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),

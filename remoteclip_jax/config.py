@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
 
@@ -15,13 +16,17 @@ DatasetFormat = Literal["auto", "dior", "coco", "folder"]
 Label = Literal["first", "largest", "multi"]
 Augment = Literal["none", "flip", "full"]
 DType = Literal["float32", "bfloat16"]
+Backbone = Literal["train", "slow", "frozen"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of a run; the defaults are those of the original experiment. Paths are strings, so that JSON holds them.
 
-    `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`.
+    `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`. For `detect`: `detector`
+    has the model's shape; images are cut at `image_size` from a zoom between `zoom_min` and `zoom_max`, and predicted
+    whole at `test_size`; `validations` are spread evenly over the training (None: after every epoch); `draw_*` say what
+    is drawn where no data are given.
     """
 
     task: str = "align"
@@ -47,21 +52,36 @@ class TrainConfig:
     dtype: DType = "float32"
     seed: int = 0
     checkpoint_every: int = 5
+    backbone: Backbone = "train"  # the image tower's learning rate: whole, a tenth, or none
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    detector: DetectorConfig | None = None
+    zoom_min: float = 1.0
+    zoom_max: float = 1.0
+    test_size: int = 0
+    max_objects: int = 100
+    validations: int | None = None
+    draw_train: int = 70  # the mini_dataset's sizes
+    draw_val: int = 15
+    draw_test: int = 15
+    draw_size: int = 800
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("image_size", 32, 4096), ("checkpoint_every", 1, 10**6),
             ("max_steps", 1, 10**9), ("max_minutes", 0.1, 10**6), ("learning_rate", 1e-12, 1e3), ("seed", 0, 2**31 - 1),
-            ("temperature", 1e-4, 1e3),
+            ("temperature", 1e-4, 1e3), ("test_size", 0, 8192),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
-        if self.image_size % 32:
-            raise UserError(f"--image_size={self.image_size} must be a multiple of 32, the image tower's total stride")
+        for name in ("image_size", "test_size"):
+            if getattr(self, name) % 32:
+                raise UserError(f"--{name}={getattr(self, name)} must be a multiple of 32, the image tower's total stride")
         for name, kind in (
             ("schedule", Schedule), ("dataset_format", DatasetFormat), ("label", Label), ("augment", Augment),
-            ("dtype", DType), ("task", Literal["align"]), ("arch", Literal[tuple(ARCHITECTURES)]),
+            ("dtype", DType), ("task", Literal["align", "detect"]), ("arch", Literal[tuple(ARCHITECTURES)]),
+            ("backbone", Backbone),
         ):  # fmt: skip
             if getattr(self, name) not in get_args(kind):
                 raise UserError(f"--{name}={getattr(self, name)} is unknown; known: {', '.join(get_args(kind))}")
@@ -76,30 +96,65 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         # The whole pipeline in a minute on a laptop; a tower this narrow learns, but it is no RemoteCLIP.
         "tiny": {"arch": "tiny", "image_size": 64, "learning_rate": 1e-3},
     },
-}
+    "detect": {
+        # Twenty minutes on two CPU cores, from random weights.
+        "small": {
+            "arch": "small", "image_size": 320, "test_size": 512, "zoom_min": 0.8, "zoom_max": 2.0, "epochs": 10,
+            "learning_rate": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.995,
+            "augment": "full", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
+            "draw_train": 1500, "draw_val": 100, "draw_test": 100, "draw_size": 640,
+        },
+        # The full one, for a GPU and converted RemoteCLIP weights.
+        "dior": {
+            "arch": "RN50", "image_size": 800, "test_size": 800, "zoom_min": 0.6, "zoom_max": 1.6, "epochs": 36,
+            "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "clip_norm": 0.1,
+            "ema": 0.9999, "augment": "full", "checkpoint_every": 6, "dtype": "bfloat16", "max_objects": 300,
+            "detector": DetectorConfig(
+                width=256, heads=8, layers=6, queries=300, feed_forward=1024, class_loss="varifocal", denoising=200,
+            ),
+            "draw_train": 1500, "draw_val": 100, "draw_test": 100,
+        },
+        # The whole pipeline in a minute or two, for a first look and for tests; it detects little.
+        "tiny": {
+            "arch": "tiny", "image_size": 96, "test_size": 128, "zoom_max": 1.5, "epochs": 4, "learning_rate": 2e-3,
+            "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
+            "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
+            "detector": DetectorConfig(width=48, heads=4, layers=2, queries=40, feed_forward=96, denoising=20),
+        },
+    },
+}  # fmt: skip
 
 # What may differ when a run is started again; anything else would make it another run.
 EXTENDABLE = ("epochs", "max_steps", "max_minutes")
 
 
-def new_config(settings: dict[str, Any]) -> TrainConfig:
-    """The preset's configuration with the user's `settings` over it. UserError for unknown tasks and presets."""
+def new_config(settings: dict[str, Any], accelerator: bool = False) -> TrainConfig:
+    """The preset's configuration with the user's `settings` over it; without a preset the task's default, which for
+    `detect` depends on whether there is an `accelerator`. UserError for unknown tasks and presets."""
     task = settings.get("task", "align")
     if task not in PRESETS:
         raise UserError(f"--task={task} is unknown; known: {', '.join(PRESETS)}")
-    preset = settings.get("preset", next(iter(PRESETS[task])))
+    default = "dior" if task == "detect" and accelerator else next(iter(PRESETS[task]))
+    preset = settings.get("preset", default)
     if preset not in PRESETS[task]:
         raise UserError(f"--preset={preset} is unknown for --task={task}; known: {', '.join(PRESETS[task])}")
-    return TrainConfig(**{**PRESETS[task][preset], **settings, "task": task, "preset": preset})
+    values = {**PRESETS[task][preset], **settings, "task": task, "preset": preset}
+    if task == "detect" and values.get("weights"):  # what has been trained keeps its statistics and moves less
+        values["backbone"] = settings.get("backbone", "slow")
+        values["detector"] = values["detector"].replace(train_norm=False)
+    return TrainConfig(**values)
 
 
 def load_config(path: Path) -> TrainConfig:
     """The configuration saved in a run directory. UserError where the file is missing or not one of ours."""
     try:
-        return TrainConfig(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        if values["detector"] is not None:
+            values["detector"] = DetectorConfig.from_json(values["detector"])
+        return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, KeyError) as e:
         raise UserError(f"{path} is damaged or from another version: {e}") from None
 
 

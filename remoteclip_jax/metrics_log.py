@@ -10,13 +10,17 @@ from remoteclip_jax.files import write_atomically
 
 Row = dict[str, Any]
 
+UNVALIDATED = 1e6  # above any loss that is worth keeping
+
 
 def ranking(metrics: Mapping[str, float]) -> float:
-    """What makes a checkpoint the best: the lowest validation loss, or training loss where nothing validates.
-
-    The loss, not top-1: small validation sets tie on accuracy.
+    """What makes a checkpoint the best, the lower the better: validation mAP@50 turned round for `detect`, and for
+    `align` the validation loss (not top-1: small validation sets tie on it). Where nothing was validated, the training
+    loss, behind everything that was.
     """
-    return float(metrics.get("val_loss", metrics["loss"]))
+    if "val_map_50" in metrics:
+        return -float(metrics["val_map_50"])
+    return float(metrics["val_loss"]) if "val_loss" in metrics else UNVALIDATED + float(metrics["loss"])
 
 
 def read_rows(path: Path) -> list[Row]:

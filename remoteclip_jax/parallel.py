@@ -22,6 +22,16 @@ def parallel(function: Callable[..., Any], donate_first: bool = False) -> Callab
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated)
 
 
+def gather(function: Callable[..., Any]) -> Callable[..., Any]:
+    """pmap `function(state, batch)` over the local devices; its outputs, arrays [b / devices, …], become numpy [b, …]."""
+    mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
+
+    def run(*arguments: Any) -> Any:
+        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(*arguments))
+
+    return run
+
+
 def replicate(tree: Any) -> Any:
     """A copy of `tree` on every local device, in buffers of its own."""
     sharding = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())

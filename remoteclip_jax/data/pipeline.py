@@ -47,7 +47,7 @@ def training_batches(
 
     def load(place: int) -> Batch:
         epoch, position = divmod(place, epoch_length)
-        example = dataset.examples[_order(len(dataset), seed, epoch)[position % len(dataset)]]
+        example = dataset.examples[order(len(dataset), seed, epoch)[position % len(dataset)]]
         rng = np.random.default_rng([seed, 1, place])
         size = example.width, example.height
         window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
@@ -55,7 +55,7 @@ def training_batches(
         pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
         return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
 
-    return _iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 
 
 def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Iterator[Batch]:
@@ -73,10 +73,10 @@ def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, ru
         valid = np.array(place < len(dataset))
         return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
 
-    return _iterate(grain.MapDataset.range(padded), load, batch_size)
+    return iterate(grain.MapDataset.range(padded), load, batch_size)
 
 
-def _iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
+def iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
     threads = min(16, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
     try:
@@ -86,5 +86,5 @@ def _iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
 
 
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time
-def _order(length: int, seed: int, epoch: int) -> np.ndarray:
+def order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 0, epoch]).permutation(length)

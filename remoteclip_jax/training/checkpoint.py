@@ -51,7 +51,7 @@ class Checkpoints:
 
     def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
-        step, content = int(state.step), state._replace(params=stored(state.params))._asdict()
+        step, content = int(state.step), _content(state)
         with self._reporting(f"save the checkpoint of step {step}"):
             # Asked before, because Orbax's threads fill the screen with tracebacks when a write fails.
             if shutil.disk_usage(self.directory).free < sum(x.nbytes for x in jax.tree.leaves(content)):
@@ -60,16 +60,17 @@ class Checkpoints:
 
     def restore(self, template: TrainState, step: int) -> TrainState:
         """The state of `step`; frozen parameters and the layout over devices are the template's."""
-        part = template._replace(params=stored(template.params))._asdict()
+        part = _content(template)
         with self._reporting(f"restore the checkpoint of step {step}"):
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(jax.tree.map(_abstract, part)))
         return TrainState(**{**restored, "params": {**template.params, **restored["params"]}})
 
     def restore_weights(self, step: int) -> dict[str, Any]:
-        """`params` and `batch_stats` of `step` alone, as numpy arrays."""
+        """`params` and `batch_stats` of `step` alone, as numpy arrays: their moving average where there is one."""
         with self._reporting(f"restore the checkpoint of step {step}"):
             restored = self._manager.restore(step, args=ocp.args.StandardRestore())
-        return {"params": restored["params"], "batch_stats": restored["batch_stats"]}
+        source = restored.get("ema") or restored
+        return {"params": source["params"], "batch_stats": source["batch_stats"]}
 
     def describe_last(self) -> str:
         """The last whole checkpoint in words, for messages about what is left."""
@@ -93,6 +94,12 @@ class Checkpoints:
             reason = explain(e) or f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}"
             kept = ", ".join(map(str, self.steps())) or "none"
             raise UserError(f"cannot {what} in {self.directory}: {reason} (whole checkpoints: {kept})") from e
+
+
+def _content(state: TrainState) -> dict[str, Any]:
+    """What a checkpoint holds of `state`."""
+    content = state._replace(params=stored(state.params))._asdict()
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:

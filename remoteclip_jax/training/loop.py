@@ -7,39 +7,37 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from tqdm import tqdm
 
-from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.config import TrainConfig, load_config, new_config, resumed_config
-from remoteclip_jax.data.pipeline import steps_per_epoch, training_batches
-from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.evaluation.classification import make_evaluator
 from remoteclip_jax.metrics_log import append_row, drop_rows_after, ranking, read_rows
 from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
 from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training import timing
+from remoteclip_jax.training import align, detect, timing
 from remoteclip_jax.training.checkpoint import Checkpoints
 from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
-from remoteclip_jax.training.setup import prepare_data, prepare_towers, write_summary
-from remoteclip_jax.training.state import TrainState, create_state
+from remoteclip_jax.training.setup import check_batches, prepare_data, prepare_towers, write_summary
+from remoteclip_jax.training.state import TrainState, create_state, evaluated
 from remoteclip_jax.training.step import make_train_step
+from remoteclip_jax.training.task import Task
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
-Evaluate = Callable[[TrainState], dict[str, float]]  # empty where there is nothing to validate on
+
+TASKS = {"align": align.make_task, "detect": detect.make_task}
+TIMED_STEPS = 8
 
 
 def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
-    """Run or resume the `align` task and write its report; returns the run directory.
+    """Run or resume a task and write its report; returns the run directory.
 
     `settings` are the fields of `TrainConfig` that the user named. UserError for whatever a user can put right.
     """
@@ -48,29 +46,28 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     print(f"run directory: {run.root}")
     data = prepare_data(config, run)
     print("\n".join(data.notes) or f"{len(data.train)} training images")
-    per_epoch = steps_per_epoch(data.train, config.batch_size)  # what cannot work fails before anything slow
-    check_batch_size(config.batch_size)
+    check_batches(config, data)  # what cannot work fails before anything slow
     if not config.weights:
         print("the image tower starts at random: --weights=DIR (from python -m convert) starts from RemoteCLIP")
     clip, class_embeddings = prepare_towers(config, run, data.train.classes)
     config = dataclasses.replace(config, arch=clip.config.arch)
-    write_summary(run, config, data, clip)
+    task = TASKS[config.task](config, clip, class_embeddings, data.train, data.val)
+    write_summary(run, config, data, task.variables["params"])
     optimizer = make_optimizer(config)
-    state = replicate(create_state(clip.variables, optimizer, total_steps=0))
-    model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
-    del clip  # the state holds its own copy
-    train_step = make_train_step(model, optimizer, make_schedule(config), class_embeddings, config.temperature)
+    state = replicate(create_state(task.variables, optimizer, total_steps=0, ema=config.ema > 0))
+    train_step = make_train_step(
+        task.loss, optimizer, make_schedule(config), backbone=config.backbone, seed=config.seed, ema=config.ema,
+        axis_name=AXIS,
+    )  # fmt: skip
     step = parallel(train_step, donate_first=True)
-    evaluate = _evaluator(config, model, class_embeddings, data.val)
-    with Checkpoints(run.checkpoints, config.checkpoint_every * per_epoch) as checkpoints:
+    with Checkpoints(run.checkpoints, config.checkpoint_every * task.per_epoch) as checkpoints:
         latest = checkpoints.latest()
         if latest is not None:
             state = checkpoints.restore(state, latest)
         if config.total_steps is None:
-            total = config.epochs * per_epoch
+            total = config.epochs * task.per_epoch
             if config.max_minutes is not None:
-                costs = _measure(config, data.train, state, step, evaluate)
-                total = timing.fit_steps(config.max_minutes, time.monotonic() - begin, *costs, per_epoch)
+                total = _fit(config, task, state, step, begin)
                 print(f"{total} steps fit into {config.max_minutes:g} minutes")
             config = dataclasses.replace(config, total_steps=min(total, config.max_steps or total))
         config.save(run.config)
@@ -79,8 +76,8 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         if int(state.step) >= int(state.total_steps):
             print(f"this run is finished ({int(state.step)} steps); give more --epochs to go on")
         else:
-            print(f"training from step {int(state.step)} to {int(state.total_steps)}, {per_epoch} an epoch")
-            _run(config, run, data.train, step, evaluate, state, checkpoints, per_epoch)
+            print(f"training from step {int(state.step)} to {int(state.total_steps)}, {task.per_epoch} an epoch")
+            _run(config, run, task, step, state, checkpoints)
     write_report(run)
     print(f"report: {run.report}")
     return run.root
@@ -94,7 +91,7 @@ def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirect
     run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
     if run.config.exists() and run.has_begun():
         return run, resumed_config(load_config(run.config), settings, run.root)
-    config = new_config(settings)
+    config = new_config(settings, accelerator=jax.default_backend() != "cpu")
     if run.config.exists():  # it never came to its first step, perhaps for a wrong flag: nothing to keep
         run.clear()
     elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
@@ -104,49 +101,44 @@ def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirect
     return run, config
 
 
-def _evaluator(config: TrainConfig, model: CLIP, class_embeddings: jax.Array, val: Dataset | None) -> Evaluate:
-    if val is None:
-        return lambda state: {}
-    evaluate = make_evaluator(
-        model, class_embeddings, config.temperature, val, batch_size=config.batch_size,
-        image_size=config.image_size, label=config.label,
-    )  # fmt: skip
-    return lambda state: evaluate({"params": state.params, "batch_stats": state.batch_stats})
-
-
-def _measure(
-    config: TrainConfig, train: Dataset, state: TrainState, step: Step, evaluate: Evaluate
-) -> tuple[float, float]:
-    """Seconds of a step, and of what an epoch costs beyond its steps; compiles both functions."""
-    batch = split_batch(next(_batches(config, train, 0)))
-    trial = replicate(state)  # a copy: a step consumes its argument
+def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: float) -> int:
+    """The number of steps that fit into `max_minutes` since `begin`; compiles what training needs."""
+    assert config.max_minutes is not None
+    trial, batches = replicate(state), task.batches(0)  # a copy: a step consumes its argument
 
     def one_step() -> None:
         nonlocal trial
-        trial, metrics = step(trial, batch)
+        trial, metrics = step(trial, split_batch(next(batches)))
         jax.block_until_ready(metrics)
 
-    step_seconds = timing.measure(one_step, repeats=3)
-    return step_seconds, timing.measure(lambda: evaluate(trial))
+    step_seconds, evaluation = timing.measure(one_step, TIMED_STEPS), 0.0
+    if task.evaluate is not None:
+        variables = evaluated(trial)
+        evaluation = timing.measure(lambda: task.evaluate and task.evaluate(variables))
+    del trial
+    if config.validations is None:  # the one of the last epoch, cut short, is paid for besides
+        step_seconds += evaluation / task.per_epoch
+    times = 1 if config.validations is None else config.validations
+    return timing.fit_steps(config.max_minutes, time.monotonic() - begin, step_seconds, times * evaluation)
 
 
-def _batches(config: TrainConfig, dataset: Dataset, start_step: int) -> Iterator[dict[str, np.ndarray]]:
-    return training_batches(
-        dataset, batch_size=config.batch_size, image_size=config.image_size, seed=config.seed,
-        start_step=start_step, rule=config.label, augmentation=config.augment,
-    )  # fmt: skip
+def _validated(config: TrainConfig, epochs: int) -> set[int]:
+    """The epochs after which to validate: all, or as many as the configuration says, evenly spread, the last included."""
+    if config.validations is None:
+        return set(range(1, epochs + 1))
+    return {math.ceil(epochs * (i + 1) / config.validations) for i in range(config.validations)}
 
 
 def _run(
-    config: TrainConfig, run: RunDirectory, dataset: Dataset, step: Step, evaluate: Evaluate, state: TrainState,
-    checkpoints: Checkpoints, per_epoch: int,
-) -> None:  # fmt: skip
-    done, total = int(state.step), int(state.total_steps)
+    config: TrainConfig, run: RunDirectory, task: Task, step: Step, state: TrainState, checkpoints: Checkpoints
+) -> None:
+    done, total, per_epoch = int(state.step), int(state.total_steps), task.per_epoch
     epochs = math.ceil(total / per_epoch)
+    validated = _validated(config, epochs) if task.evaluate else set()
     rows = read_rows(run.metrics)
     best = min(map(ranking, rows), default=math.inf)
     spent, begin = (rows[-1]["seconds"] if rows else 0.0), time.monotonic()
-    batches = _batches(config, dataset, done)
+    batches = task.batches(done)
     with tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar:
         while done < total:
             epoch = done // per_epoch + 1
@@ -159,19 +151,24 @@ def _run(
                         bar.set_postfix(loss=f"{shown['loss']:.3f}", lr=f"{shown['learning_rate']:.1e}", refresh=False)
                     bar.update()
                 row = {"step": done, "epoch": epoch, **meter.means()}
-                row |= {f"val_{name}": value for name, value in evaluate(state).items()}
+                if task.evaluate and epoch in validated:
+                    row |= {f"val_{name}": value for name, value in task.evaluate(evaluated(state)).items()}
                 check_finite(row, done)
             except NotFinite as e:
                 raise UserError(f"{e}; {checkpoints.describe_last()}; a lower --learning_rate may help") from None
             row["seconds"] = spent + time.monotonic() - begin
             append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
             bar.write(_describe(row, epochs))
-            if epoch % config.checkpoint_every == 0 or done == total or ranking(row) < best:
+            better = epoch in validated or not validated
+            if epoch % config.checkpoint_every == 0 or done == total or (better and ranking(row) < best):
                 checkpoints.save(state, row)
             best = min(best, ranking(row))
 
 
+SHOWN = ("loss", "val_loss", "val_top1", "val_top5", "val_map", "val_map_50")
+
+
 def _describe(row: dict[str, Any], epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"step {row['step']}"]
-    parts += [f"{name} {row[name]:.4f}" for name in ("loss", "val_loss", "val_top1", "val_top5") if name in row]
+    parts += [f"{name} {row[name]:.4f}" for name in SHOWN if name in row]
     return "  ".join([*parts, f"{row['iterations_per_sec']:.2f} it/s"])

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,17 +18,16 @@ from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embedd
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.classes import read_class_file, resolve
-from remoteclip_jax.data.reading import read_dataset, splits_of
+from remoteclip_jax.data.pipeline import steps_per_epoch
+from remoteclip_jax.data.reading import check_boxes, read_dataset, splits_of
 from remoteclip_jax.data.synthetic import draw_dataset
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.loading import load
+from remoteclip_jax.parallel import check_batch_size
 from remoteclip_jax.run_directory import RunDirectory
-
-SYNTHETIC = {"train": 70, "val": 15, "test": 15}  # the mini_dataset's sizes
-
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -48,9 +48,12 @@ def class_names(config: TrainConfig) -> tuple[str, ...] | None:
 
 
 def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tuple[str, ...] | None) -> Dataset:
-    """One split of the run's own data, without the images that have no object to align with."""
+    """One split of the run's own data; for `align`, without the images that have no object to align with. UserError
+    where nothing is left to learn from."""
     data_dir = Path(config.data_dir) if config.data_dir else run.data
     dataset = read_dataset(data_dir, split, config.dataset_format, classes)
+    if config.task == "detect":
+        return check_boxes(dataset, data_dir)
     dataset, dropped = drop_empty(dataset)
     if not len(dataset):
         raise UserError(f"{data_dir}: no image of the split {split!r} has an object")
@@ -61,10 +64,13 @@ def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tupl
 def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
     """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given."""
     if config.data_dir is None:
-        draw_dataset(run.data, **SYNTHETIC, seed=config.seed, progress=True)
+        counts = {"train": config.draw_train, "val": config.draw_val, "test": config.draw_test}
+        draw_dataset(run.data, **counts, seed=config.seed, image_size=config.draw_size, progress=True)
     data_dir = Path(config.data_dir) if config.data_dir else run.data
     classes = class_names(config)
     train = read_split(config, run, "train", classes)
+    if not any(len(example.labels) for example in train.examples):
+        raise UserError(f"{data_dir}: no image of the split 'train' has an object")
     val = None
     if "val" in splits_of(data_dir, config.dataset_format):
         val = read_split(config, run, "val", train.classes)
@@ -98,9 +104,15 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
     return clip, jnp.asarray(load_text_embeddings(run.text_embeddings, clip_config.embed_dim).embeddings)
 
 
-def write_summary(run: RunDirectory, config: TrainConfig, data: Data, clip: RemoteCLIP) -> None:
+def check_batches(config: TrainConfig, data: Data) -> None:
+    """UserError where the batch size goes with neither the images nor the devices."""
+    steps_per_epoch(data.train, config.batch_size)
+    check_batch_size(config.batch_size)
+
+
+def write_summary(run: RunDirectory, config: TrainConfig, data: Data, params: dict[str, Any]) -> None:
     """What the report tells about a run besides its settings and its curves."""
-    sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in clip.variables["params"].items()}
+    sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in params.items()}
     device = jax.local_devices()[0]
     summary = {
         "classes": list(data.train.classes),

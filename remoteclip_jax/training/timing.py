@@ -15,10 +15,8 @@ def measure(action: Callable[[], object], repeats: int = 1) -> float:
     return (time.monotonic() - begin) / repeats
 
 
-def fit_steps(minutes: float, used: float, step_seconds: float, epoch_seconds: float, steps_per_epoch: int) -> int:
-    """The number of steps, at least one, that fit into `minutes` of which `used` seconds have gone already.
-
-    `epoch_seconds` is what an epoch costs beyond its steps (evaluating, saving); it is paid once more at the end.
-    """
-    left = minutes * 60 * (1 - RESERVE) - used - epoch_seconds
-    return max(1, int(left / (step_seconds + epoch_seconds / steps_per_epoch)))
+def fit_steps(minutes: float, used: float, step_seconds: float, end_seconds: float) -> int:
+    """The number of steps, at least one, that fit into `minutes` of which `used` seconds have gone already and
+    `end_seconds` go to what follows the last step."""
+    left = minutes * 60 * (1 - RESERVE) - used - end_seconds
+    return max(1, int(left / step_seconds))

@@ -1,0 +1,62 @@
+"""Square windows of an image, which may reach beyond its border: what the detector sees in training and afterwards."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
+
+PADDING = (122, 117, 104)  # CLIP's mean colour: zero after normalisation
+TRIES = 5
+
+
+def whole_square(width: int, height: int) -> Window:
+    """The smallest square that holds the image, which lies in its upper left corner."""
+    side = max(width, height)
+    return Window(0.0, 0.0, side / width, side / height)
+
+
+def random_square(
+    boxes: Boxes, width: int, height: int, zoom: tuple[float, float], rng: np.random.Generator
+) -> Window:
+    """A random square whose side is the image's longer side over a zoom drawn from `zoom`, log-uniformly.
+
+    Large-scale jitter (Ghiasi et al. 2021). Where the square is larger than the image, the image lies somewhere in it.
+    One without any object is drawn again a few times: an image with objects should mostly show some.
+    """
+    window = whole_square(width, height)
+    for _ in range(TRIES):
+        side = max(width, height) / math.exp(rng.uniform(*np.log(zoom)))
+        x, y = (rng.uniform(min(0, length - side), max(0, length - side)) for length in (width, height))
+        window = Window(x / width, y / height, side / width, side / height)
+        if not len(boxes) or crop_boxes(boxes, window)[1].any():
+            break
+    return window
+
+
+def cut_square(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The pixels in a square `window`, resized by Pillow's bicubic filter; `PADDING` where there is no image."""
+    width, height = image.size
+    side = window.w * width
+    left, top = window.x * width, window.y * height
+    right, bottom = min(left + side, width), min(top + side, height)
+    inner = max(left, 0.0), max(top, 0.0), right, bottom
+    # Where the visible part lies in the result, in whole pixels; at least one.
+    place = [round((v - o) * size / side) for v, o in zip(inner, (left, top, left, top), strict=True)]
+    x1, y1 = min(place[0], size - 1), min(place[1], size - 1)
+    x2, y2 = max(place[2], x1 + 1), max(place[3], y1 + 1)
+    part = image.resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC, box=inner)
+    if (x1, y1, x2, y2) == (0, 0, size, size):
+        return np.asarray(part)
+    out = np.empty((size, size, 3), np.uint8)
+    out[:] = PADDING
+    out[y1:y2, x1:x2] = np.asarray(part)
+    return out
+
+
+def from_square(boxes: Float32[np.ndarray, "n 4"], width: int, height: int) -> Float32[np.ndarray, "n 4"]:
+    """Corners in [0, 1] of `whole_square` to pixels of the image, clipped to it."""
+    limits = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes * max(width, height), 0, limits).astype(np.float32)

@@ -1,0 +1,60 @@
+"""Shapes and loss weights of the context-guided detector."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+QueryInit = Literal["two_stage", "learned", "sinusoidal"]
+Gating = Literal["film", "concat_mlp", "none"]
+ClassLoss = Literal["focal", "varifocal"]
+
+STRIDES = (8, 16, 32)  # of the levels, C3 to C5
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """The four stages in numbers; the defaults are the small detector's. `design` names are those of the literature.
+
+    `class_weight`, `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the
+    original experiment), `match_*` the matching cost. `denoising` is the number of noised queries, 0 for none; `dense`
+    weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss at `temperature`, and
+    `background` the pull of unmatched queries towards the global context.
+    """
+
+    width: int = 96
+    heads: int = 6
+    layers: int = 3
+    queries: int = 100
+    feed_forward: int = 384
+    points: int = 4
+    query_init: QueryInit = "two_stage"
+    gating: Gating = "film"
+    text_conditioning: bool = True
+    class_loss: ClassLoss = "focal"
+    class_weight: float = 1.0
+    l1_weight: float = 5.0
+    giou_weight: float = 2.0
+    match_class: float = 2.0
+    match_l1: float = 5.0
+    match_giou: float = 2.0
+    dense: float = 1.0
+    denoising: int = 60
+    contrast: float = 0.25
+    background: float = 0.1
+    temperature: float = 0.07
+    remove_truth: bool = True  # take from I_g its component along the texts of what is in the image
+    train_norm: bool = True  # batch statistics in the image tower: from random weights; frozen from trained ones
+
+    def __post_init__(self) -> None:
+        for name, kind in (("query_init", QueryInit), ("gating", Gating), ("class_loss", ClassLoss)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name}={getattr(self, name)!r}: known are {', '.join(get_args(kind))}")
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of 4 and of the {self.heads} heads")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "DetectorConfig":
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> "DetectorConfig":
+        return dataclasses.replace(self, **changes)

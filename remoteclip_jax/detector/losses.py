@@ -1,0 +1,65 @@
+"""Stage 4, the terms: classification, boxes, global contrast. All per element; sums and weights stand in `supervision`."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from remoteclip_jax.clip.model import unit
+from remoteclip_jax.detector.boxes import Boxes, corners, giou, iou
+
+ALPHA, GAMMA = 0.25, 2.0  # focal loss (Lin et al. 2017)
+VARIFOCAL_ALPHA = 0.75
+
+
+def focal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """Focal loss (Lin et al. 2017) against targets 0 and 1."""
+    p = jax.nn.sigmoid(logits)
+    positive = ALPHA * (1 - p) ** GAMMA * jax.nn.softplus(-logits)
+    negative = (1 - ALPHA) * p**GAMMA * jax.nn.softplus(logits)
+    return jnp.where(target > 0, positive, negative)
+
+
+def varifocal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """Varifocal loss (Zhang et al. 2021): binary cross-entropy against a quality in (0, 1] weighted by it, and a
+    focal one where the target is 0."""
+    p = jax.nn.sigmoid(logits)
+    entropy = target * jax.nn.softplus(-logits) + (1 - target) * jax.nn.softplus(logits)
+    return jnp.where(target > 0, target, VARIFOCAL_ALPHA * p**GAMMA) * entropy
+
+
+def classification(kind: str, logits: Array, labels: Int[Array, "n q"], quality: Float[Array, "n q"]) -> Array:
+    """Class loss [n, q] of queries: label −1 is no object. `quality`, the IoU of the query's box, is varifocal's
+    target. Logits of −inf, which belong to no prompt, cost nothing."""
+    classes = jax.nn.one_hot(labels, logits.shape[-1])
+    finite = jnp.where(jnp.isfinite(logits), logits, -30.0)
+    if kind == "focal":
+        return focal(finite, classes).sum(-1)
+    return varifocal(finite, classes * jax.lax.stop_gradient(jnp.clip(quality, 0.01, 1))[..., None]).sum(-1)
+
+
+def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    """L1 distance, GIoU loss and IoU of boxes with their objects'."""
+    a, b = corners(boxes), corners(truth)
+    return jnp.abs(boxes - truth).sum(-1), 1 - giou(a, b), iou(a, b)
+
+
+def without_truth(
+    context: Float[Array, "n e"], texts: Float[Array, "k e"], present: Bool[Array, "n k"]
+) -> Float[Array, "n e"]:
+    """The global context less its component in the span of the texts of what is `present` in each image, of unit
+    length: I_g of an airport resembles "airport", and would push its queries from their own class."""
+    span = texts[None] * present[..., None]
+    gram = span @ span.swapaxes(-1, -2) + 1e-4 * jnp.eye(len(texts))
+    weights = jnp.linalg.solve(gram, span @ context[..., None])
+    return unit(context - (span.swapaxes(-1, -2) @ weights)[..., 0] + 1e-8)
+
+
+def contrast(
+    cosines: Float[Array, "n q k1"], labels: Int[Array, "n q"], temperature: float
+) -> tuple[Float[Array, "n q"], Float[Array, "n q"]]:
+    """The global contrast loss: cross-entropy of a matched query's class over [t_1 … t_K, I_g], whose last column is
+    the image's own global context, its automatic negative; and 1 − cos(f, I_g) of an unmatched query (label −1)."""
+    logits = cosines / temperature
+    likelihood = jax.nn.log_softmax(logits)
+    matched = -jnp.take_along_axis(likelihood, jnp.maximum(labels, 0)[..., None], -1)[..., 0]
+    return jnp.where(labels >= 0, matched, 0), jnp.where(labels < 0, 1 - cosines[..., -1], 0)

@@ -1,0 +1,36 @@
+"""From the last layer's predictions to detections: sigmoid, top-k over queries and classes, per-class suppression."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from remoteclip_jax.detector.boxes import corners
+from remoteclip_jax.detector.model import Predictions
+from remoteclip_jax.detector.nms import keep_best
+
+DETECTIONS = 100  # an image, as COCO counts them
+SAME_OBJECT = 0.6  # IoU above which the weaker of two detections of one class goes
+
+
+class Found(NamedTuple):
+    """Detections of a batch, best first: corners in [0, 1] of the square input; `kept` is False where there is none."""
+
+    boxes: Float[Array, "n d 4"]
+    scores: Float[Array, "n d"]
+    labels: Int[Array, "n d"]
+    kept: Bool[Array, "n d"]
+
+
+def postprocess(predictions: Predictions, count: int = DETECTIONS) -> Found:
+    """The `count` best pairs of query and class, less those that repeat a better one. Scores are sigmoid(logits)."""
+    n, q, k = predictions.logits.shape
+    scores, index = jax.lax.top_k(jax.nn.sigmoid(predictions.logits).reshape(n, q * k), min(3 * count, q * k))
+    boxes = corners(jnp.take_along_axis(predictions.boxes, (index // k)[..., None], 1))
+    labels = index % k
+    keep = keep_best(boxes, scores, SAME_OBJECT, labels) & (scores > 0)
+    # Those kept move to the front, in their order.
+    order = jnp.argsort(~keep, -1, stable=True)[:, :count]
+    boxes = jnp.clip(jnp.take_along_axis(boxes, order[..., None], 1), 0, 1)
+    return Found(boxes, *(jnp.take_along_axis(x, order, 1) for x in (scores, labels, keep)))

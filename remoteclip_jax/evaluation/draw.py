@@ -1,0 +1,215 @@
+"""Detections drawn into aerial photographs, whose objects are often many and small: nothing may hide them."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from pycocotools import mask
+
+from remoteclip_jax.data.types import Example
+from remoteclip_jax.detections import Detections, true_objects
+
+LARGEST = 1600  # pixels a side of a drawn picture
+CROWD = 20  # boxes in a picture from which on the small ones get no text
+PAPER, INK, FAINT = (255, 255, 255), (24, 28, 34), (110, 116, 124)
+
+# Bright, since the ground is mostly dark green, brown and grey; neighbours in the list differ most.
+COLOURS = (
+    (255, 45, 35), (0, 229, 255), (255, 214, 0), (255, 79, 216), (90, 255, 90), (255, 140, 0), (95, 145, 255),
+    (200, 125, 255), (0, 255, 180), (255, 180, 200), (185, 255, 0), (255, 0, 128), (143, 211, 255), (255, 233, 168),
+    (255, 128, 110), (0, 200, 185), (165, 165, 255), (220, 175, 120), (230, 200, 255), (255, 255, 255),
+)  # fmt: skip
+
+Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 outside
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """The colour of a class, by its index; from the 21st class on colours come a second time."""
+    return COLOURS[label % len(COLOURS)]
+
+
+def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, largest: int = LARGEST) -> Image.Image:
+    """A new RGB image with outlines, class names and scores; reduced first where a side exceeds `largest` pixels.
+
+    Outlines run outside their boxes. Text stands where it covers neither another box nor another text, the best
+    scores choosing first. It is left out where there is no such place; in a crowd, boxes smaller than their text have
+    none once their class is named.
+    """
+    scale = min(1.0, largest / max(image.size))
+    picture = image.convert("RGB")
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+    if picture is image:
+        picture = image.copy()
+    canvas = ImageDraw.Draw(picture)
+    boxes, order = _visible(found, scale, picture.size)
+    thickest = max(1, round(max(picture.size) / 400))
+    outlines: list[Rectangle] = []
+    for box in boxes:
+        # A sixteenth of the box: the line of a vehicle must not reach the vehicle beside it.
+        line = int(np.clip(min(box[2] - box[0], box[3] - box[1]) / 16, 1, thickest))
+        outlines.append((box[0] - line, box[1] - line, box[2] + line, box[3] + line))
+    for i in np.argsort([-_area(box) for box in boxes], kind="stable"):  # small ones last: they stay whole
+        x1, y1, x2, y2 = _clip(outlines[i], picture.size)
+        line = boxes[i][0] - outlines[i][0]
+        canvas.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour(int(found.labels[order[i]])), width=line)
+    _write_labels(canvas, picture.size, found, boxes, outlines, order, with_scores)
+    return picture
+
+
+def _visible(found: Detections, scale: float, size: tuple[int, int]) -> tuple[list[Rectangle], list[int]]:
+    """Boxes in pixels of the picture, cut to it, best score first, and their places in `found`."""
+    boxes, order = [], []
+    for i in np.argsort(-found.scores, kind="stable"):
+        if not np.isfinite(found.boxes[i]).all():
+            continue
+        x1, y1, x2, y2 = found.boxes[i].astype(np.float64) * scale
+        if x2 < x1 or y2 < y1 or x2 < 0 or y2 < 0 or x1 >= size[0] or y1 >= size[1]:
+            continue
+        left, top = int(max(x1, 0)), int(max(y1, 0))
+        right, bottom = int(np.ceil(min(x2, size[0]))), int(np.ceil(min(y2, size[1])))
+        boxes.append((left, top, max(right, left + 1), max(bottom, top + 1)))
+        order.append(int(i))
+    return boxes, order
+
+
+def _write_labels(
+    canvas: ImageDraw.ImageDraw, size: tuple[int, int], found: Detections, boxes: list[Rectangle],
+    outlines: list[Rectangle], order: list[int], with_scores: bool,
+) -> None:  # fmt: skip
+    font = _font(max(11, round(max(size) / 70)))
+    ascent, descent = font.getmetrics()
+    height = ascent + descent
+    taken: list[Rectangle] = []
+    named: set[int] = set()
+    for i, place in enumerate(order):
+        label = int(found.labels[place])
+        text = found.classes[label] + (f" {found.scores[place]:.2f}" if with_scores else "")
+        width = round(font.getlength(text)) + 4
+        x1, y1, x2, y2 = outlines[i]
+        if len(boxes) > CROWD and label in named and max(x2 - x1, y2 - y1) < width:
+            continue
+        left, right = min(max(x1, 0), size[0] - width), max(0, min(x2, size[0]) - width)
+        corners = [(left, y1 - height), (left, y2), (right, y1 - height), (right, y2), (x2, max(y1, 0))]
+        corners += [(x1 - width, max(y1, 0))]
+        if _area(boxes[i]) > 12 * width * height:
+            corners.append((boxes[i][0], boxes[i][1]))  # inside, where that hides little
+        others = np.array(boxes[:i] + boxes[i + 1 :], np.float64).reshape(-1, 4)
+        for x, y in corners:
+            spot = (x, y, x + width, y + height)
+            if spot != _clip(spot, size) or _covered(spot, others).max(initial=0) > 0.1:
+                continue
+            if _covered(spot, np.array(taken, np.float64).reshape(-1, 4)).any():
+                continue
+            canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour(label))
+            canvas.text((x + 2, y), text, font=font, fill=INK)
+            taken.append(spot)
+            named.add(label)
+            break
+
+
+def _covered(spot: Rectangle, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+    """The share of each box that `spot` covers."""
+    sides = np.minimum(boxes[:, 2:], spot[2:]) - np.maximum(boxes[:, :2], spot[:2])
+    return np.prod(np.maximum(sides, 0), 1) / np.prod(boxes[:, 2:] - boxes[:, :2], 1)
+
+
+def _clip(box: Rectangle, size: tuple[int, int]) -> Rectangle:
+    return max(box[0], 0), max(box[1], 0), min(box[2], size[0]), min(box[3], size[1])
+
+
+def _area(box: Rectangle) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def side_by_side(
+    image: Image.Image, truth: Detections, found: Detections, title: str = "", panel: int = LARGEST // 2
+) -> Image.Image:
+    """Annotation (see `true_objects`) left, detections right, each at most `panel` pixels a side; captions above, the
+    colours of the classes that occur below."""
+    left, right = draw(image, truth, with_scores=False, largest=panel), draw(image, found, largest=panel)
+    gap, font = 8, _font(15)
+    line = sum(font.getmetrics()) + 4
+    column = max(left.width, 150)  # the captions of a tiny image need room too
+    width = 2 * column + 3 * gap
+    present = np.unique(np.concatenate([truth.labels, found.labels])).tolist()
+    legend = _legend(font, [(found.classes[label], label) for label in present], width - 2 * gap)
+    titles = 1 if title else 0
+    top = gap + (1 + titles) * line
+    height = top + left.height + gap + len(legend) * line + (gap if legend else 0)
+    page = Image.new("RGB", (width, height), PAPER)
+    canvas = ImageDraw.Draw(page)
+    canvas.text((gap, gap), title, font=font, fill=INK)
+    captions = ((gap, left, f"annotated: {len(truth)}"), (2 * gap + column, right, f"detected: {len(found)}"))
+    for x, part, caption in captions:
+        canvas.text((x, gap + titles * line), caption, font=font, fill=FAINT if title else INK)
+        page.paste(part, (x, top))
+    for row, entries in enumerate(legend):
+        y = top + left.height + gap + row * line
+        for x, name, label in entries:
+            canvas.rectangle((gap + x, y + 3, gap + x + 12, y + 15), fill=colour(label), outline=FAINT)
+            canvas.text((gap + x + 18, y), name, font=font, fill=INK)
+    return page
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))  # with a size, it is never the bitmap font
+
+
+def _legend(
+    font: ImageFont.FreeTypeFont, names: Sequence[tuple[str, int]], width: int
+) -> list[list[tuple[int, str, int]]]:
+    """Rows of (x, name, label) that are at most `width` pixels long."""
+    rows: list[list[tuple[int, str, int]]] = []
+    x = width
+    for name, label in names:
+        length = round(font.getlength(name)) + 34
+        if x + length > width:
+            rows.append([])
+            x = 0
+        rows[-1].append((x, name, label))
+        x += length
+    return rows
+
+
+def contact_sheet(pictures: Sequence[Image.Image], columns: int = 1, gap: int = 12) -> Image.Image:
+    """`pictures`, at least one, in rows of `columns`, on white."""
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    heights = [max(picture.height for picture in row) + gap for row in rows]
+    width = max(picture.width for picture in pictures) + gap
+    page = Image.new("RGB", (width * min(columns, len(pictures)) + gap, sum(heights) + gap), PAPER)
+    y = gap
+    for row, height in zip(rows, heights, strict=True):
+        for i, picture in enumerate(row):
+            page.paste(picture, (gap + i * width, y))
+        y += height
+    return page
+
+
+def image_quality(example: Example, found: Detections, threshold: float) -> float:
+    """F1 of the detections with a score of at least `threshold`, to rank pictures by; 1 where there was nothing to
+    find and nothing was found.
+
+    By falling score, each takes the object of its class, among those still free, that it overlaps most, from IoU 0.5.
+    """
+    truth, found = true_objects(example, found.classes), found.above(threshold)
+    if not len(truth) and not len(found):
+        return 1.0
+    free, hits = np.ones(len(truth), bool), 0
+    overlaps = _iou(found, truth)
+    for i in np.argsort(-found.scores, kind="stable"):
+        candidates = np.where(free & (truth.labels == found.labels[i]), overlaps[i], 0)
+        if candidates.max(initial=0) >= 0.5:
+            free[candidates.argmax()] = False
+            hits += 1
+    return 2 * hits / (len(truth) + len(found))
+
+
+def _iou(a: Detections, b: Detections) -> Float[np.ndarray, "a b"]:
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    first, second = (np.concatenate([x.boxes[:, :2], x.boxes[:, 2:] - x.boxes[:, :2]], 1) for x in (a, b))
+    return np.nan_to_num(mask.iou(first.astype(np.float64), second.astype(np.float64), [0] * len(b)))

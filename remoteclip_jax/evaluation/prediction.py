@@ -1,0 +1,50 @@
+"""A detector over whole data sets: every image in one square, boxes back in pixels of the image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.preprocess import normalise
+from remoteclip_jax.data.detection import whole_images
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.windows import from_square
+from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.model import Detector
+from remoteclip_jax.detector.postprocess import Found, postprocess
+from remoteclip_jax.parallel import check_batch_size, gather, split_batch
+
+
+def make_predictor(
+    model: Detector, texts: Float[Array, "k d"], classes: Sequence[str], *, batch_size: int, size: int
+) -> Callable[[Variables, Dataset], list[Detections]]:
+    """A function from variables and a data set to the detections of each image; compiled once."""
+    check_batch_size(batch_size)
+
+    def step(variables: Variables, batch: dict[str, Any]) -> Found:
+        outputs = model.apply(variables, normalise(batch["image"]), texts)
+        return postprocess(outputs.layers[-1])
+
+    run = gather(step)
+
+    def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
+        found: list[Detections] = []
+        for batch in whole_images(dataset, batch_size=batch_size, size=size):
+            result = run(variables, split_batch(batch))
+            for i in range(min(batch_size, len(dataset) - len(found))):
+                example = dataset.examples[len(found)]
+                found.append(to_detections(result, i, example.width, example.height, classes))
+        return found
+
+    return predict
+
+
+def to_detections(found: Found, i: int, width: int, height: int, classes: Sequence[str]) -> Detections:
+    """Row `i` of a batch's detections, in pixels of its image."""
+    boxes, scores, labels, kept = (np.asarray(x[i]) for x in found)
+    return Detections(
+        from_square(boxes[kept], width, height), scores[kept].astype(np.float32), labels[kept].astype(np.int32),
+        tuple(classes),
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""The task `align`: images against the frozen embeddings of their classes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from remoteclip_jax.alignment import align_loss, class_logits
+from remoteclip_jax.clip.inference import RemoteCLIP
+from remoteclip_jax.clip.model import CLIP, Variables
+from remoteclip_jax.clip.preprocess import normalise
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.data.pipeline import steps_per_epoch, training_batches
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.evaluation.classification import make_evaluator
+from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.training.task import Batch, Loss, Parts, Task
+
+
+def make_align_loss(model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float) -> Loss:
+    """The loss of a batch of `image` uint8 [b, s, s, 3] and `target` [b, k], in train mode."""
+
+    def loss(
+        params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
+    ) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
+        variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
+        embeddings, updates = model.apply(variables, images, train=True, method="encode_image", mutable=["batch_stats"])
+        value = align_loss(class_logits(embeddings, class_embeddings, temperature), batch["target"]).mean()
+        return value, ({}, updates["batch_stats"])
+
+    return loss
+
+
+def make_task(
+    config: TrainConfig, clip: RemoteCLIP, class_embeddings: jax.Array, train: Dataset, val: Dataset | None
+) -> Task:
+    """The task as the loop wants it."""
+    model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    shared = {"batch_size": config.batch_size, "image_size": config.image_size}
+
+    def batches(step: int) -> Iterator[Batch]:
+        return training_batches(
+            train, **shared, seed=config.seed, start_step=step, rule=config.label, augmentation=config.augment
+        )
+
+    evaluate = None
+    if val is not None:
+        evaluate = make_evaluator(model, class_embeddings, config.temperature, val, **shared, label=config.label)
+    loss = make_align_loss(model, class_embeddings, config.temperature)
+    return Task(clip.variables, loss, batches, steps_per_epoch(train, config.batch_size), evaluate)

@@ -1,0 +1,70 @@
+"""The task `detect`: the context-guided detector, trained end to end."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from remoteclip_jax.clip.inference import RemoteCLIP
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.preprocess import normalise
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.data.detection import Sampling, box_slots, detection_batches
+from remoteclip_jax.data.pipeline import steps_per_epoch
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.detector.model import Detector, init
+from remoteclip_jax.detector.supervision import Truth, detection_loss
+from remoteclip_jax.evaluation.detection import evaluate_detections
+from remoteclip_jax.evaluation.prediction import make_predictor
+from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.training.task import Batch, Loss, Parts, Task
+
+
+def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
+    """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`)."""
+
+    def loss(
+        params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
+    ) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
+        variables = {"params": params, "batch_stats": batch_stats}
+        truth = Truth(batch["boxes"], batch["labels"], batch["real"])
+        frozen = jax.lax.stop_gradient(texts)
+        return detection_loss(model, variables, normalise(batch["image"]), frozen, truth, key, model.axis_name)
+
+    return loss
+
+
+def make_task(config: TrainConfig, clip: RemoteCLIP, texts: jax.Array, train: Dataset, val: Dataset | None) -> Task:
+    """The task as the loop wants it; the image tower starts as `clip`'s."""
+    assert config.detector is not None
+    model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    slots = box_slots(train, config.max_objects)
+    sampling = Sampling(config.image_size, (config.zoom_min, config.zoom_max), config.augment)
+
+    def batches(step: int) -> Iterator[Batch]:
+        return detection_batches(
+            train, sampling, batch_size=config.batch_size, slots=slots, seed=config.seed, start_step=step
+        )
+
+    evaluate = None
+    if val is not None:
+        predict = make_predictor(model, texts, val.classes, batch_size=config.batch_size, size=config.test_size)
+
+        def evaluate(variables: Variables) -> dict[str, float]:
+            metrics = evaluate_detections(val, predict(variables, val))
+            return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
+
+    variables = first_variables(config, clip)
+    return Task(variables, make_detect_loss(model, texts), batches, steps_per_epoch(train, config.batch_size), evaluate)
+
+
+def first_variables(config: TrainConfig, clip: RemoteCLIP) -> Variables:
+    """Random ones from the seed, with the image tower of `clip`."""
+    assert config.detector is not None
+    variables = init(clip.config, config.detector, jax.random.key(config.seed))
+    return {
+        "params": {**variables["params"], "visual": clip.variables["params"]["visual"]},
+        "batch_stats": {**variables["batch_stats"], "visual": clip.variables["batch_stats"]["visual"]},
+    }

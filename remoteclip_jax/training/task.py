@@ -1,0 +1,27 @@
+"""What the loop needs to know of a task; `align` and `detect` each make one."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from remoteclip_jax.clip.model import Variables
+
+Batch = dict[str, Any]
+Parts = dict[str, Array]
+# (parameters, batch statistics, batch, random key) → (loss, (further metrics, new batch statistics))
+Loss = Callable[[dict[str, Any], dict[str, Any], Batch, Array], tuple[Float[Array, ""], tuple[Parts, dict[str, Any]]]]
+Evaluate = Callable[[Variables], dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """`variables` are the first ones; `batches(step)` iterates from that step on; `evaluate` is None where there is
+    nothing to validate on, and else gives the metrics that `ranking` knows."""
+
+    variables: Variables
+    loss: Loss
+    batches: Callable[[int], Iterator[Batch]]
+    per_epoch: int
+    evaluate: Evaluate | None
