@@ -14,6 +14,8 @@ _CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apa
 _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
 _BATCH = flags.DEFINE_integer("batch_size", None, "images at a time, over all devices", lower_bound=1)
+_NOVEL = flags.DEFINE_list("novel", [], "detect: classes called novel, for AP of base, novel and their harmonic mean")
+_SIZE = flags.DEFINE_integer("image_size", None, "detect: side in pixels at which images are predicted (the run's)")
 _EMBEDDINGS = flags.DEFINE_string(
     "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
 )
@@ -21,6 +23,7 @@ _EMBEDDINGS = flags.DEFINE_string(
 
 def main() -> None:
     from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.evaluation.detection import table
     from remoteclip_jax.evaluation.run import EvalSettings, evaluate
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
 
@@ -33,11 +36,14 @@ def main() -> None:
         settings = EvalSettings(
             split=_SPLIT.value, data_dir=_path(_DATA_DIR.value), dataset_format=_FORMAT.value,
             classes=_path(_CLASSES.value), text_embeddings=_path(_TEXTS.value), templates=templates,
-            batch_size=_BATCH.value,
+            batch_size=_BATCH.value, novel=tuple(name.strip() for name in _NOVEL.value), image_size=_SIZE.value,
         )  # fmt: skip
         result = evaluate(Path(_WORKDIR.value), settings)
     else:
         raise errors.UserError("say what to evaluate: --workdir=DIR, or --embeddings=FILE.npz, one of the two")
+    if "map" in result:
+        print(f"{result['images']} images, predicted at {result['image_size']} pixels\n{table(result)}")
+        return
     print(f"images {result['images']}  top-1 {100 * result['top1']:.2f} %  top-5 {100 * result['top5']:.2f} %")
     print(f"loss {result['loss']:.4f}")
 

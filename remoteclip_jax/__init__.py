@@ -4,6 +4,9 @@
     clip = rc.load("weights/remoteclip-rn50")
     z = rc.encode_image(clip, rc.preprocess([image], clip))
     t = rc.encode_text(clip, ["a satellite photo of a ship."])
+
+    detector = rc.load_detector("runs/my-detector")
+    detections = rc.detect(detector, image, ["ship", "harbor"])
 """
 
 import importlib
@@ -15,16 +18,24 @@ if TYPE_CHECKING:
     from remoteclip_jax.clip.inference import encode_image as encode_image
     from remoteclip_jax.clip.inference import encode_text as encode_text
     from remoteclip_jax.clip.inference import preprocess as preprocess
+    from remoteclip_jax.detections import Detections as Detections
+    from remoteclip_jax.detector.inference import TrainedDetector as TrainedDetector
+    from remoteclip_jax.detector.inference import detect as detect
     from remoteclip_jax.errors import UserError as UserError
     from remoteclip_jax.loading import load as load
+    from remoteclip_jax.loading import load_detector as load_detector
 
 _HOMES = {
+    "Detections": "detections",
     "RemoteCLIP": "clip.inference",
+    "TrainedDetector": "detector.inference",
     "UserError": "errors",
     "class_embeddings": "clip.inference",
+    "detect": "detector.inference",
     "encode_image": "clip.inference",
     "encode_text": "clip.inference",
     "load": "loading",
+    "load_detector": "loading",
     "preprocess": "clip.inference",
 }
 

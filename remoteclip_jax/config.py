@@ -19,14 +19,17 @@ DType = Literal["float32", "bfloat16"]
 Backbone = Literal["train", "slow", "frozen"]
 
 
+STRIDE, MAX_SIZE = 32, 4096
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of a run; the defaults are those of the original experiment. Paths are strings, so that JSON holds them.
 
-    `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`. For `detect`: `detector`
-    has the model's shape; images are cut at `image_size` from a zoom between `zoom_min` and `zoom_max`, and predicted
-    whole at `test_size`; `validations` are spread evenly over the training (None: after every epoch); `draw_*` say what
-    is drawn where no data are given.
+    `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`. For `detect`:
+    `detector` has the model's shape; images are cut at `image_size` from a zoom between `zoom_min` and `zoom_max`, a
+    share `mosaic` of them put together from four, and predicted whole at `test_size`; `validations` are spread evenly
+    over the training (None: after every epoch); `draw_*` say what is drawn where no data are given.
     """
 
     task: str = "align"
@@ -58,6 +61,7 @@ class TrainConfig:
     detector: DetectorConfig | None = None
     zoom_min: float = 1.0
     zoom_max: float = 1.0
+    mosaic: float = 0.0
     test_size: int = 0
     max_objects: int = 100
     validations: int | None = None
@@ -68,16 +72,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("image_size", 32, 4096), ("checkpoint_every", 1, 10**6),
+            ("epochs", 1, 10**6), ("batch_size", 1, 10**6), ("checkpoint_every", 1, 10**6),
             ("max_steps", 1, 10**9), ("max_minutes", 0.1, 10**6), ("learning_rate", 1e-12, 1e3), ("seed", 0, 2**31 - 1),
-            ("temperature", 1e-4, 1e3), ("test_size", 0, 8192),
+            ("temperature", 1e-4, 1e3),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
-        for name in ("image_size", "test_size"):
-            if getattr(self, name) % 32:
-                raise UserError(f"--{name}={getattr(self, name)} must be a multiple of 32, the image tower's total stride")
+        check_size(self.image_size)
         for name, kind in (
             ("schedule", Schedule), ("dataset_format", DatasetFormat), ("label", Label), ("augment", Augment),
             ("dtype", DType), ("task", Literal["align", "detect"]), ("arch", Literal[tuple(ARCHITECTURES)]),
@@ -90,6 +92,14 @@ class TrainConfig:
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
+def check_size(size: int) -> None:
+    """UserError where images of this size do not go through the image tower."""
+    if not 32 <= size <= MAX_SIZE or size % STRIDE:
+        raise UserError(
+            f"--image_size={size} must be a multiple of {STRIDE}, the image tower's total stride, up to {MAX_SIZE}"
+        )
+
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "align": {
         "rn50": {},
@@ -99,10 +109,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "detect": {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
-            "arch": "small", "image_size": 320, "test_size": 512, "zoom_min": 0.8, "zoom_max": 2.0, "epochs": 10,
-            "learning_rate": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.995,
+            "arch": "small", "image_size": 256, "test_size": 448, "zoom_min": 0.9, "zoom_max": 2.2,
+            "mosaic": 0.7, "epochs": 10,
+            "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.997,
             "augment": "full", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
-            "draw_train": 1500, "draw_val": 100, "draw_test": 100, "draw_size": 640,
+            "draw_train": 1200, "draw_val": 60, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.
         "dior": {

@@ -1,11 +1,19 @@
-"""Loading a CLIP from wherever its weights are: a converted directory, or an `align` run."""
+"""Loading a CLIP or a detector from wherever its weights are: a converted directory, or a run."""
 
+from functools import partial
 from pathlib import Path
+
+import jax
+import numpy as np
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.clip.weights import load_weights
-from remoteclip_jax.config import load_config
+from remoteclip_jax.config import TrainConfig, load_config
+from remoteclip_jax.detector.inference import TrainedDetector
+from remoteclip_jax.detector.model import init
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.checkpoint import Checkpoints
@@ -32,17 +40,50 @@ def load(path: str | Path) -> RemoteCLIP:
 
 def load_run(path: Path) -> RemoteCLIP:
     """The towers of an `align` run at its best checkpoint; without the text tower where the run had none."""
-    run = RunDirectory(path)
-    config = load_config(run.config)
-    if not run.checkpoints.is_dir():
-        raise UserError(f"{path} has no checkpoint yet: let the training reach its first one")
-    checkpoints = Checkpoints(run.checkpoints)
-    step = checkpoints.best()
-    if step is None:
-        raise UserError(f"{path} has no checkpoint yet: let the training reach its first one")
-    trained = checkpoints.restore_weights(step)
+    run, config, trained = _best(path, "align")
     clip_config, params = architecture(config.arch), dict(trained["params"])
     if run.frozen.is_dir():
         clip_config, frozen = load_weights(run.frozen)
         params = {**frozen["params"], **params}
     return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]})
+
+
+def load_detector(path: str | Path) -> TrainedDetector:
+    """The detector of a `detect` run at its best checkpoint, as an immutable value.
+
+    UserError where `path` is no such run, has no checkpoint yet, or is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such directory; expected a run of train.py --task=detect")
+    if not is_run(path):
+        raise UserError(f"{path} is no training run; expected one of train.py --task=detect")
+    run, config, trained = _best(path, "detect")
+    clip_config, text = architecture(config.arch), None
+    if run.frozen.is_dir():
+        clip_config, frozen = load_weights(run.frozen)
+        text = RemoteCLIP(clip_config, frozen)
+    if config.detector is None:
+        raise UserError(f"{run.config} is damaged: it does not tell the detector's shape")
+    expected = jax.eval_shape(partial(init, clip_config, config.detector), jax.random.key(0))
+    shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]
+    if shapes[0] != shapes[1]:
+        raise UserError(f"{path}: the tensors of its checkpoint are not those of its config.json")
+    texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
+    return TrainedDetector(
+        clip_config, config.detector, trained, config.test_size, texts.class_names, texts.embeddings, text
+    )
+
+
+def _best(path: Path, task: str) -> tuple[RunDirectory, TrainConfig, Variables]:
+    """A run of `task`, its configuration, and the weights of its best checkpoint."""
+    run = RunDirectory(path)
+    config = load_config(run.config)
+    if config.task != task:
+        use = "rc.load_detector takes it" if config.task == "detect" else "rc.load takes it"
+        raise UserError(f"{path} is a run of --task={config.task}, expected one of --task={task}; {use}")
+    checkpoints = Checkpoints(run.checkpoints) if run.checkpoints.is_dir() else None
+    step = checkpoints.best() if checkpoints else None
+    if checkpoints is None or step is None:
+        raise UserError(f"{path} has no checkpoint yet: let the training reach its first one")
+    return run, config, checkpoints.restore_weights(step)

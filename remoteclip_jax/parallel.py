@@ -23,7 +23,7 @@ def parallel(function: Callable[..., Any], donate_first: bool = False) -> Callab
 
 
 def gather(function: Callable[..., Any]) -> Callable[..., Any]:
-    """pmap `function(state, batch)` over the local devices; its outputs, arrays [b / devices, …], become numpy [b, …]."""
+    """pmap `function(state, batch)` over the local devices; its outputs [b / devices, …] become numpy [b, …]."""
     mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
 
     def run(*arguments: Any) -> Any:

@@ -1,6 +1,7 @@
 """The two towers together, as `open_clip.model.CLIP`: parameters under `visual`, `text` and `logit_scale`."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -59,7 +60,14 @@ def init(config: CLIPConfig, key: Array, text_tower: bool = True) -> Variables:
     inputs: dict[str, Any] = {"images": jnp.zeros((1, 32, 32, 3))}
     if text_tower:
         inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
-    return jax.jit(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"))(key)
+    return run_once(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"), key)
+
+
+def run_once(function: Callable[[Array], Variables], key: Array) -> Variables:
+    """`function(key)`, compiled, but without optimisation: for what runs once that costs more than it saves."""
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.jit(function, compiler_options=options if on_cpu else None)(key)
 
 
 def init_shapes(config: CLIPConfig) -> Variables:

@@ -8,9 +8,9 @@ import numpy as np
 
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.pipeline import ENDLESS, Batch, iterate, order, steps_per_epoch
-from remoteclip_jax.data.transforms import Boxes, crop_boxes, flip_boxes, jitter_colours, turn_boxes
-from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.windows import cut_square, random_square, whole_square
+from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes, flip_boxes, jitter_colours, turn_boxes
+from remoteclip_jax.data.types import Dataset, Example
+from remoteclip_jax.data.windows import cut_square, random_square, square_around, whole_square
 
 SMALLEST = 2.0  # pixels; what is left of an object is a box no more when its shorter side is below
 
@@ -18,11 +18,13 @@ SMALLEST = 2.0  # pixels; what is left of an object is a box no more when its sh
 @dataclass(frozen=True)
 class Sampling:
     """How training samples are cut: `size` pixels a side, the image zoomed by a factor from `zoom`, and changed as
-    `level` says: "none", "flip" (the eight flips and quarter turns) or "full" (colours too)."""
+    `level` says: "none", "flip" (the eight flips and quarter turns) or "full" (colours too). `mosaic` is the share of
+    samples that are put together from four."""
 
     size: int
     zoom: tuple[float, float] = (1.0, 1.0)
     level: str = "full"
+    mosaic: float = 0.0
 
 
 def box_slots(dataset: Dataset, limit: int) -> int:
@@ -41,17 +43,17 @@ def detection_batches(
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
 
+    balance = Balance(dataset)
+
     def load(place: int) -> Batch:
         epoch, position = divmod(place, epoch_length)
         example = dataset.examples[order(len(dataset), seed, epoch)[position % len(dataset)]]
         rng = np.random.default_rng([seed, 1, place])
-        boxes, labels, size = example.boxes, example.labels, sampling.size
-        window = random_square(boxes, example.width, example.height, sampling.zoom, rng)
-        needed = size * min(example.width, example.height) / (window.w * example.width)
-        pixels = cut_square(read_image(example.image, at_least=round(needed)), window, size)
-        boxes, kept = crop_boxes(boxes, window)
-        kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
-        boxes, labels = boxes[kept], labels[kept]
+        if rng.random() < sampling.mosaic:
+            pixels, boxes, labels = mosaic(example, balance, sampling, rng)
+        else:
+            window = random_square(example.boxes, example.width, example.height, sampling.zoom, rng)
+            pixels, boxes, labels = cut_example(example, window, sampling.size)
         if sampling.level != "none":
             pixels, boxes = _turn(pixels, boxes, rng)
         if sampling.level == "full":
@@ -60,6 +62,56 @@ def detection_batches(
         return {"image": np.ascontiguousarray(pixels), **pad(boxes[chosen], labels[chosen], slots)}
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+
+
+def cut_example(example: Example, window: Window, size: int) -> tuple[np.ndarray, Boxes, np.ndarray]:
+    """What is in a square `window` of an example, at `size` pixels: pixels, and the boxes and labels worth keeping."""
+    needed = size * min(example.width, example.height) / (window.w * example.width)
+    pixels = cut_square(read_image(example.image, at_least=round(needed)), window, size)
+    boxes, kept = crop_boxes(example.boxes, window)
+    kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
+    return pixels, boxes[kept], example.labels[kept]
+
+
+class Balance:
+    """Objects drawn so that every class comes as often as any other: small data sets hold few of most."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        places: dict[int, list[tuple[int, int]]] = {}
+        for i, example in enumerate(dataset.examples):
+            for j, label in enumerate(example.labels.tolist()):
+                places.setdefault(label, []).append((i, j))
+        self._dataset, self._places = dataset, list(places.values())
+
+    def draw(self, rng: np.random.Generator) -> tuple[Example, int]:
+        """An example and the index of an object in it: a class at random, and one of its objects at random."""
+        of_class = self._places[rng.integers(len(self._places))]
+        i, j = of_class[rng.integers(len(of_class))]
+        return self._dataset.examples[i], j
+
+
+def mosaic(
+    example: Example, balance: Balance, sampling: Sampling, rng: np.random.Generator
+) -> tuple[np.ndarray, Boxes, np.ndarray]:
+    """Four quarters, each around an object: one of `example` (where it has any) and three drawn by `balance`.
+
+    After YOLOv4's mosaic (Bochkovskiy et al. 2020), but quarters keep the scale of the other samples and are cut around
+    objects: so a batch of few small images holds many objects.
+    """
+    half = sampling.size // 2
+    zoom = (2 * sampling.zoom[0], 2 * sampling.zoom[1])
+    picked = [(example, int(rng.integers(len(example.labels))))] if len(example.labels) else []
+    picked += [balance.draw(rng) for _ in range(4 - len(picked))]
+    pixels = np.empty((2 * half, 2 * half, 3), np.uint8)
+    boxes, labels = [], []
+    for quarter, (one, j) in enumerate(picked):
+        window = square_around(one.boxes[j], one.width, one.height, zoom, rng)
+        part, part_boxes, part_labels = cut_example(one, window, half)
+        y, x = divmod(quarter, 2)
+        pixels[y * half : (y + 1) * half, x * half : (x + 1) * half] = part
+        boxes.append(part_boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
+        labels.append(part_labels)
+    return pixels, np.concatenate(boxes), np.concatenate(labels)
 
 
 def _turn(pixels: np.ndarray, boxes: Boxes, rng: np.random.Generator) -> tuple[np.ndarray, Boxes]:

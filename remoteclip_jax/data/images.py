@@ -69,7 +69,7 @@ def read_image(path: Path, at_least: int | None = None) -> Image.Image:
             if at_least is not None:
                 image.draft("RGB", (at_least, at_least))
             image.load()
-            rgb = _to_rgb(image)
+            rgb = to_rgb(image)
         except MemoryError:
             raise
         except Exception as e:  # Pillow's decoders let through whatever a damaged file makes them stumble over
@@ -77,8 +77,9 @@ def read_image(path: Path, at_least: int | None = None) -> Image.Image:
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Deep grey is scaled to bytes, where Pillow's own conversion would clip everything above 255 to white."""
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in three channels of eight bits. Deep grey is scaled, where Pillow's own conversion would clip
+    everything above 255 to white."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if image.mode == "I" and values.max(initial=0) <= 255:  # 32 bits tell no range: these are bytes, stored wide

@@ -65,5 +65,5 @@ def read_dataset(
 def check_boxes(dataset: Dataset, data_dir: Path) -> Dataset:
     """`dataset`, as it is. UserError where its objects have no boxes, and so cannot be detected."""
     if not dataset.has_boxes:
-        raise UserError(f"{data_dir}: class folders have no boxes, which detection needs; give DIOR or COCO annotations")
+        raise UserError(f"{data_dir}: class folders have no boxes to detect; give DIOR or COCO annotations")
     return dataset

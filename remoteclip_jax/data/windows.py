@@ -10,6 +10,7 @@ from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
 
 PADDING = (122, 117, 104)  # CLIP's mean colour: zero after normalisation
 TRIES = 5
+FILLED = 0.9  # at most this share of a window's side is the box that it is drawn around
 
 
 def whole_square(width: int, height: int) -> Window:
@@ -34,6 +35,22 @@ def random_square(
         if not len(boxes) or crop_boxes(boxes, window)[1].any():
             break
     return window
+
+
+def square_around(
+    box: Float32[np.ndarray, "4"], width: int, height: int, zoom: tuple[float, float], rng: np.random.Generator
+) -> Window:
+    """A random square that holds `box` (normalised centre and size) whole, at a zoom from `zoom` where the box allows
+    it and a smaller one where the box is too large; within the image as far as it can be."""
+    length = max(width, height)
+    centre, size = box[:2] * (width, height), box[2:] * (width, height)
+    side = max(length / math.exp(rng.uniform(*np.log(zoom))), float(size.max()) / FILLED)
+    corner = []
+    for c, s, limit in zip(centre, size, (width, height), strict=True):
+        low, high = c + s / 2 - side, c - s / 2  # the box stays inside
+        inner = max(low, min(0.0, limit - side)), min(high, max(0.0, limit - side))
+        corner.append(rng.uniform(*(inner if inner[0] <= inner[1] else (low, high))))
+    return Window(corner[0] / width, corner[1] / height, side / width, side / height)
 
 
 def cut_square(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:

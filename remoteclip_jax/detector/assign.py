@@ -22,7 +22,7 @@ def assign(
     many as the best `TOP` IoUs sum to, at least one. A position wanted by several goes to the cheapest. `strides` are
     those of the positions in units of the image's side.
     """
-    n, p, _ = logits.shape
+    p = logits.shape[1]
     overlap = pairwise(iou, corners(truth), corners(boxes))  # [n, m, p]
     offset = jnp.abs(anchors[None, None, :, :2] - truth[:, :, None, :2])
     near = (offset < REACH * strides[:, None]).all(-1)

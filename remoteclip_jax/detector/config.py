@@ -21,11 +21,11 @@ class DetectorConfig:
     `background` the pull of unmatched queries towards the global context.
     """
 
-    width: int = 96
-    heads: int = 6
-    layers: int = 3
+    width: int = 64
+    heads: int = 4
+    layers: int = 2
     queries: int = 100
-    feed_forward: int = 384
+    feed_forward: int = 256
     points: int = 4
     query_init: QueryInit = "two_stage"
     gating: Gating = "film"
@@ -38,7 +38,7 @@ class DetectorConfig:
     match_l1: float = 5.0
     match_giou: float = 2.0
     dense: float = 1.0
-    denoising: int = 60
+    denoising: int = 30
     contrast: float = 0.25
     background: float = 0.1
     temperature: float = 0.07

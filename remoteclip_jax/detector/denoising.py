@@ -20,7 +20,7 @@ def make_noised(
     Slot j holds the (j mod objects)-th object; each round through the objects is a group, every second one of
     negatives. Images without objects get queries in the middle of nowhere that are to say no object.
     """
-    n, m = labels.shape
+    n = len(labels)
     objects = real.sum(-1, keepdims=True)
     slot = jnp.broadcast_to(jnp.arange(count), (n, count))
     group = slot // jnp.maximum(objects, 1)

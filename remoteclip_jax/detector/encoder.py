@@ -33,7 +33,8 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with projections; with `zero` the last starts at zero: a residual around it is the identity."""
+    """Multi-head attention with projections. With `zero` the last starts at zero: a residual around it is the
+    identity."""
 
     heads: int
     dtype: Any
@@ -88,12 +89,13 @@ class Pyramid(nn.Module):
 
     @nn.compact
     def __call__(self, maps: dict[str, Array], train: bool) -> list[Map]:
-        norm = partial(BatchNorm, self.axis_name, self.dtype)
         block = partial(Block, self.axis_name, self.dtype)
-        c3, c4, c5 = (
-            norm(name=f"lateral_norm{i}")(Conv(self.width, 1, dtype=self.dtype, name=f"lateral{i}")(maps[f"c{i}"]), train)
-            for i in (3, 4, 5)
-        )
+
+        def lateral(i: int) -> Map:
+            x = Conv(self.width, 1, dtype=self.dtype, name=f"lateral{i}")(maps[f"c{i}"])
+            return BatchNorm(self.axis_name, self.dtype, name=f"lateral_norm{i}")(x, train)
+
+        c3, c4, c5 = (lateral(i) for i in (3, 4, 5))
         n, h, w, d = c5.shape
         tokens = c5.reshape(n, h * w, d)
         normed = LayerNorm(dtype=self.dtype, name="attention_norm")(tokens)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,14 +12,19 @@ from remoteclip_jax.clip.layers import Dense
 from remoteclip_jax.clip.model import unit
 
 PRIOR_BIAS = -4.6  # a hundredth: the focal loss's prior (Lin et al. 2017)
-MAX_SCALE = 100.0  # CLIP's own bound
+SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own start and bound
+MIN_SPREAD = 0.05
 
 
 class ClassHead(nn.Module):
-    """Class features f = normalise(W·h(q)) in CLIP space, and logits exp(s)·<f, t> + b against any embeddings t.
+    """Class features f = normalise(P·W·h(q)) in CLIP space, and logits exp(s)·<f, t> + b against any embeddings t.
+
+    P takes out the direction that all prompts have in common (`common`, a constant of the run; see `adapt`). CLIP's
+    texts are close together (mean cosine 0.76 among the DIOR classes of RemoteCLIP): without P the gradient of "some
+    object" is dozens of times that of "which object", and the classes are told apart last.
 
     The logits are computed without f, whose 1024 numbers at each of thousands of positions would cost more than all the
-    rest of the head: <W h, t> = h·(Wᵀt), and |W h|² = hᵀ(WᵀW)h.
+    rest of the head: <PW h, t> = h·(WᵀPt), and |PW h|² = hᵀ(WᵀPW)h.
     """
 
     width: int
@@ -29,7 +35,8 @@ class ClassHead(nn.Module):
         self.hidden = Dense(self.width, dtype=self.dtype)
         init = nn.initializers.normal(self.width**-0.5)
         self.projection = self.param("projection", init, (self.width, self.embed_dim))
-        self.scale = self.param("scale", nn.initializers.constant(math.log(14.0)), ())
+        self.common = self.param("common", nn.initializers.zeros, (self.embed_dim,))
+        self.scale = self.param("scale", nn.initializers.constant(math.log(SCALE)), ())
         self.bias = self.param("bias", nn.initializers.constant(PRIOR_BIAS), ())
 
     def __call__(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
@@ -38,16 +45,36 @@ class ClassHead(nn.Module):
 
     def cosines(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """<f, t> in [-1, 1]."""
-        hidden, gram = self._hidden(q), self.projection @ self.projection.T
-        lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ gram) * hidden, -1, keepdims=True), 1e-8))
-        return hidden @ jnp.swapaxes(texts @ self.projection.T, -1, -2) / lengths
+        hidden, kernel = self._hidden(q), self._without_common(self.projection)
+        lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ (kernel @ kernel.T)) * hidden, -1, keepdims=True), 1e-8))
+        return hidden @ jnp.swapaxes(texts @ kernel.T, -1, -2) / lengths
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
         """The class features f themselves, of unit length."""
-        return unit(self._hidden(q) @ self.projection)
+        return unit(self._hidden(q) @ self._without_common(self.projection))
+
+    def distinct(self, texts: Float[Array, "k e"]) -> Float[Array, "k e"]:
+        """What tells prompts apart: P t, of unit length."""
+        return unit(self._without_common(texts) + 1e-8)
 
     def _hidden(self, q: Array) -> Array:
         return nn.gelu(self.hidden(q)).astype(jnp.float32)
+
+    def _without_common(self, x: Array) -> Array:
+        common = jax.lax.stop_gradient(self.common)
+        return x - (x @ common)[..., None] * common
+
+
+def adapt(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array]:
+    """The parameters `head` of a new ClassHead, set up for training with these prompts: the direction that they have in
+    common, and a scale at which their differences weigh as those of orthogonal prompts would."""
+    mean = unit(texts.mean(0))
+    apart = texts - (texts @ mean)[:, None] * mean
+    spread = jnp.sqrt(jnp.square(apart).sum(-1).mean())
+    if spread < MIN_SPREAD:  # one prompt, or several alike
+        return head
+    scale = jnp.minimum(SCALE / spread, MAX_SCALE)
+    return {**head, "common": mean, "scale": jnp.log(scale).astype(jnp.float32)}
 
 
 class BoxHead(nn.Module):

@@ -1,4 +1,4 @@
-"""Stage 4, the terms: classification, boxes, global contrast. All per element; sums and weights stand in `supervision`."""
+"""Stage 4, the terms: classification, boxes, global contrast. Sums and weights stand in `supervision`."""
 
 import jax
 import jax.numpy as jnp

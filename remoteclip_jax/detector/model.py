@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.layers import Dense, LayerNorm
-from remoteclip_jax.clip.model import Variables, unit
+from remoteclip_jax.clip.model import Variables, run_once, unit
 from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.detector.boxes import Boxes, inside, refine
 from remoteclip_jax.detector.config import DetectorConfig
@@ -84,13 +84,14 @@ class Detector(nn.Module):
         context = unit(tower["embedding"])
         maps = self.pyramid(tower, train)
         dense = self._dense(maps, texts, known)
+        distinct = self.class_head.distinct(texts)
         q, boxes = self._queries(dense, len(images))
         mask = None
         if noised is not None:
-            q, boxes, mask = self._join(q, boxes, noised, texts)
+            q, boxes, mask = self._join(q, boxes, noised, distinct)
         layers = []
         for layer, head in zip(self.decoder, self.boxes, strict=True):
-            q = layer(q, boxes, maps, context, texts, known, mask)
+            q = layer(q, boxes, maps, context, distinct, known, mask)
             hidden = self.decoder_norm(q)
             # Each layer refines where the one before it looked; gradients stop between them (Zhu et al. 2021).
             refined = refine(boxes, head(hidden))
@@ -144,4 +145,4 @@ def init(clip: CLIPConfig, config: DetectorConfig, key: Array) -> Variables:
     if config.denoising:
         noised = Noised(jnp.full((1, 1, 4), 0.5), jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
     inputs = {"images": jnp.zeros((1, size, size, 3)), "texts": jnp.ones((2, dim)), "noised": noised}
-    return jax.jit(partial(Detector(clip, config).init, **inputs))(key)
+    return run_once(partial(Detector(clip, config).init, **inputs), key)

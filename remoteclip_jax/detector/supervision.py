@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.detector.assign import assign
-from remoteclip_jax.detector.boxes import Boxes
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_noised
 from remoteclip_jax.detector.losses import box_terms, classification, contrast, without_truth

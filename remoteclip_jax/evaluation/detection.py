@@ -110,7 +110,7 @@ def score(dataset: Dataset, detections: Sequence[Detections]) -> Scores:
 
 def metrics(scores: Scores, novel: Sequence[str] = ()) -> Metrics:
     """The figures of `evaluate_detections`."""
-    unseen = np.array(_indices(novel, scores.classes), np.int64)
+    unseen = np.array(indices(novel, scores.classes), np.int64)
     every, at_50 = scores.precision[..., 0], scores.precision[IOU_50, ..., 0]
     result: Metrics = {"map": _mean(every), "map_50": _mean(at_50), "map_75": _mean(scores.precision[IOU_75, ..., 0])}
     for area, name in enumerate(AREAS, 1):
@@ -141,7 +141,7 @@ def evaluate_detections(dataset: Dataset, detections: Sequence[Detections], nove
     (Xian et al. 2017: the harmonic mean of the other two), and the names as `novel`. Means go over the classes that
     have objects. UserError for an unknown name in `novel`.
     """
-    _indices(novel, dataset.classes)  # a typing error must not show after minutes
+    indices(novel, dataset.classes)  # a typing error must not show after minutes
     return metrics(score(dataset, detections), novel)
 
 
@@ -220,7 +220,7 @@ def _voc(evaluation: COCOeval, objects: Int[np.ndarray, "k"]) -> Float[np.ndarra
     return result
 
 
-def _indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+def indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
     found = {name: find(name, classes) for name in names}
     for name, index in found.items():
         if index is None:

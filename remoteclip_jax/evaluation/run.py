@@ -13,14 +13,19 @@ from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.prompts import TEMPLATE
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
-from remoteclip_jax.config import TrainConfig, load_config
+from remoteclip_jax.config import TrainConfig, check_size, load_config
 from remoteclip_jax.data.classes import find, read_class_file
-from remoteclip_jax.data.reading import read_dataset
+from remoteclip_jax.data.reading import check_boxes, read_dataset
 from remoteclip_jax.data.targets import drop_empty
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import make_evaluator
+from remoteclip_jax.evaluation.detection import indices
+from remoteclip_jax.evaluation.detection_run import write_evaluation
+from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.files import write_atomically
-from remoteclip_jax.loading import is_run, load
+from remoteclip_jax.loading import is_run, load, load_detector
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
@@ -37,28 +42,29 @@ class EvalSettings:
     text_embeddings: Path | None = None
     templates: Sequence[str] | None = None
     batch_size: int | None = None
+    novel: Sequence[str] = ()
+    image_size: int | None = None
 
 
 def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
     """Evaluate, write `eval/SPLIT/metrics.json` into `workdir`, and return what was written.
 
-    `workdir` is an `align` run (its best checkpoint is used) or a directory of converted weights. UserError for
+    `workdir` is a run (its best checkpoint is used) or a directory of converted weights, which classify. UserError for
     whatever a user can put right.
     """
     run = RunDirectory(workdir)
-    clip = load(workdir)
     config = load_config(run.config) if is_run(workdir) else None
-    data_dir = settings.data_dir or _own_data(run, config)
-    own_format = config.dataset_format if config and settings.data_dir is None else "auto"
-    dataset_format = settings.dataset_format if settings.dataset_format != "auto" else own_format
-    stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
-    given = load_text_embeddings(settings.text_embeddings, clip.config.embed_dim) if settings.text_embeddings else None
-    classes = _class_names(settings, given, stored)
-    dataset = read_dataset(data_dir, settings.split, dataset_format, classes)
+    if config and config.task == "detect":
+        return _evaluate_detector(run, config, settings)
+    for name in ("novel", "image_size"):
+        if getattr(settings, name):
+            raise UserError(f"--{name} is for runs of --task=detect; {workdir} is none")
+    clip = load(workdir)
+    dataset, known = _read_data(run, config, settings, clip.config.embed_dim)
     dataset, dropped = drop_empty(dataset)
     if not len(dataset):
-        raise UserError(f"{data_dir}: no image of the split {settings.split!r} has an object")
-    embeddings = _embeddings(clip, dataset.classes, given or stored, settings.templates)
+        raise UserError(f"{_data_dir(run, config, settings)}: no image of the split {settings.split!r} has an object")
+    embeddings = _embeddings(clip, dataset.classes, known, settings.templates)
     defaults = config or TrainConfig(image_size=clip.config.image_size)
     batch_size = settings.batch_size or max(defaults.batch_size, 32)
     measure = make_evaluator(
@@ -66,8 +72,9 @@ def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
         defaults.temperature, dataset, batch_size=batch_size, image_size=defaults.image_size, label=defaults.label,
     )  # fmt: skip
     result = {
-        **measure(clip.variables), "images": len(dataset), "skipped": dropped, "data_dir": str(data_dir),
-        "classes": list(dataset.classes), "templates": list(settings.templates or ()),
+        **measure(clip.variables), "images": len(dataset), "skipped": dropped,
+        "data_dir": str(_data_dir(run, config, settings)), "classes": list(dataset.classes),
+        "templates": list(settings.templates or ()),
     }  # fmt: skip
     directory = run.evaluation(settings.split)
     directory.mkdir(parents=True, exist_ok=True)
@@ -75,6 +82,43 @@ def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
     if config:
         write_report(run)
     return result
+
+
+def _evaluate_detector(run: RunDirectory, config: TrainConfig, settings: EvalSettings) -> dict[str, Any]:
+    detector = load_detector(run.root)
+    dataset, known = _read_data(run, config, settings, detector.clip.embed_dim)
+    data_dir = _data_dir(run, config, settings)
+    check_boxes(dataset, data_dir)
+    indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
+    embeddings = _embeddings(detector.text, dataset.classes, known, settings.templates)
+    size = settings.image_size or detector.size
+    check_size(size)
+    predict = make_predictor(
+        Detector(detector.clip, detector.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS),
+        jnp.asarray(embeddings), dataset.classes, batch_size=settings.batch_size or config.batch_size, size=size,
+    )  # fmt: skip
+    facts = {"data_dir": str(data_dir), "image_size": size, "templates": list(settings.templates or ())}
+    found = predict(detector.variables, dataset)
+    result = write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
+    write_report(run)
+    return result
+
+
+def _read_data(
+    run: RunDirectory, config: TrainConfig | None, settings: EvalSettings, dim: int
+) -> tuple[Dataset, TextEmbeddings | None]:
+    """The split, and the class embeddings that are known without a text tower: the user's, else the run's."""
+    own_format = config.dataset_format if config and settings.data_dir is None else "auto"
+    dataset_format = settings.dataset_format if settings.dataset_format != "auto" else own_format
+    stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
+    given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
+    classes = _class_names(settings, given, stored)
+    dataset = read_dataset(_data_dir(run, config, settings), settings.split, dataset_format, classes)
+    return dataset, given or stored
+
+
+def _data_dir(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
+    return settings.data_dir or _own_data(run, config)
 
 
 def _own_data(run: RunDirectory, config: TrainConfig | None) -> Path:
@@ -95,14 +139,14 @@ def _class_names(
 
 
 def _embeddings(
-    clip: RemoteCLIP, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
+    clip: RemoteCLIP | None, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
 ) -> np.ndarray:
     """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""
     if known is not None and templates is None:
         rows = [find(name, known.class_names) for name in classes]
         if None not in rows:
             return known.embeddings[np.array(rows)]
-    if not clip.has_text_tower:
+    if clip is None or not clip.has_text_tower:
         names = ", ".join(known.class_names) if known else "none"
         raise UserError(
             f"this run has no text tower (it was trained from --text_embeddings) and cannot encode other names or "

@@ -9,13 +9,14 @@ from jaxtyping import Array, Float
 
 from remoteclip_jax.alignment import align_loss, class_logits
 from remoteclip_jax.clip.inference import RemoteCLIP
-from remoteclip_jax.clip.model import CLIP, Variables
+from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.pipeline import steps_per_epoch, training_batches
-from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.evaluation.classification import make_evaluator
 from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.training.setup import Data
 from remoteclip_jax.training.task import Batch, Loss, Parts, Task
 
 
@@ -34,9 +35,10 @@ def make_align_loss(model: CLIP, class_embeddings: Float[Array, "k d"], temperat
 
 
 def make_task(
-    config: TrainConfig, clip: RemoteCLIP, class_embeddings: jax.Array, train: Dataset, val: Dataset | None
+    config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, class_embeddings: jax.Array, data: Data
 ) -> Task:
     """The task as the loop wants it."""
+    train, val = data.train, data.val
     model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     shared = {"batch_size": config.batch_size, "image_size": config.image_size}
 

@@ -13,12 +13,15 @@ from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.detection import Sampling, box_slots, detection_batches
 from remoteclip_jax.data.pipeline import steps_per_epoch
-from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.detector.supervision import Truth, detection_loss
-from remoteclip_jax.evaluation.detection import evaluate_detections
+from remoteclip_jax.evaluation.detection import evaluate_detections, table
+from remoteclip_jax.evaluation.detection_run import write_evaluation
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.training.setup import Data
 from remoteclip_jax.training.task import Batch, Loss, Parts, Task
 
 
@@ -36,35 +39,46 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
     return loss
 
 
-def make_task(config: TrainConfig, clip: RemoteCLIP, texts: jax.Array, train: Dataset, val: Dataset | None) -> Task:
+def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: jax.Array, data: Data) -> Task:
     """The task as the loop wants it; the image tower starts as `clip`'s."""
     assert config.detector is not None
+    train, val, final = data.train, data.val, data.final
     model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     slots = box_slots(train, config.max_objects)
-    sampling = Sampling(config.image_size, (config.zoom_min, config.zoom_max), config.augment)
+    sampling = Sampling(config.image_size, (config.zoom_min, config.zoom_max), config.augment, config.mosaic)
+    predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, size=config.test_size)
 
     def batches(step: int) -> Iterator[Batch]:
         return detection_batches(
             train, sampling, batch_size=config.batch_size, slots=slots, seed=config.seed, start_step=step
         )
 
-    evaluate = None
-    if val is not None:
-        predict = make_predictor(model, texts, val.classes, batch_size=config.batch_size, size=config.test_size)
+    def evaluate(variables: Variables) -> dict[str, float]:
+        assert val is not None
+        metrics = evaluate_detections(val, predict(variables, val))
+        return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
 
-        def evaluate(variables: Variables) -> dict[str, float]:
-            metrics = evaluate_detections(val, predict(variables, val))
-            return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
+    def finish(variables: Variables) -> None:
+        assert final is not None
+        facts = {"data_dir": config.data_dir or str(run.data), "image_size": config.test_size}
+        result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts)
+        print(f"{final.split}, {len(final)} images, predicted at {config.test_size} pixels\n{table(result)}")
 
-    variables = first_variables(config, clip)
-    return Task(variables, make_detect_loss(model, texts), batches, steps_per_epoch(train, config.batch_size), evaluate)
+    return Task(
+        first_variables(config, clip, texts), make_detect_loss(model, texts), batches,
+        steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
+        len(final) / len(val) if final and val else 0.0,
+    )  # fmt: skip
 
 
-def first_variables(config: TrainConfig, clip: RemoteCLIP) -> Variables:
-    """Random ones from the seed, with the image tower of `clip`."""
+def first_variables(config: TrainConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
+    """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts."""
     assert config.detector is not None
     variables = init(clip.config, config.detector, jax.random.key(config.seed))
+    params = variables["params"]
     return {
-        "params": {**variables["params"], "visual": clip.variables["params"]["visual"]},
+        "params": {
+            **params, "visual": clip.variables["params"]["visual"], "class_head": adapt(params["class_head"], texts),
+        },
         "batch_stats": {**variables["batch_stats"], "visual": clip.variables["batch_stats"]["visual"]},
-    }
+    }  # fmt: skip

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from remoteclip_jax.config import TrainConfig, load_config, new_config, resumed_config
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.metrics_log import append_row, drop_rows_after, ranking, read_rows
-from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
+from remoteclip_jax.parallel import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training import align, detect, timing
@@ -51,7 +51,7 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         print("the image tower starts at random: --weights=DIR (from python -m convert) starts from RemoteCLIP")
     clip, class_embeddings = prepare_towers(config, run, data.train.classes)
     config = dataclasses.replace(config, arch=clip.config.arch)
-    task = TASKS[config.task](config, clip, class_embeddings, data.train, data.val)
+    task = TASKS[config.task](config, run, clip, class_embeddings, data)
     write_summary(run, config, data, task.variables["params"])
     optimizer = make_optimizer(config)
     state = replicate(create_state(task.variables, optimizer, total_steps=0, ema=config.ema > 0))
@@ -78,6 +78,11 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         else:
             print(f"training from step {int(state.step)} to {int(state.total_steps)}, {task.per_epoch} an epoch")
             _run(config, run, task, step, state, checkpoints)
+    if task.finish is not None:
+        finished = Checkpoints(run.checkpoints)
+        best = finished.best()
+        assert best is not None
+        task.finish(finished.restore_weights(best))
     write_report(run)
     print(f"report: {run.report}")
     return run.root
@@ -118,12 +123,12 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
     del trial
     if config.validations is None:  # the one of the last epoch, cut short, is paid for besides
         step_seconds += evaluation / task.per_epoch
-    times = 1 if config.validations is None else config.validations
+    times = (1 if config.validations is None else config.validations) + task.finish_share
     return timing.fit_steps(config.max_minutes, time.monotonic() - begin, step_seconds, times * evaluation)
 
 
 def _validated(config: TrainConfig, epochs: int) -> set[int]:
-    """The epochs after which to validate: all, or as many as the configuration says, evenly spread, the last included."""
+    """The epochs after which to validate: all, or as many as the configuration says, the last among them."""
     if config.validations is None:
         return set(range(1, epochs + 1))
     return {math.ceil(epochs * (i + 1) / config.validations) for i in range(config.validations)}

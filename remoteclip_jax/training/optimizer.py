@@ -17,7 +17,8 @@ RULES = (
     (r"^visual/", "backbone"),
     (r"^text/", "frozen"),
     (r"^logit_scale$", "frozen"),
-    (r"^(pyramid|tower|class_head|dense_box|decoder_\d+|decoder_norm|boxes_\d+|content|places|class_query)(/|$)", "train"),
+    (r"^class_head/common$", "frozen"),
+    (r"^(pyramid|tower|class_head|class_query|dense_box|decoder_(\d+|norm)|boxes_\d+|content|places)(/|$)", "train"),
 )
 
 # Share of the learning rate: a trained image tower moves less than what begins at random (Deformable DETR's tenth).

@@ -29,12 +29,15 @@ from remoteclip_jax.loading import load
 from remoteclip_jax.parallel import check_batch_size
 from remoteclip_jax.run_directory import RunDirectory
 
+
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The splits that training uses, and what there is to tell about them."""
+    """The splits that a run uses, and what there is to tell about them. `final` is what a detector is evaluated on at
+    the end: the test split, or else the validation split."""
 
     train: Dataset
     val: Dataset | None
+    final: Dataset | None
     notes: tuple[str, ...]
 
 
@@ -71,10 +74,13 @@ def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
     train = read_split(config, run, "train", classes)
     if not any(len(example.labels) for example in train.examples):
         raise UserError(f"{data_dir}: no image of the split 'train' has an object")
-    val = None
-    if "val" in splits_of(data_dir, config.dataset_format):
-        val = read_split(config, run, "val", train.classes)
-    return Data(train, val, (*train.notes, *(val.notes if val else ())))
+    splits = splits_of(data_dir, config.dataset_format)
+    val = read_split(config, run, "val", train.classes) if "val" in splits else None
+    final = val
+    if config.task == "detect" and "test" in splits:
+        final = read_split(config, run, "test", train.classes)
+    notes = {note: None for dataset in (train, val, final) if dataset for note in dataset.notes}
+    return Data(train, val, final, tuple(notes))
 
 
 def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, jax.Array]:

@@ -18,10 +18,13 @@ Evaluate = Callable[[Variables], dict[str, float]]
 @dataclass(frozen=True, eq=False)
 class Task:
     """`variables` are the first ones; `batches(step)` iterates from that step on; `evaluate` is None where there is
-    nothing to validate on, and else gives the metrics that `ranking` knows."""
+    nothing to validate on, and else gives the metrics that `ranking` knows. `finish` evaluates the best weights after
+    the last step, which takes `finish_share` times as long as `evaluate`."""
 
     variables: Variables
     loss: Loss
     batches: Callable[[int], Iterator[Batch]]
     per_epoch: int
     evaluate: Evaluate | None
+    finish: Callable[[Variables], None] | None = None
+    finish_share: float = 0.0

@@ -79,7 +79,7 @@ def draw_dataset(
     if not tasks and all(path.is_file() for path in lists):
         return
     lock = threading.Lock()
-    with tqdm(total=len(tasks), desc="drawing", unit="image", disable=not progress) as bar:
+    with tqdm(total=len(tasks), desc="drawing", unit="image", disable=None if progress else True) as bar:
 
         def done() -> None:
             with lock:

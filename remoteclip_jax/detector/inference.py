@@ -1,0 +1,106 @@
+"""A trained detector as an immutable value, and the pure function that finds what prompts name in an image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+from PIL import Image
+
+from remoteclip_jax.clip.config import CLIPConfig
+from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.preprocess import normalise
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+from remoteclip_jax.data.classes import find
+from remoteclip_jax.data.images import to_rgb
+from remoteclip_jax.data.windows import cut_square, from_square, whole_square
+from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.config import DetectorConfig
+from remoteclip_jax.detector.model import Detector
+from remoteclip_jax.detector.postprocess import Found, postprocess
+from remoteclip_jax.errors import UserError
+
+PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for many numbers of them
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedDetector:
+    """The detector of a run. Images are predicted whole in a square of `size` pixels; `classes` and their `embeddings`
+    [k, e] are those that it was trained with; `text` is the frozen text tower, or None where the run had none."""
+
+    clip: CLIPConfig
+    config: DetectorConfig
+    variables: Variables
+    size: int
+    classes: tuple[str, ...]
+    embeddings: Float[np.ndarray, "k e"]
+    text: RemoteCLIP | None
+
+
+def detect(
+    detector: TrainedDetector, image: Image.Image, prompts: Sequence[str] | None = None, score_threshold: float = 0.3
+) -> Detections:
+    """What `prompts` name in `image`, best first: boxes (x1, y1, x2, y2) in pixels of `image`, scores in [0, 1].
+
+    Prompts are words for things ("ship", "storage tank"), None for the classes of the run. UserError for prompts that
+    are empty, blank or alike, or that this detector cannot encode.
+    """
+    return detect_with(detector, image, encode_prompts(detector, prompts), score_threshold)
+
+
+def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:
+    """The embeddings of prompts: stored ones for the run's classes, however they are spelt, and else the text tower's.
+    UserError as for `detect`."""
+    if prompts is None:
+        return TextEmbeddings(detector.classes, detector.embeddings)
+    names = tuple(prompt.strip() for prompt in prompts)
+    if not names or not all(names):
+        problem = "one of them is empty" if names else "none given"
+        raise UserError(f'prompts: {problem}; expected words such as "ship,harbor"')
+    for i, name in enumerate(names):
+        if (first := find(name, names[:i])) is not None:
+            raise UserError(f"prompts: {names[first]!r} and {name!r} are the same: give each once")
+    stored = [find(name, detector.classes) for name in names]
+    unknown = [name for name, index in zip(names, stored, strict=True) if index is None]
+    if unknown and detector.text is None:
+        raise UserError(
+            f"prompt {unknown[0]!r} cannot be encoded: this run has no text tower (it was trained from "
+            f"--text_embeddings); stored names: {', '.join(detector.classes)}; or give an npz with --text_embeddings"
+        )
+    encoded = dict(zip(unknown, np.asarray(class_embeddings(detector.text, unknown)), strict=True)) if unknown else {}
+    pairs = zip(names, stored, strict=True)
+    return TextEmbeddings(names, np.stack([encoded[n] if i is None else detector.embeddings[i] for n, i in pairs]))
+
+
+def detect_with(
+    detector: TrainedDetector, image: Image.Image, prompts: TextEmbeddings, score_threshold: float = 0.3,
+    full_size: tuple[int, int] | None = None,
+) -> Detections:  # fmt: skip
+    """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
+    an image that was reduced while it was decoded; `image`'s own where it is None."""
+    image = to_rgb(image)
+    square = cut_square(image, whole_square(*image.size), detector.size)
+    count = len(prompts.class_names)
+    padding = -count % PROMPT_STEP
+    texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
+    known = np.arange(count + padding) < count
+    found = _run(detector.clip, detector.config, detector.variables, square[None], texts, known)
+    boxes, scores, labels, kept = (np.asarray(x[0]) for x in found)
+    kept &= scores >= score_threshold
+    width, height = full_size or image.size
+    return Detections(
+        from_square(boxes[kept], width, height), scores[kept], labels[kept].astype(np.int32), prompts.class_names
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(
+    clip: CLIPConfig, config: DetectorConfig, variables: Variables, images: UInt8[Array, "n s s 3"],
+    texts: Float[Array, "k e"], known: Bool[Array, "k"],
+) -> Found:  # fmt: skip
+    outputs = Detector(clip, config).apply(variables, normalise(jnp.asarray(images)), texts, known)
+    return postprocess(outputs.layers[-1])

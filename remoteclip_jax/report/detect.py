@@ -1,0 +1,119 @@
+"""The report of the task `detect`."""
+
+import json
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.files import write_atomically
+from remoteclip_jax.metrics_log import Row, ranking
+from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, speed, table
+from remoteclip_jax.run_directory import RunDirectory
+
+FIGURES = (
+    ("mAP", "map"), ("mAP@50", "map_50"), ("mAP@75", "map_75"), ("small", "map_small"), ("medium", "map_medium"),
+    ("large", "map_large"), ("VOC mAP@50", "voc_map_50"),
+)  # fmt: skip
+SPLIT_FIGURES = (("base", "base_map_50"), ("novel", "novel_map_50"), ("harmonic mean", "harmonic_map_50"))
+
+
+def markdown(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> str:
+    """The report's text; the pictures in it are written beside it."""
+    write_atomically(run.curve, _curve(rows))
+    summary, best = json.loads(run.summary.read_text()), min(rows, key=ranking)
+    parts = [
+        f"# Run {run.root.name}\n",
+        f"A context-guided detector ({config.arch}) trained on {data_line(config, summary)}: {rows[-1]['step']} steps "
+        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {config.test_size} pixels.\n",
+    ]
+    for path in sorted(run.root.glob("eval/*/metrics.json")):
+        parts += _evaluation(run, path.parent.name)
+    parts += ["## Course\n", f"![loss and AP by epoch]({run.curve.name})\n", _course(rows, best)]
+    parts += ["## Speed\n", speed(rows, summary), "## Parameters\n", _parameters(summary)]
+    parts += ["## Checkpoints\n", checkpoints(run, best), *ending(config, summary)]
+    return "\n".join([*parts, "## Next\n", _next(run, summary)])
+
+
+def _evaluation(run: RunDirectory, split: str) -> list[str]:
+    directory = run.evaluation(split)
+    result = json.loads((directory / "metrics.json").read_text())
+    parts = [
+        f"## Evaluation on {split}\n",
+        f"{result['images']} images of {result['data_dir']}, predicted at {result['image_size']} pixels. AP is the "
+        "area under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
+        table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
+    ]
+    if "novel" in result:
+        parts.append(f"AP@50 of base classes and of those called novel ({', '.join(result['novel'])}):\n")
+        parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))
+    seen = {name: values for name, values in result["per_class"].items() if values["objects"]}
+    ordered = sorted(seen.items(), key=lambda item: -(item[1]["map_50"] or 0))
+    rows = [[name, v["objects"], percent(v["map_50"]), percent(v["map"])] for name, v in ordered]
+    parts.append(table(["class", "objects", "AP@50", "AP"], rows))
+    parts.append(f"![precision and recall](eval/{split}/precision_recall.png)\n")
+    for kind in ("best", "worst"):
+        pictures = sorted(directory.glob(f"{kind}-*.jpg"))
+        if pictures:
+            parts.append(f"### The {kind} images: annotation left, detections right\n")
+            parts += [f"![{path.stem}](eval/{split}/{path.name})\n" for path in pictures]
+    return parts
+
+
+def _course(rows: list[Row], best: Row) -> str:
+    names = [name for name in rows[-1] if name.endswith("_loss") and not name.startswith("val_")]
+    lines = []
+    for row in rows:
+        figures = [percent(row.get("val_map_50")), percent(row.get("val_map"))]
+        mark = "best" if row is best else ""
+        lines.append([row["epoch"], f"{row['loss']:.3f}", *(f"{row[n]:.3f}" for n in names), *figures, mark])
+    heads = [name.removesuffix("_loss") for name in names]
+    text = table(["epoch", "loss", *heads, "val mAP@50", "val mAP", ""], _thinned(lines))
+    return text + (
+        "\nThe parts are those of the last decoder layer, before their weights; `denoising` and `dense` are weighted "
+        "sums of theirs. The best epoch is the one with the highest validation mAP@50, or else the lowest loss.\n"
+    )
+
+
+def _thinned(lines: list[list[Any]], most: int = 40) -> list[list[Any]]:
+    """At most some 40 lines, those with a validation or a remark among them."""
+    every, last = -(-len(lines) // most), len(lines) - 1
+    return [line for i, line in enumerate(lines) if i % every == 0 or line[-2] != "—" or line[-1] or i == last]
+
+
+def _parameters(summary: dict[str, Any]) -> str:
+    sizes = summary["parameters"]
+    tower = sizes["visual"]
+    rest = sum(sizes.values()) - tower
+    return f"The image tower has {tower:,}, the rest of the detector {rest:,}. The text tower is frozen.\n"
+
+
+def _next(run: RunDirectory, summary: dict[str, Any]) -> str:
+    split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
+    return (
+        f"```\npython eval.py --workdir={run.root} --split={split}\n"
+        f"python -m remoteclip_jax.detect --workdir={run.root} --image='*.jpg' --output=found\n```\n\nIn Python:\n\n"
+        f'```python\nimport remoteclip_jax as rc\nfrom PIL import Image\n\ndetector = rc.load_detector("{run.root}")\n'
+        f'print(rc.detect(detector, Image.open("scene.jpg")).to_json())\n```\n'
+    )
+
+
+def _curve(rows: list[Row]) -> bytes:
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    validated = [row for row in rows if "val_map_50" in row]
+    axes = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
+    steps = [row["step"] for row in rows]
+    axes[0].plot(steps, [row["loss"] for row in rows], "-", color="black", label="loss")
+    for name in ("dense_loss", "denoising_loss"):
+        if name in rows[0]:
+            axes[0].plot(steps, [row[name] for row in rows], "-", lw=1, label=name.removesuffix("_loss"))
+    if validated:
+        for key, style in (("val_map_50", "o-"), ("val_map_75", "s--"), ("val_map", "^:")):
+            label = key.removeprefix("val_").replace("map_", "mAP@").replace("map", "mAP")
+            axes[1].plot([row["step"] for row in validated], [100 * row[key] for row in validated], style, label=label)
+        axes[1].set(xlabel="step", ylabel="validation AP in %", ylim=(0, None))
+    axes[0].set(xlabel="step", ylabel="loss", ylim=(0, None))
+    for ax in axes:
+        ax.grid(alpha=0.3)
+        ax.legend()
+    return png(figure)

@@ -1,0 +1,159 @@
+"""Square windows: boxes stay on their pixels, padding lies where there is no image, and the way back is the inverse."""
+
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from remoteclip_jax.data.transforms import Window, crop_boxes, flip_boxes, turn_boxes
+from remoteclip_jax.data.windows import PADDING, cut_square, from_square, random_square, square_around, whole_square
+
+SIZES = [(100, 100), (160, 90), (90, 160), (333, 47), (64, 63)]
+
+
+def marked(width: int, height: int, corners: tuple[int, int, int, int]) -> tuple[Image.Image, np.ndarray]:
+    """A black picture with one red rectangle, and the rectangle as a box."""
+    x1, y1, x2, y2 = corners
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[y1:y2, x1:x2, 0] = 255
+    box = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
+    return Image.fromarray(pixels), np.array([box], np.float32)
+
+
+def red_corners(pixels: np.ndarray) -> np.ndarray:
+    """Corners in pixels of what is red; padding and black are not."""
+    ys, xs = np.nonzero((pixels[..., 0] > 127) & (pixels[..., 1] < 64))
+    return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+
+
+def corners(box: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2]) * size
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_whole_square_holds_the_image_in_its_upper_left_corner(size: tuple[int, int]) -> None:
+    width, height = size
+    image = Image.new("RGB", size, (250, 0, 0))
+    window = whole_square(width, height)
+    assert (window.x, window.y) == (0, 0)
+    assert window.w * width == pytest.approx(window.h * height) == pytest.approx(max(size))
+    pixels = cut_square(image, window, 64)
+    assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.uint8)
+    w, h = round(64 * width / max(size)), round(64 * height / max(size))
+    assert (pixels[:h, :w] == (250, 0, 0)).all()
+    assert (pixels[h:] == PADDING).all()
+    assert (pixels[:, w:] == PADDING).all()
+
+
+def test_a_window_inside_the_image_is_a_plain_crop() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    pixels = cut_square(image, Window(10 / 80, 20 / 60, 32 / 80, 32 / 60), 32)
+    np.testing.assert_array_equal(pixels, np.asarray(image)[20:52, 10:42])
+
+
+def test_a_window_beyond_the_border_is_padded() -> None:
+    image = Image.new("RGB", (60, 40), (0, 0, 0))
+    pixels = cut_square(image, Window(-20 / 60, -10 / 40, 100 / 60, 100 / 40), 50)
+    inside = np.zeros((50, 50), bool)
+    inside[5:25, 10:40] = True
+    assert (pixels[inside] == 0).all()
+    assert (pixels[~inside] == PADDING).all()
+
+
+def test_a_sliver_of_an_image_is_still_drawn() -> None:
+    for size in ((2000, 1), (1, 2000)):
+        pixels = cut_square(Image.new("RGB", size, (250, 0, 0)), whole_square(*size), 32)
+        assert (pixels == (250, 0, 0)).all(-1).sum() == 32
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("zoom", [(0.4, 1.0), (1.0, 4.0)])
+def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: tuple[float, float]) -> None:
+    width, height = size
+    rng = np.random.default_rng(width)
+    checked = 0
+    for _ in range(20):
+        x, y = (int(rng.integers(0, length // 2)) for length in size)
+        w, h = (int(rng.integers(length // 3, length // 2)) for length in size)
+        image, boxes = marked(width, height, (x, y, x + w, y + h))
+        window = random_square(boxes, width, height, zoom, rng)
+        side = 160
+        inside, _ = crop_boxes(boxes, window)
+        if inside[0, 2:].min() * side < 4:
+            continue
+        np.testing.assert_allclose(red_corners(cut_square(image, window, side)), corners(inside[0], side), atol=2)
+        checked += 1
+    assert checked > 10
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_random_squares_are_squares_that_overlap_the_image(size: tuple[int, int]) -> None:
+    width, height = size
+    rng = np.random.default_rng(0)
+    none = np.zeros((0, 4), np.float32)
+    for _ in range(200):
+        window = random_square(none, width, height, (0.5, 3.0), rng)
+        side = window.w * width
+        assert side == pytest.approx(window.h * height)
+        assert max(size) / 3 - 1e-6 <= side <= max(size) * 2 + 1e-6
+        for start, length in ((window.x * width, width), (window.y * height, height)):
+            if side >= length:  # the image lies in it as a whole
+                assert start <= 1e-6
+                assert start + side >= length - 1e-6
+            else:
+                assert start >= -1e-6
+                assert start + side <= length + 1e-6
+
+
+def test_random_squares_mostly_show_an_object() -> None:
+    boxes = np.array([[0.1, 0.5, 0.05, 0.05]], np.float32)
+    rng = np.random.default_rng(0)
+    windows = [random_square(boxes, 100, 100, (2.0, 2.0), rng) for _ in range(200)]
+    assert np.mean([crop_boxes(boxes, window)[1][0] for window in windows]) > 0.5  # a quarter by chance alone
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_squares_around_a_box_hold_it_whole(size: tuple[int, int]) -> None:
+    width, height = size
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        box_size = rng.uniform(0, 1, 2) ** 2
+        box = np.concatenate([rng.uniform(box_size / 2, 1 - box_size / 2), box_size]).astype(np.float32)
+        window = square_around(box, width, height, (1.0, 4.0), rng)
+        assert window.w * width == pytest.approx(window.h * height)
+        inside, kept = crop_boxes(box[None], window)
+        assert kept.all() or box_size.min() == 0
+        np.testing.assert_allclose(inside[0, 2:], box[2:] / [window.w, window.h], atol=1e-4)  # nothing is cut off
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_way_back_from_the_square(size: tuple[int, int]) -> None:
+    width, height = size
+    rng = np.random.default_rng(2)
+    half = rng.uniform(0.01, 0.2, (50, 2))
+    boxes = np.concatenate([rng.uniform(half, 1 - half), 2 * half], -1).astype(np.float32)
+    inside, kept = crop_boxes(boxes, whole_square(width, height))
+    assert kept.all()
+    square = np.concatenate([inside[:, :2] - inside[:, 2:] / 2, inside[:, :2] + inside[:, 2:] / 2], -1)
+    pixels = from_square(square, width, height)
+    expected = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], -1)
+    np.testing.assert_allclose(pixels, expected * [width, height, width, height], atol=1e-3)
+    assert pixels.dtype == np.float32
+
+
+def test_what_is_found_in_the_padding_is_clipped_to_the_image() -> None:
+    found = np.array([[0.2, 0.3, 0.9, 0.9], [0.1, 0.8, 0.2, 0.9], [-0.1, -0.1, 2.0, 2.0]], np.float32)
+    expected = [[20, 30, 90, 50], [10, 50, 20, 50], [0, 0, 100, 50]]
+    np.testing.assert_allclose(from_square(found, 100, 50), expected, atol=1e-4)
+
+
+def test_every_flip_and_turn_is_undone_exactly() -> None:
+    """On coordinates that floats hold exactly, to the bit."""
+    rng = np.random.default_rng(3)
+    boxes = (rng.integers(0, 1025, (100, 4)) / 1024).astype(np.float32)
+    for flip, quarters in itertools.product((False, True), range(4)):
+        moved = turn_boxes(flip_boxes(boxes) if flip else boxes, quarters)
+        back = turn_boxes(moved, -quarters)
+        np.testing.assert_array_equal(flip_boxes(back) if flip else back, boxes)
+        assert moved.dtype == np.float32

@@ -1,0 +1,109 @@
+"""The class head's shortcut against explicit features, and what the box head starts as."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from remoteclip_jax.detector.heads import MAX_SCALE, PRIOR_BIAS, BoxHead, ClassHead, adapt
+
+HEAD = ClassHead(width=12, embed_dim=40)
+
+
+@pytest.fixture(scope="module")
+def variables() -> Any:
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(HEAD.init, jax.random.key(0), queries(), texts(3))
+    drawn = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
+    common = rng.normal(size=40).astype(np.float32)
+    set_up = {"scale": np.float32(np.log(14)), "bias": np.float32(-3.0), "common": common / np.linalg.norm(common)}
+    return {"params": {**drawn["params"], **set_up}}
+
+
+def queries() -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(2, 7, 12)).astype(np.float32)
+
+
+def texts(*shape: int) -> np.ndarray:
+    t = np.random.default_rng(2).normal(size=(*shape, 40)).astype(np.float32)
+    return t / np.linalg.norm(t, axis=-1, keepdims=True)
+
+
+def test_features_are_of_unit_length(variables: Any) -> None:
+    features = np.asarray(HEAD.apply(variables, queries(), method="features"))
+    assert features.shape == (2, 7, 40)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(features @ variables["params"]["common"], 0, atol=1e-5)
+
+
+def test_logits_are_scaled_cosines_of_the_features(variables: Any) -> None:
+    features = np.asarray(HEAD.apply(variables, queries(), method="features"))
+    cosines = np.einsum("nqe,ke->nqk", features, texts(3))
+    np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3), method="cosines"), cosines, atol=1e-5)
+    np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3)), 14 * cosines - 3, atol=1e-4)
+
+
+def test_each_image_may_have_embeddings_of_its_own(variables: Any) -> None:
+    features = np.asarray(HEAD.apply(variables, queries(), method="features"))
+    own = texts(2, 3)
+    expected = 14 * np.einsum("nqe,nke->nqk", features, own) - 3
+    np.testing.assert_allclose(HEAD.apply(variables, queries(), own), expected, atol=1e-4)
+
+
+def test_the_scale_is_bounded(variables: Any) -> None:
+    steep = {"params": {**variables["params"], "scale": np.float32(9.0)}}
+    cosines = np.asarray(HEAD.apply(variables, queries(), texts(3), method="cosines"))
+    np.testing.assert_allclose(HEAD.apply(steep, queries(), texts(3)), MAX_SCALE * cosines - 3, rtol=1e-4, atol=1e-3)
+
+
+def test_gradients_are_those_of_the_features(variables: Any) -> None:
+    def short(variables: Any) -> jax.Array:
+        return (HEAD.apply(variables, queries(), texts(3), method="cosines") ** 2).sum()
+
+    def explicit(variables: Any) -> jax.Array:
+        return ((HEAD.apply(variables, queries(), method="features") @ texts(3).T) ** 2).sum()
+
+    ours, expected = jax.grad(short)(variables), jax.grad(explicit)(variables)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_query_of_nothing_is_finite(variables: Any) -> None:
+    zero = jax.tree.map(np.zeros_like, variables)
+    value, grads = jax.value_and_grad(lambda v: HEAD.apply(v, queries(), texts(3)).sum())(zero)
+    assert np.isfinite(value)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_first_logits_are_near_the_prior() -> None:
+    variables = HEAD.init(jax.random.key(0), queries(), texts(3))
+    logits = np.asarray(HEAD.apply(variables, queries(), texts(3)))
+    assert variables["params"]["bias"] == np.float32(PRIOR_BIAS)
+    assert np.abs(logits - PRIOR_BIAS).max() <= 14
+    assert logits.dtype == np.float32
+
+
+def test_adapting_takes_out_what_the_prompts_have_in_common(variables: Any) -> None:
+    alike = texts(5) * 0.3 + texts(6)[5]
+    alike /= np.linalg.norm(alike, axis=-1, keepdims=True)
+    head = adapt(variables["params"], alike)
+    mean = alike.mean(0) / np.linalg.norm(alike.mean(0))
+    np.testing.assert_allclose(head["common"], mean, atol=1e-6)
+    distinct = np.asarray(HEAD.apply({"params": head}, alike, method="distinct"))
+    np.testing.assert_allclose(np.linalg.norm(distinct, axis=-1), 1, rtol=1e-4)
+    np.testing.assert_allclose(distinct @ mean, 0, atol=1e-4)
+    assert np.log(14) < head["scale"] <= np.log(MAX_SCALE) + 1e-5
+    assert set(head) == set(variables["params"])
+
+
+def test_adapting_to_prompts_that_do_not_differ_changes_nothing(variables: Any) -> None:
+    for same in (texts(1), np.repeat(texts(1), 3, 0)):
+        assert adapt(variables["params"], same) is variables["params"]
+
+
+def test_the_box_head_starts_at_zero() -> None:
+    head = BoxHead()
+    delta = head.apply(head.init(jax.random.key(0), queries()), queries())
+    assert delta.shape == (2, 7, 4)
+    assert not np.asarray(delta).any()

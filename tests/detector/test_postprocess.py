@@ -1,0 +1,100 @@
+"""Predictions to detections: order, suppression, labels, and nothing where there is nothing."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from remoteclip_jax.detector.model import Predictions
+from remoteclip_jax.detector.postprocess import SAME_OBJECT, Found, postprocess
+
+fast = jax.jit(postprocess, static_argnums=1)
+
+
+def process(logits: Any, boxes: Any, count: int = 10) -> Found:
+    logits, boxes = np.asarray(logits, np.float32), np.asarray(boxes, np.float32)
+    return Found(*map(np.asarray, fast(Predictions(logits, boxes, np.zeros((*boxes.shape[:2], 1))), count)))
+
+
+def crowd(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Thirty queries on six objects."""
+    rng = np.random.default_rng(seed)
+    objects = np.concatenate([rng.uniform(0.2, 0.8, (6, 2)), rng.uniform(0.1, 0.3, (6, 2))], -1)
+    boxes = objects[rng.integers(0, 6, (2, 30))] * np.exp(rng.normal(0, 0.05, (2, 30, 4)))
+    return rng.normal(-2, 2, (2, 30, 4)), boxes
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
+    return sides.prod() / (sum((x[2] - x[0]) * (x[3] - x[1]) for x in (a, b)) - sides.prod())
+
+
+def test_best_first_and_none_twice() -> None:
+    logits, boxes = crowd()
+    found = process(logits, boxes, 20)
+    assert found.boxes.shape == (2, 20, 4)
+    assert found.scores.shape == found.labels.shape == found.kept.shape == (2, 20)
+    for i in range(2):
+        kept = found.kept[i]
+        count = kept.sum()
+        assert 6 <= count <= 20
+        assert kept[:count].all()  # in front of those that are none
+        assert (np.diff(found.scores[i, :count]) <= 0).all()
+        for a in range(count):
+            for b in range(a):
+                if found.labels[i, a] == found.labels[i, b]:
+                    assert overlap(found.boxes[i, a], found.boxes[i, b]) <= SAME_OBJECT + 1e-2  # clipped afterwards
+        assert found.scores[i, 0] == pytest.approx(1 / (1 + np.exp(-logits[i].max())), rel=1e-5)
+    assert ((found.boxes >= 0) & (found.boxes <= 1)).all()
+
+
+def test_every_detection_is_what_some_query_said() -> None:
+    logits, boxes = crowd(1)
+    found = process(logits, boxes, 20)
+    corners = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1).clip(0, 1)
+    scores = 1 / (1 + np.exp(-logits))
+    for i, j in np.argwhere(found.kept):
+        same = np.abs(corners[i] - found.boxes[i, j]).max(-1) < 1e-5
+        assert np.abs(scores[i, same, found.labels[i, j]] - found.scores[i, j]).min() < 1e-5
+
+
+def test_classes_are_suppressed_apart() -> None:
+    """Three queries on one object: the second repeats the first; the third is sure of another class."""
+    boxes = [[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.19], [0.5, 0.5, 0.2, 0.2]]]
+    logits = [[[2.0, -30.0, -30.0], [1.0, -30.0, -30.0], [-30.0, 0.0, -30.0]]]
+    found = process(logits, boxes, 2)
+    assert found.kept.tolist() == [[True, True]]
+    assert found.labels.tolist() == [[0, 1]]
+    np.testing.assert_allclose(found.scores, [[0.880797, 0.5]], rtol=1e-4)
+    np.testing.assert_allclose(found.boxes[0, 0], [0.4, 0.4, 0.6, 0.6], atol=1e-6)
+
+
+def test_a_query_may_be_two_things() -> None:
+    found = process([[[2.0, 1.0]]], [[[0.5, 0.5, 0.2, 0.2]]])
+    assert found.labels.tolist() == [[0, 1]]
+    assert found.kept.all()
+
+
+def test_padded_prompts_are_never_found() -> None:
+    logits, boxes = crowd(2)
+    padded = np.concatenate([logits, np.full((2, 30, 3), -np.inf)], -1)
+    alone, found = process(logits, boxes, 100), process(padded, boxes, 100)
+    assert (found.labels[found.kept] < 4).all()
+    for i in range(2):
+        np.testing.assert_array_equal(found.boxes[i][found.kept[i]], alone.boxes[i][alone.kept[i]])
+        np.testing.assert_array_equal(found.labels[i][found.kept[i]], alone.labels[i][alone.kept[i]])
+
+
+def test_nothing_at_all() -> None:
+    _, boxes = crowd()
+    for low in (-np.inf, -500.0):
+        found = process(np.full((2, 30, 4), low), boxes)
+        assert not found.kept.any()
+        assert np.isfinite(found.boxes).all()
+        assert not found.scores.any()
+
+
+def test_boxes_beyond_the_border_are_clipped() -> None:
+    found = process([[[3.0]]], [[[0.0, 0.9, 0.4, 0.4]]])
+    np.testing.assert_allclose(found.boxes[0, 0], [0, 0.7, 0.2, 1], atol=1e-6)
