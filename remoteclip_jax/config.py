@@ -56,6 +56,7 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: int = 5
     backbone: Backbone = "train"  # the image tower's learning rate: whole, a tenth, or none
+    beta2: float = 0.999
     clip_norm: float = 0.0
     ema: float = 0.0
     detector: DetectorConfig | None = None
@@ -109,8 +110,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "detect": {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
-            "arch": "small", "image_size": 256, "test_size": 448, "zoom_min": 0.9, "zoom_max": 2.2,
-            "mosaic": 0.7, "epochs": 10,
+            "arch": "small", "image_size": 256, "test_size": 576, "zoom_min": 1.2, "zoom_max": 3.5,
+            "mosaic": 0.5, "beta2": 0.99, "epochs": 10,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.997,
             "augment": "full", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
             "draw_train": 1200, "draw_val": 60, "draw_test": 100, "draw_size": 640,

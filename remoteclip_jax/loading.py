@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from remoteclip_jax.clip.config import architecture
@@ -57,7 +58,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
     if not path.is_dir():
         raise UserError(f"{path}: no such directory; expected a run of train.py --task=detect")
     if not is_run(path):
-        raise UserError(f"{path} is no training run; expected one of train.py --task=detect")
+        raise UserError(f"{path} is no training run, or none that has begun; expected one of train.py --task=detect")
     run, config, trained = _best(path, "detect")
     clip_config, text = architecture(config.arch), None
     if run.frozen.is_dir():
@@ -68,11 +69,23 @@ def load_detector(path: str | Path) -> TrainedDetector:
     expected = jax.eval_shape(partial(init, clip_config, config.detector), jax.random.key(0))
     shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]
     if shapes[0] != shapes[1]:
-        raise UserError(f"{path}: the tensors of its checkpoint are not those of its config.json")
+        raise UserError(
+            f"{path}: its checkpoint does not fit its config.json: one of them was changed, or comes from another "
+            f"version; put it back, or train again"
+        )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
+    variables = jax.tree.map(jnp.asarray, trained)  # on the device, where they stay from image to image
     return TrainedDetector(
-        clip_config, config.detector, trained, config.test_size, texts.class_names, texts.embeddings, text
+        clip_config, config.detector, variables, config.test_size, texts.class_names, texts.embeddings, text
     )
+
+
+_OTHER = {
+    "align": "is an align run, which classifies images (eval.py) and detects nothing; train.py --task=detect trains a "
+    "detector, and takes this run as its --weights",
+    "detect": "is a detect run, where an align run or converted weights are expected; it is for "
+    "python -m remoteclip_jax.detect, eval.py and rc.load_detector",
+}
 
 
 def _best(path: Path, task: str) -> tuple[RunDirectory, TrainConfig, Variables]:
@@ -80,8 +93,7 @@ def _best(path: Path, task: str) -> tuple[RunDirectory, TrainConfig, Variables]:
     run = RunDirectory(path)
     config = load_config(run.config)
     if config.task != task:
-        use = "rc.load_detector takes it" if config.task == "detect" else "rc.load takes it"
-        raise UserError(f"{path} is a run of --task={config.task}, expected one of --task={task}; {use}")
+        raise UserError(f"{path} {_OTHER[config.task]}")
     checkpoints = Checkpoints(run.checkpoints) if run.checkpoints.is_dir() else None
     step = checkpoints.best() if checkpoints else None
     if checkpoints is None or step is None:

@@ -28,3 +28,15 @@ def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("drawn")
     draw_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
     return directory
+
+
+@pytest.fixture(scope="session")
+def detect_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny detector after six steps on drawn data: it detects nothing worth while, but is all that a run is. Not to
+    be changed: tests break copies."""
+    from tests.command import run
+
+    directory = tmp_path_factory.mktemp("detect") / "run"
+    result = run("train.py", "--task=detect", "--preset=tiny", "--max_steps=6", f"--workdir={directory}")
+    assert result.returncode == 0, result.stderr[-2000:]
+    return directory

@@ -63,11 +63,12 @@ def init(config: CLIPConfig, key: Array, text_tower: bool = True) -> Variables:
     return run_once(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"), key)
 
 
-def run_once(function: Callable[[Array], Variables], key: Array) -> Variables:
+def run_once(function: Callable[[Array], Any], key: Array) -> Any:
     """`function(key)`, compiled, but without optimisation: for what runs once that costs more than it saves."""
+    if isinstance(key, jax.core.Tracer):  # of `eval_shape`, which compiles nothing
+        return function(key)
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(function, compiler_options=options if on_cpu else None)(key)
+    return jax.jit(function, compiler_options=options if jax.default_backend() == "cpu" else None)(key)
 
 
 def init_shapes(config: CLIPConfig) -> Variables:

@@ -12,6 +12,7 @@ from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes, flip_boxes
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.windows import cut_square, random_square, square_around, whole_square
 
+ANYWHERE = 0.5  # share of the samples cut without regard to objects; most of an image is ground
 SMALLEST = 2.0  # pixels; what is left of an object is a box no more when its shorter side is below
 
 
@@ -49,11 +50,10 @@ def detection_batches(
         epoch, position = divmod(place, epoch_length)
         example = dataset.examples[order(len(dataset), seed, epoch)[position % len(dataset)]]
         rng = np.random.default_rng([seed, 1, place])
-        if rng.random() < sampling.mosaic:
+        if balance.objects and rng.random() < sampling.mosaic:
             pixels, boxes, labels = mosaic(example, balance, sampling, rng)
         else:
-            window = random_square(example.boxes, example.width, example.height, sampling.zoom, rng)
-            pixels, boxes, labels = cut_example(example, window, sampling.size)
+            pixels, boxes, labels = cut_example(example, _window(example, sampling.zoom, rng), sampling.size)
         if sampling.level != "none":
             pixels, boxes = _turn(pixels, boxes, rng)
         if sampling.level == "full":
@@ -62,6 +62,14 @@ def detection_batches(
         return {"image": np.ascontiguousarray(pixels), **pad(boxes[chosen], labels[chosen], slots)}
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+
+
+def _window(example: Example, zoom: tuple[float, float], rng: np.random.Generator) -> Window:
+    """A square around one of the objects, a class at random first; or, for the ground between, anywhere."""
+    if not len(example.labels) or rng.random() < ANYWHERE:
+        return random_square(example.width, example.height, zoom, rng)
+    j = rng.choice(np.flatnonzero(example.labels == rng.choice(np.unique(example.labels))))
+    return square_around(example.boxes[j], example.width, example.height, zoom, rng)
 
 
 def cut_example(example: Example, window: Window, size: int) -> tuple[np.ndarray, Boxes, np.ndarray]:
@@ -82,6 +90,7 @@ class Balance:
             for j, label in enumerate(example.labels.tolist()):
                 places.setdefault(label, []).append((i, j))
         self._dataset, self._places = dataset, list(places.values())
+        self.objects = sum(map(len, self._places))
 
     def draw(self, rng: np.random.Generator) -> tuple[Example, int]:
         """An example and the index of an object in it: a class at random, and one of its objects at random."""

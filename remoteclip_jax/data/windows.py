@@ -6,10 +6,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
+from remoteclip_jax.data.transforms import Window
 
 PADDING = (122, 117, 104)  # CLIP's mean colour: zero after normalisation
-TRIES = 5
 FILLED = 0.9  # at most this share of a window's side is the box that it is drawn around
 
 
@@ -19,22 +18,14 @@ def whole_square(width: int, height: int) -> Window:
     return Window(0.0, 0.0, side / width, side / height)
 
 
-def random_square(
-    boxes: Boxes, width: int, height: int, zoom: tuple[float, float], rng: np.random.Generator
-) -> Window:
+def random_square(width: int, height: int, zoom: tuple[float, float], rng: np.random.Generator) -> Window:
     """A random square whose side is the image's longer side over a zoom drawn from `zoom`, log-uniformly.
 
     Large-scale jitter (Ghiasi et al. 2021). Where the square is larger than the image, the image lies somewhere in it.
-    One without any object is drawn again a few times: an image with objects should mostly show some.
     """
-    window = whole_square(width, height)
-    for _ in range(TRIES):
-        side = max(width, height) / math.exp(rng.uniform(*np.log(zoom)))
-        x, y = (rng.uniform(min(0, length - side), max(0, length - side)) for length in (width, height))
-        window = Window(x / width, y / height, side / width, side / height)
-        if not len(boxes) or crop_boxes(boxes, window)[1].any():
-            break
-    return window
+    side = max(width, height) / math.exp(rng.uniform(*np.log(zoom)))
+    x, y = (rng.uniform(min(0, length - side), max(0, length - side)) for length in (width, height))
+    return Window(x / width, y / height, side / width, side / height)
 
 
 def square_around(

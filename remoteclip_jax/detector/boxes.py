@@ -3,6 +3,8 @@
 Everything is finite, and has finite gradients, for boxes of no width or height.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -51,7 +53,9 @@ def giou(a: Boxes, b: Boxes) -> Float[Array, "..."]:
     return ratio - (hull - union) / (hull + EPSILON)
 
 
-def pairwise(function, a: Float[Array, "... n 4"], b: Float[Array, "... m 4"]) -> Float[Array, "... n m"]:  # type: ignore[no-untyped-def]
+def pairwise(
+    function: Callable[[Boxes, Boxes], Array], a: Float[Array, "... n 4"], b: Float[Array, "... m 4"]
+) -> Float[Array, "... n m"]:
     """`iou` or `giou` of every box of `a` with every box of `b`."""
     return function(a[..., :, None, :], b[..., None, :, :])
 

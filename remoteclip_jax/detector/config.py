@@ -17,8 +17,8 @@ class DetectorConfig:
 
     `class_weight`, `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the
     original experiment), `match_*` the matching cost. `denoising` is the number of noised queries, 0 for none; `dense`
-    weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss at `temperature`, and
-    `background` the pull of unmatched queries towards the global context.
+    weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of queries and
+    positions, and `background` the pull of unmatched queries towards the global context.
     """
 
     width: int = 64
@@ -37,11 +37,10 @@ class DetectorConfig:
     match_class: float = 2.0
     match_l1: float = 5.0
     match_giou: float = 2.0
-    dense: float = 1.0
+    dense: float = 2.0
     denoising: int = 30
-    contrast: float = 0.25
+    contrast: float = 1.0
     background: float = 0.1
-    temperature: float = 0.07
     remove_truth: bool = True  # take from I_g its component along the texts of what is in the image
     train_norm: bool = True  # batch statistics in the image tower: from random weights; frozen from trained ones
 

@@ -19,9 +19,10 @@ MIN_SPREAD = 0.05
 class ClassHead(nn.Module):
     """Class features f = normalise(P·W·h(q)) in CLIP space, and logits exp(s)·<f, t> + b against any embeddings t.
 
-    P takes out the direction that all prompts have in common (`common`, a constant of the run; see `adapt`). CLIP's
+    P shrinks the direction that all prompts have in common (by `common`, a constant of the run; see `adapt`). CLIP's
     texts are close together (mean cosine 0.76 among the DIOR classes of RemoteCLIP): without P the gradient of "some
-    object" is dozens of times that of "which object", and the classes are told apart last.
+    object" is dozens of times that of "which object", and the classes are told apart last. With nothing left of that
+    direction, "some object, of whatever class" could not be said.
 
     The logits are computed without f, whose 1024 numbers at each of thousands of positions would cost more than all the
     rest of the head: <PW h, t> = h·(WᵀPt), and |PW h|² = hᵀ(WᵀPW)h.
@@ -41,13 +42,17 @@ class ClassHead(nn.Module):
 
     def __call__(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """Logits of the queries for unit-length embeddings [k, e], or [n, k, e] of each image's own; float32."""
-        return self.cosines(q, texts) * jnp.minimum(jnp.exp(self.scale), MAX_SCALE) + self.bias
+        return self.cosines(q, texts) / self.temperature() + self.bias
 
     def cosines(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """<f, t> in [-1, 1]."""
         hidden, kernel = self._hidden(q), self._without_common(self.projection)
         lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ (kernel @ kernel.T)) * hidden, -1, keepdims=True), 1e-8))
         return hidden @ jnp.swapaxes(texts @ kernel.T, -1, -2) / lengths
+
+    def temperature(self) -> Float[Array, ""]:
+        """exp(−s)."""
+        return jnp.maximum(jnp.exp(-self.scale), 1 / MAX_SCALE)
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
         """The class features f themselves, of unit length."""
@@ -71,10 +76,14 @@ def adapt(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array
     mean = unit(texts.mean(0))
     apart = texts - (texts @ mean)[:, None] * mean
     spread = jnp.sqrt(jnp.square(apart).sum(-1).mean())
-    if spread < MIN_SPREAD:  # one prompt, or several alike
+    shared = jnp.sqrt(jnp.square(texts @ mean).mean())
+    if not spread >= MIN_SPREAD:  # one prompt, several alike, or opposites without a mean
         return head
-    scale = jnp.minimum(SCALE / spread, MAX_SCALE)
-    return {**head, "common": mean, "scale": jnp.log(scale).astype(jnp.float32)}
+    # The projection stays random: features that began among the prompts' differences would begin sure of themselves,
+    # and the focal loss's prior would be gone.
+    scale = jnp.log(jnp.minimum(SCALE / spread, MAX_SCALE)).astype(jnp.float32)
+    share = jnp.minimum(spread / shared, 1)  # what P leaves of the common direction: as much as of a difference
+    return {**head, "common": mean * jnp.sqrt(1 - share), "scale": scale}
 
 
 class BoxHead(nn.Module):

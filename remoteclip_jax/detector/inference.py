@@ -1,8 +1,10 @@
 """A trained detector as an immutable value, and the pure function that finds what prompts name in an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,8 @@ from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
-from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+from remoteclip_jax.clip.prompts import words
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find
 from remoteclip_jax.data.images import to_rgb
 from remoteclip_jax.data.windows import cut_square, from_square, whole_square
@@ -29,8 +32,12 @@ PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for
 
 @dataclass(frozen=True, eq=False)
 class TrainedDetector:
-    """The detector of a run. Images are predicted whole in a square of `size` pixels; `classes` and their `embeddings`
-    [k, e] are those that it was trained with; `text` is the frozen text tower, or None where the run had none."""
+    """The detector of a run: `variables` ({"params", "batch_stats"}) of `Detector(clip, config)`.
+
+    Images are predicted whole in a square of `size` pixels; `classes` and their unit-length `embeddings` [k, e] are
+    those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where the run had
+    none.
+    """
 
     clip: CLIPConfig
     config: DetectorConfig
@@ -41,13 +48,23 @@ class TrainedDetector:
     text: RemoteCLIP | None
 
 
+def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
+    """`detector` with the names and embeddings of an npz (`class_names[K]`, `embeddings[K, D]`) in place of the run's.
+
+    UserError where the file is missing or broken, or its embeddings have another dimension than the detector's.
+    """
+    texts = load_text_embeddings(Path(path), detector.clip.embed_dim)
+    return replace(detector, classes=texts.class_names, embeddings=texts.embeddings)
+
+
 def detect(
     detector: TrainedDetector, image: Image.Image, prompts: Sequence[str] | None = None, score_threshold: float = 0.3
 ) -> Detections:
-    """What `prompts` name in `image`, best first: boxes (x1, y1, x2, y2) in pixels of `image`, scores in [0, 1].
+    """What `prompts` name in `image`, of any mode: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
-    Prompts are words for things ("ship", "storage tank"), None for the classes of the run. UserError for prompts that
-    are empty, blank or alike, or that this detector cannot encode.
+    Prompts are words for things ("ship", "storage tank"), None for the classes of the run. At most
+    `postprocess.DETECTIONS` objects are found. An image is taken as it lies: `PIL.ImageOps.exif_transpose` turns one
+    upright. UserError for prompts that are empty, blank or alike, or that this detector cannot encode.
     """
     return detect_with(detector, image, encode_prompts(detector, prompts), score_threshold)
 
@@ -57,8 +74,10 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
     UserError as for `detect`."""
     if prompts is None:
         return TextEmbeddings(detector.classes, detector.embeddings)
-    names = tuple(prompt.strip() for prompt in prompts)
-    if not names or not all(names):
+    if isinstance(prompts, str):  # a sequence of letters
+        raise UserError(f"prompts: expected a list of them, such as [{prompts!r}]")
+    names = tuple(prompts)
+    if not names or not all(map(words, names)):
         problem = "one of them is empty" if names else "none given"
         raise UserError(f'prompts: {problem}; expected words such as "ship,harbor"')
     for i, name in enumerate(names):
@@ -71,7 +90,9 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
             f"prompt {unknown[0]!r} cannot be encoded: this run has no text tower (it was trained from "
             f"--text_embeddings); stored names: {', '.join(detector.classes)}; or give an npz with --text_embeddings"
         )
-    encoded = dict(zip(unknown, np.asarray(class_embeddings(detector.text, unknown)), strict=True)) if unknown else {}
+    encoded: dict[str, np.ndarray] = {}
+    if unknown and detector.text is not None:
+        encoded = dict(zip(unknown, np.asarray(class_embeddings(detector.text, unknown)), strict=True))
     pairs = zip(names, stored, strict=True)
     return TextEmbeddings(names, np.stack([encoded[n] if i is None else detector.embeddings[i] for n, i in pairs]))
 
@@ -82,19 +103,27 @@ def detect_with(
 ) -> Detections:  # fmt: skip
     """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
     an image that was reduced while it was decoded; `image`'s own where it is None."""
-    image = to_rgb(image)
-    square = cut_square(image, whole_square(*image.size), detector.size)
+    if not min(image.size):
+        raise UserError(f"an image of {image.width}x{image.height} pixels: there is nothing to look at")
+    square = cut_square(_rgb(image), whole_square(*image.size), detector.size)
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     known = np.arange(count + padding) < count
     found = _run(detector.clip, detector.config, detector.variables, square[None], texts, known)
-    boxes, scores, labels, kept = (np.asarray(x[0]) for x in found)
-    kept &= scores >= score_threshold
+    boxes, scores, labels, kept = (np.asarray(x)[0] for x in found)
+    kept = kept & (scores >= score_threshold)
     width, height = full_size or image.size
     return Detections(
         from_square(boxes[kept], width, height), scores[kept], labels[kept].astype(np.int32), prompts.class_names
     )
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """`image` in RGB; not a copy where it is already, for it may be of hundreds of megapixels."""
+    if image.mode == "RGB":
+        return image
+    return to_rgb(image.copy() if "transparency" in image.info else image)  # the caller's keeps that entry
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -102,5 +131,5 @@ def _run(
     clip: CLIPConfig, config: DetectorConfig, variables: Variables, images: UInt8[Array, "n s s 3"],
     texts: Float[Array, "k e"], known: Bool[Array, "k"],
 ) -> Found:  # fmt: skip
-    outputs = Detector(clip, config).apply(variables, normalise(jnp.asarray(images)), texts, known)
+    outputs: Any = Detector(clip, config).apply(variables, normalise(jnp.asarray(images)), texts, known)
     return postprocess(outputs.layers[-1])

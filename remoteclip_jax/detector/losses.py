@@ -55,7 +55,7 @@ def without_truth(
 
 
 def contrast(
-    cosines: Float[Array, "n q k1"], labels: Int[Array, "n q"], temperature: float
+    cosines: Float[Array, "n q k1"], labels: Int[Array, "n q"], temperature: Float[Array, ""] | float
 ) -> tuple[Float[Array, "n q"], Float[Array, "n q"]]:
     """The global contrast loss: cross-entropy of a matched query's class over [t_1 … t_K, I_g], whose last column is
     the image's own global context, its automatic negative; and 1 − cos(f, I_g) of an unmatched query (label −1)."""

@@ -1,5 +1,7 @@
 """Hungarian matching of queries with objects (Carion et al. 2020, DETR), one batch at a time, with static shapes."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -53,7 +55,7 @@ def _assign(cost: Float[Array, "m q"], real: Bool[Array, "m"]) -> Int[Array, "q"
         def free(s: tuple[Array, ...]) -> Array:
             return s[0][s[3]] >= 0
 
-        def step(s: tuple[Array, ...]) -> tuple[Array, ...]:
+        def step(s: Any) -> Any:
             owner, u, v, column, used, best, way = s
             used = used.at[column].set(True)
             row = owner[column]

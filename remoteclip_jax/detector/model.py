@@ -1,6 +1,5 @@
 """The four stages together: image and prompts in, class features and boxes out."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -21,7 +20,7 @@ from remoteclip_jax.detector.proposals import Tower, anchors, select
 
 
 class Predictions(NamedTuple):
-    """What queries, or positions, say. `context` holds their cosines with the contrast's extra embedding."""
+    """What queries, or positions, say; `hidden` is what the heads read."""
 
     logits: Float[Array, "n q k"]
     boxes: Boxes
@@ -99,6 +98,10 @@ class Detector(nn.Module):
             boxes = jax.lax.stop_gradient(refined)
         return Outputs(dense, layers, context)
 
+    def temperature(self) -> Float[Array, ""]:
+        """exp(−s): learned, as CLIP's."""
+        return self.class_head.temperature()
+
     def cosines(self, hidden: Float[Array, "n q d"], embeddings: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """<f, t> of queries with any unit-length embeddings."""
         return self.class_head.cosines(hidden, embeddings)
@@ -109,7 +112,7 @@ class Detector(nn.Module):
     def _dense(self, maps: list[Array], texts: Array, known: Array) -> Predictions:
         towers = [self.tower(x) for x in maps]
         hidden = flatten(towers)
-        around = anchors([x.shape[1:3] for x in maps])
+        around = anchors([(x.shape[1], x.shape[2]) for x in maps])
         return Predictions(self._logits(hidden, texts, known), refine(around, self.dense_box(hidden)), hidden)
 
     def _queries(self, dense: Predictions, n: int) -> tuple[Array, Array]:
@@ -144,5 +147,5 @@ def init(clip: CLIPConfig, config: DetectorConfig, key: Array) -> Variables:
     noised = None
     if config.denoising:
         noised = Noised(jnp.full((1, 1, 4), 0.5), jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
-    inputs = {"images": jnp.zeros((1, size, size, 3)), "texts": jnp.ones((2, dim)), "noised": noised}
-    return run_once(partial(Detector(clip, config).init, **inputs), key)
+    images, texts = jnp.zeros((1, size, size, 3)), jnp.ones((2, dim))
+    return run_once(lambda k: Detector(clip, config).init(k, images, texts, None, noised), key)

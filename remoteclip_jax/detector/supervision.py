@@ -1,11 +1,12 @@
 """Stage 4 put together: every decoder layer matched and supervised, denoising queries, dense positions, contrast."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.assign import assign
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_noised
@@ -26,9 +27,9 @@ class Truth(NamedTuple):
 
 
 def detection_loss(
-    model: Detector, variables: dict[str, object], images: Float[Array, "n s s 3"], texts: Float[Array, "k e"],
+    model: Detector, variables: Variables, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"],
     truth: Truth, key: Array, axis_name: str | None,
-) -> tuple[Array, tuple[Parts, dict[str, object]]]:  # fmt: skip
+) -> tuple[Array, tuple[Parts, dict[str, Any]]]:  # fmt: skip
     """The loss of a batch, its parts (unweighted means an object), and the new batch statistics."""
     c = model.config
     noised, sources = None, None
@@ -38,16 +39,20 @@ def detection_loss(
     rivals = _rivals(c, outputs, texts, truth)
     queries = outputs.layers[0].logits.shape[1] - (0 if sources is None else sources.shape[1])
     norm = _objects(truth.real.sum(), axis_name)
+
+    def contrast_terms(hidden: Array, found: Int[Array, "n q"], norm: Array) -> Parts:
+        cosines = jnp.asarray(model.apply(variables, hidden, rivals, method="cosines"))
+        temperature = jnp.asarray(model.apply(variables, method="temperature"))
+        matched, unmatched = contrast(cosines, _labels(truth, found), temperature)
+        return {"contrast": matched.sum() / norm, "background": unmatched.sum() / jnp.maximum((found < 0).sum(), 1)}
+
     parts: Parts = {}
     total = jnp.zeros(())
     owns = [Predictions(*(x[:, :queries] for x in layer)) for layer in outputs.layers]
     for i, (layer, own, found) in enumerate(zip(outputs.layers, owns, _match_all(c, owns, truth), strict=True)):
         terms = _set_terms(c, own, truth, found, norm)
         if c.contrast:
-            cosines = model.apply(variables, own.hidden, rivals, method="cosines")
-            matched, unmatched = contrast(cosines, _labels(truth, found), c.temperature)
-            terms["contrast"] = matched.sum() / norm
-            terms["background"] = unmatched.sum() / jnp.maximum((found < 0).sum(), 1)
+            terms |= contrast_terms(own.hidden, found, norm)
         total += _weigh(c, terms)
         if i == len(outputs.layers) - 1:
             parts |= {f"{name}_loss": value for name, value in terms.items()}
@@ -61,7 +66,10 @@ def detection_loss(
         around, strides = _positions(images.shape[1])
         logits, boxes, _ = jax.lax.stop_gradient(outputs.dense)
         found, _ = assign(logits, boxes, around, strides, *truth)
-        terms = _set_terms(c, outputs.dense, truth, found, _objects((found >= 0).sum(), axis_name))
+        positions = _objects((found >= 0).sum(), axis_name)
+        terms = _set_terms(c, outputs.dense, truth, found, positions)
+        if c.contrast:  # the classes against each other: the focal loss alone learns them several times more slowly
+            terms["contrast"] = contrast_terms(outputs.dense.hidden, found, positions)["contrast"]
         total += c.dense * _weigh(c, terms)
         parts["dense_loss"] = _weigh(c, terms)
     return total, (parts, updates["batch_stats"])

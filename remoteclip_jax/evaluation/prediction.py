@@ -24,7 +24,7 @@ def make_predictor(
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> Found:
-        outputs = model.apply(variables, normalise(batch["image"]), texts)
+        outputs: Any = model.apply(variables, normalise(batch["image"]), texts)
         return postprocess(outputs.layers[-1])
 
     run = gather(step)

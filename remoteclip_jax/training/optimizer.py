@@ -46,7 +46,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     get exact zeros and no moments: `stop_gradient` alone would leave them to the weight decay. With `clip_norm` the
     gradient's length is bounded first.
     """
-    adamw = optax.adamw(1.0, b1=0.9, b2=0.999, eps=1e-8, weight_decay=config.weight_decay)
+    adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay)
     groups = {"train": adamw, "slow": adamw, "frozen": optax.set_to_zero()}
     update = optax.partition(groups, partial(label_parameters, backbone=config.backbone))
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update

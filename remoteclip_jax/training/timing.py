@@ -6,9 +6,10 @@ from collections.abc import Callable
 RESERVE = 0.05  # share of the time kept back: for the program's own start, and because a machine's speed drifts
 
 
-def measure(action: Callable[[], object], repeats: int = 1) -> float:
-    """Mean seconds of `action`, which must block until its result is there; its first call, a warm-up, not counted."""
-    action()
+def measure(action: Callable[[], object], repeats: int = 1, warm_up: int = 1) -> float:
+    """Mean seconds of `action`, which must block until its result is there, after `warm_up` calls that do not count."""
+    for _ in range(warm_up):
+        action()
     begin = time.monotonic()
     for _ in range(repeats):
         action()

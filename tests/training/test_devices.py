@@ -12,6 +12,7 @@ from remoteclip_jax.clip.model import CLIP, init
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
+from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
@@ -24,7 +25,8 @@ def steps(axis_name: str | None, variables: Any, batches: list[Any]) -> tuple[Tr
     config = TrainConfig(learning_rate=1e-3, image_size=64)
     optimizer = make_optimizer(config)
     model = CLIP(TINY, axis_name=axis_name)
-    function = make_train_step(model, optimizer, make_schedule(config), jnp.eye(20, TINY.embed_dim), 0.07)
+    loss = make_align_loss(model, jnp.eye(20, TINY.embed_dim), 0.07)
+    function = make_train_step(loss, optimizer, make_schedule(config), axis_name=axis_name)
     state = replicate(create_state(variables, optimizer, 3))
     step = parallel(function, donate_first=True) if axis_name else jax.jit(function)
     losses = []

@@ -9,6 +9,7 @@ import pytest
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init, init_shapes
 from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
@@ -46,7 +47,8 @@ def test_text_tower_stays_bit_identical() -> None:
     text["text_projection"] = text["text_projection"].at[0, 0].set(-0.0)  # adding zero would flip this sign
     config = TrainConfig(learning_rate=1e-2, image_size=64)
     optimizer = make_optimizer(config)
-    step = jax.jit(make_train_step(CLIP(TINY), optimizer, make_schedule(config), jnp.eye(20, TINY.embed_dim), 0.07))
+    loss = make_align_loss(CLIP(TINY), jnp.eye(20, TINY.embed_dim), 0.07)
+    step = jax.jit(make_train_step(loss, optimizer, make_schedule(config)))
     state = create_state(variables, optimizer, 3)
     rng = np.random.default_rng(0)
     for _ in range(3):

@@ -17,6 +17,7 @@ from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
@@ -68,11 +69,8 @@ def our_steps(model: Any, texts: np.ndarray, batches: list, dtype: Any) -> tuple
     variables = jax.tree.map(lambda x: jnp.asarray(x, dtype), flax_variables(model))
     config = TrainConfig(image_size=64, learning_rate=1e-4)
     optimizer = make_optimizer(config)
-    step = jax.jit(
-        make_train_step(
-            CLIP(CONFIG, dtype=dtype), optimizer, make_schedule(config), jnp.asarray(texts, dtype), TEMPERATURE
-        )
-    )
+    loss = make_align_loss(CLIP(CONFIG, dtype=dtype), jnp.asarray(texts, dtype), TEMPERATURE)
+    step = jax.jit(make_train_step(loss, optimizer, make_schedule(config)))
     state, losses = create_state(variables, optimizer, len(batches)), []
     for batch in batches:
         state, metrics = step(state, batch)

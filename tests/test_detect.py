@@ -1,0 +1,271 @@
+"""Detecting in one's own images: the command line, the same in Python, and whatever can go wrong in either."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+import remoteclip_jax as rc
+from remoteclip_jax.data.images import read_image
+from remoteclip_jax.detector import inference
+from tests.command import ROOT, environment, fails, run
+
+PROMPTS = ("storage tank", "ship", "red roof")  # two that the run knows, in another spelling, and one that it does not
+THRESHOLD = 0.01  # six steps: nothing is sure of anything
+MODULE = ("-m", "remoteclip_jax.detect")
+HUGE = 20_000
+
+
+@pytest.fixture(scope="module")
+def detector(detect_run: Path) -> rc.TrainedDetector:
+    return rc.load_detector(detect_run)
+
+
+@pytest.fixture(scope="module")
+def scene(detect_run: Path) -> Image.Image:
+    return read_image(min((detect_run / "data" / "images").glob("*.jpg")))
+
+
+@pytest.fixture(scope="module")
+def folder(scene: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One scene in many dresses, a broken file in their midst."""
+    folder = tmp_path_factory.mktemp("images")
+    scene.save(folder / "scene.png")
+    scene.save(folder / "scene.jpg")
+    scene.convert("L").save(folder / "grey.jpg")
+    scene.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(np.asarray(scene.convert("L"), np.uint16) * 257).save(folder / "deep.png")
+    scene.quantize(32).save(folder / "palette.png", transparency=3)
+    scene.crop((0, 0, 1, 1)).save(folder / "pixel.png")
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by 90° clockwise
+    scene.crop((0, 0, scene.width, scene.height // 2)).save(folder / "turned.jpg", exif=exif)
+    scene.resize((4000, 3000)).save(folder / "wide.jpg")  # decoded at half its size
+    (folder / "middle.jpg").write_bytes((folder / "scene.jpg").read_bytes()[:3000])
+    (folder / "notes.txt").write_text("no image")
+    # Twenty thousand pixels a side: about 15 s for both files, to write and to detect in, and 2.4 GB for the PNG.
+    grey = Image.new("L", (HUGE, HUGE), 90)
+    grey.save(folder / "huge.jpg")
+    grey.save(folder / "huge.png", compress_level=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(detect_run: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command writes about `folder`, by name."""
+    output = tmp_path_factory.mktemp("output") / "new"
+    arguments = (f"--workdir={detect_run}", f"--image={folder}", f"--prompts={', '.join(PROMPTS)}")
+    result = run(*MODULE, *arguments, f"--score_threshold={THRESHOLD}", f"--output={output}", devices=2)
+    assert result.returncode == 2, result.stderr[-2000:]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert str(folder / "middle.jpg") in errors[0]
+    assert "Traceback" not in result.stderr
+    written = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
+    assert {path.stem for path in output.glob("*.jpg")} == set(written)
+    assert len(result.stdout.splitlines()) == len(written)
+    for name, content in written.items():
+        with Image.open(output / f"{name}.jpg") as picture:
+            assert max(picture.size) == min(1600, max(content["width"], content["height"]))
+    counted = next(line for line in result.stdout.splitlines() if "scene.png" in line)
+    assert sum(int(word) for word in counted.split() if word.isdigit()) == len(written["scene-2"]["detections"])
+    return written
+
+
+def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    assert [d["label"] for d in found] == [d["label"] for d in expected]
+    np.testing.assert_allclose([d["score"] for d in found], [d["score"] for d in expected], atol=2e-4)
+    np.testing.assert_allclose([d["box"] for d in found], [d["box"] for d in expected], atol=0.05)
+
+
+def test_what_is_written(results: dict[str, Any], folder: Path) -> None:
+    kinds = {"cmyk", "deep", "grey", "huge", "huge-2", "palette", "pixel", "scene", "scene-2", "turned", "wide"}
+    assert set(results) == kinds
+    assert results["scene"]["image"] == str(folder / "scene.jpg")
+    assert results["scene-2"]["image"] == str(folder / "scene.png")
+    sizes = {name: (content["width"], content["height"]) for name, content in results.items()}
+    assert sizes["pixel"] == (1, 1)
+    assert sizes["wide"] == (4000, 3000)
+    assert sizes["huge"] == sizes["huge-2"] == (HUGE, HUGE)
+    assert sizes["turned"] == (sizes["scene"][1] // 2, sizes["scene"][0])
+    assert results["scene"]["detections"]
+    for content in results.values():
+        assert set(content) == {"image", "width", "height", "detections"}
+        scores = [found["score"] for found in content["detections"]]
+        assert scores == sorted(scores, reverse=True)
+        for found in content["detections"]:
+            assert set(found) == {"label", "score", "box"}
+            assert found["label"] in PROMPTS
+            assert THRESHOLD <= found["score"] <= 1
+            x1, y1, x2, y2 = found["box"]
+            assert 0 <= x1 <= x2 <= content["width"]
+            assert 0 <= y1 <= y2 <= content["height"]
+
+
+def test_python_finds_what_the_command_finds(
+    detector: rc.TrainedDetector, scene: Image.Image, results: dict[str, Any], folder: Path
+) -> None:
+    found = rc.detect(detector, scene, PROMPTS, THRESHOLD)
+    assert isinstance(found, rc.Detections)
+    assert found.classes == PROMPTS
+    same(found.to_json(), results["scene-2"]["detections"])
+    for name in ("cmyk.jpg", "deep.png", "palette.png"):
+        with Image.open(folder / name) as image:
+            mode, info = image.mode, dict(image.info)
+            found = rc.detect(detector, image, PROMPTS, THRESHOLD)
+            assert (image.mode, image.info) == (mode, info)  # the caller's image is as it was
+        same(found.to_json(), results[Path(name).stem]["detections"])
+
+
+def test_boxes_of_a_turned_image_are_upright(
+    detector: rc.TrainedDetector, results: dict[str, Any], folder: Path
+) -> None:
+    with Image.open(folder / "turned.jpg") as image:
+        upright = ImageOps.exif_transpose(image)
+    same(rc.detect(detector, upright, PROMPTS, THRESHOLD).to_json(), results["turned"]["detections"])
+
+
+def test_a_large_jpeg_is_detected_in_at_its_full_size(
+    detector: rc.TrainedDetector, results: dict[str, Any], folder: Path
+) -> None:
+    """Decoded at half its size by the command, whole here: the pixels differ a little, and the boxes with them."""
+    found = rc.detect(detector, read_image(folder / "wide.jpg"), PROMPTS, THRESHOLD)
+    best = found.to_json()[0]
+    alike = [d for d in results["wide"]["detections"] if d["label"] == best["label"]]
+    nearest = min(alike, key=lambda d: np.abs(np.subtract(d["box"], best["box"])).max())
+    np.testing.assert_allclose(nearest["box"], best["box"], atol=40)
+    assert abs(nearest["score"] - best["score"]) < 0.02
+
+
+def test_order_and_padding_of_prompts_change_nothing(
+    detector: rc.TrainedDetector, scene: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rc.detect(detector, scene, PROMPTS, THRESHOLD)
+    turned = rc.detect(detector, scene, PROMPTS[::-1], THRESHOLD)
+    assert turned.classes == PROMPTS[::-1]
+    monkeypatch.setattr(inference, "PROMPT_STEP", 1)  # three rows in place of eight
+    bare = rc.detect(detector, scene, PROMPTS, THRESHOLD)
+    for other in (turned, bare):
+        assert len(other) == len(found)
+        for label, prompt in enumerate(PROMPTS):
+            mine, theirs = found.labels == label, other.labels == other.classes.index(prompt)
+            np.testing.assert_allclose(other.scores[theirs], found.scores[mine], atol=1e-5)
+            np.testing.assert_allclose(other.boxes[theirs], found.boxes[mine], atol=1e-2)
+
+
+def test_known_prompts_take_stored_embeddings_and_others_the_text_tower(detector: rc.TrainedDetector) -> None:
+    encoded = inference.encode_prompts(detector, PROMPTS).embeddings
+    for row, name in zip(encoded, ("storagetank", "ship"), strict=False):
+        np.testing.assert_array_equal(row, detector.embeddings[detector.classes.index(name)])
+    assert detector.text is not None
+    np.testing.assert_allclose(encoded[2], rc.class_embeddings(detector.text, ["red roof"])[0], atol=1e-6)
+
+
+def test_the_classes_of_the_run_without_prompts(
+    detector: rc.TrainedDetector, detect_run: Path, scene: Image.Image, folder: Path, tmp_path: Path
+) -> None:
+    """Through a pattern, at another size; with an npz, its names in place of the run's."""
+    pattern = f"--image={folder / 'sc*.png'}"
+    common = (*MODULE, f"--workdir={detect_run}", pattern, f"--output={tmp_path}", f"--score_threshold={THRESHOLD}")
+    result = run(*common, "--image_size=96", devices=2)
+    assert result.returncode == 0, result.stderr[-2000:]
+    written = json.loads((tmp_path / "scene.json").read_text())
+    smaller = dataclasses.replace(detector, size=96)
+    found = rc.detect(smaller, scene, score_threshold=THRESHOLD)
+    assert found.classes == detector.classes
+    same(found.to_json(), written["detections"])
+    np.savez(tmp_path / "two.npz", class_names=["a", "b"], embeddings=detector.embeddings[:2] * 3)
+    two = inference.with_embeddings(detector, tmp_path / "two.npz")
+    assert rc.detect(two, scene, score_threshold=THRESHOLD).classes == ("a", "b")
+    np.savez(tmp_path / "two.npz", class_names=["a", "b"], embeddings=detector.embeddings[:2, 1:])
+    with pytest.raises(rc.UserError, match=r"two\.npz: embeddings have 63 dimensions"):
+        inference.with_embeddings(detector, tmp_path / "two.npz")
+
+
+def test_prompts_that_cannot_be(detector: rc.TrainedDetector, scene: Image.Image) -> None:
+    for prompts, message in (
+        ([], "none given"),
+        (["ship", " "], "one of them is empty"),
+        (["ship", "-"], "one of them is empty"),
+        (["storagetank", "Storage-Tank"], "'storagetank' and 'Storage-Tank' are the same"),
+        ("ship", r"expected a list of them, such as \['ship'\]"),
+    ):
+        with pytest.raises(rc.UserError, match=message):
+            rc.detect(detector, scene, prompts)
+    deaf = dataclasses.replace(detector, text=None)
+    assert inference.encode_prompts(deaf, ["Ship"]).class_names == ("Ship",)
+    with pytest.raises(rc.UserError, match=r"'red roof' .* stored names: airplane, airport, .* --text_embeddings"):
+        rc.detect(deaf, scene, PROMPTS)
+    with pytest.raises(rc.UserError, match="0x5 pixels"):
+        rc.detect(detector, Image.new("RGB", (0, 5)))
+
+
+def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
+    """All but the last two before JAX is loaded."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    workdir, image = f"--workdir={detect_run}", f"--image={folder / 'scene.jpg'}"
+    output = f"--output={tmp_path / 'out'}"
+    for message, *arguments in (
+        ("--score_threshold=1.5", workdir, image, output, "--score_threshold=1.5"),
+        ("--image_size=100", workdir, image, output, "--image_size=100"),
+        ("no file matches", workdir, f"--image={folder}/*.gif", output),
+        ("no such file", workdir, f"--image={folder}/none.jpg", output),
+        ("no image in this folder", workdir, f"--image={tmp_path / 'empty'}", output),
+        ("is a file", workdir, image, f"--output={tmp_path / 'file'}"),
+        ("scene.jpg there is one of the images", workdir, image, f"--output={folder}"),
+        ("--output", workdir, image),
+        ("nowhere: no such directory", image, output, "--workdir=nowhere"),
+        ("'ship' and 'Ship' are the same", workdir, image, output, "--prompts=ship, Ship"),
+    ):
+        assert message in fails(*MODULE, *arguments)
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_single_broken_image_ends_with_its_error(detect_run: Path, folder: Path, tmp_path: Path) -> None:
+    message = fails(*MODULE, f"--workdir={detect_run}", f"--image={folder / 'middle.jpg'}", f"--output={tmp_path}")
+    assert "middle.jpg: the image is broken" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_detector(detect_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(rc.UserError, match="is a detect run"):
+        rc.load(detect_run)
+    with pytest.raises(rc.UserError, match="no training run"):
+        rc.load_detector(tmp_path)
+    copy = Path(shutil.copytree(detect_run, tmp_path / "run", ignore=shutil.ignore_patterns("data")))
+    shutil.rmtree(copy / "text_tower")
+    assert rc.load_detector(copy).text is None
+    config = json.loads((copy / "config.json").read_text())
+    for changes, message in (
+        ({"detector": {**config["detector"], "width": 64}}, "does not fit its config"),
+        ({"detector": None}, "damaged"),
+        ({"task": "align"}, "is an align run, .* --task=detect"),
+    ):
+        (copy / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(rc.UserError, match=message):
+            rc.load_detector(copy)
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "text_embeddings.npz").unlink()
+    with pytest.raises(rc.UserError, match=r"text_embeddings\.npz: no such file"):
+        rc.load_detector(copy)
+    for step in (copy / "checkpoints").iterdir():
+        shutil.rmtree(step)
+    with pytest.raises(rc.UserError, match="no checkpoint yet"):
+        rc.load_detector(copy)
+
+
+def test_the_function_works_where_its_namesake_was_imported() -> None:
+    program = "import remoteclip_jax.detect, remoteclip_jax as rc; rc.detect()"
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(), check=False, capture_output=True, text=True
+    )
+    assert "TypeError: detect() missing 2 required" in result.stderr
