@@ -77,23 +77,22 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: tuple[float, float
         x, y = (int(rng.integers(0, length // 2)) for length in size)
         w, h = (int(rng.integers(length // 3, length // 2)) for length in size)
         image, boxes = marked(width, height, (x, y, x + w, y + h))
-        window = random_square(boxes, width, height, zoom, rng)
+        window = random_square(width, height, zoom, rng)
         side = 160
         inside, _ = crop_boxes(boxes, window)
-        if inside[0, 2:].min() * side < 4:
+        if inside[0, 2:].min() * side < 4:  # cut away, or nearly
             continue
         np.testing.assert_allclose(red_corners(cut_square(image, window, side)), corners(inside[0], side), atol=2)
         checked += 1
-    assert checked > 10
+    assert checked >= 5
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_random_squares_are_squares_that_overlap_the_image(size: tuple[int, int]) -> None:
     width, height = size
     rng = np.random.default_rng(0)
-    none = np.zeros((0, 4), np.float32)
     for _ in range(200):
-        window = random_square(none, width, height, (0.5, 3.0), rng)
+        window = random_square(width, height, (0.5, 3.0), rng)
         side = window.w * width
         assert side == pytest.approx(window.h * height)
         assert max(size) / 3 - 1e-6 <= side <= max(size) * 2 + 1e-6
@@ -104,13 +103,6 @@ def test_random_squares_are_squares_that_overlap_the_image(size: tuple[int, int]
             else:
                 assert start >= -1e-6
                 assert start + side <= length + 1e-6
-
-
-def test_random_squares_mostly_show_an_object() -> None:
-    boxes = np.array([[0.1, 0.5, 0.05, 0.05]], np.float32)
-    rng = np.random.default_rng(0)
-    windows = [random_square(boxes, 100, 100, (2.0, 2.0), rng) for _ in range(200)]
-    assert np.mean([crop_boxes(boxes, window)[1][0] for window in windows]) > 0.5  # a quarter by chance alone
 
 
 @pytest.mark.parametrize("size", SIZES)
