@@ -9,8 +9,8 @@ from remoteclip_jax import errors
 _WORKDIR = flags.DEFINE_string("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
 # Unset flags keep the preset's value, or on resuming the run's: so the defaults stand in the help text only.
 SETTINGS = (
-    flags.DEFINE_enum("task", None, ["align", "detect"], "what to train (align)"),
-    flags.DEFINE_string("preset", None, "named settings: rn50, the original experiment's, or tiny (rn50)"),
+    flags.DEFINE_enum("task", None, ["align", "detect"], "what to train: the image tower, or a detector (align)"),
+    flags.DEFINE_string("preset", None, "named settings: rn50 or tiny; for detect small, dior or tiny"),
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
     flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),
     flags.DEFINE_string("classes", None, "file of class names, one a line"),

@@ -162,7 +162,7 @@ def load_config(path: Path) -> TrainConfig:
     try:
         values = json.loads(path.read_text())
         if values["detector"] is not None:
-            values["detector"] = DetectorConfig.from_json(values["detector"])
+            values["detector"] = DetectorConfig(**values["detector"])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

@@ -5,8 +5,9 @@ A command ends with exit code 2 and one line on stderr, ``error: …``, that nam
 
 import errno
 import sys
+import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -45,6 +46,13 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
+def _main_thread_only(unraisable: Any) -> None:
+    """For `sys.unraisablehook`: TensorStore's threads print a traceback for each piece that a full disk refused, in the
+    middle of the one line that says so."""
+    if threading.current_thread() is threading.main_thread():
+        sys.__unraisablehook__(unraisable)
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
 
@@ -62,5 +70,6 @@ def run(main: Callable[[], None]) -> NoReturn:
                 raise
             _fail(message)
 
+    sys.unraisablehook = _main_thread_only
     app.run(guarded, flags_parser=_parse_flags)
     raise AssertionError("app.run does not return")

@@ -70,5 +70,9 @@ class RunDirectory:
         for path in (self.text_embeddings, self.summary, self.config):
             path.unlink(missing_ok=True)
 
+    def evaluated(self) -> bool:
+        """Whether any split has been evaluated."""
+        return any(self.root.glob("eval/*/metrics.json"))
+
     def evaluation(self, split: str) -> Path:
         return self.root / "eval" / split

@@ -151,6 +151,7 @@ def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> Non
     result = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert result.returncode == 2, result.stderr[-2000:]
     assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
+    assert "Traceback" not in result.stderr
     assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [3]
 
 

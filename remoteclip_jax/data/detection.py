@@ -7,8 +7,8 @@ import grain
 import numpy as np
 
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.pipeline import ENDLESS, Batch, iterate, order, steps_per_epoch
-from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes, flip_boxes, jitter_colours, turn_boxes
+from remoteclip_jax.data.pipeline import ENDLESS, Batch, draw_example, iterate, steps_per_epoch
+from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes, flip_and_turn, jitter_colours
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.windows import cut_square, random_square, square_around, whole_square
 
@@ -42,20 +42,16 @@ def detection_batches(
 
     Shuffling as in `training_batches`; of more boxes than slots a random choice stays. UserError for a broken image.
     """
-    epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
-
-    balance = Balance(dataset)
+    epoch_length, balance = steps_per_epoch(dataset, batch_size) * batch_size, Balance(dataset)
 
     def load(place: int) -> Batch:
-        epoch, position = divmod(place, epoch_length)
-        example = dataset.examples[order(len(dataset), seed, epoch)[position % len(dataset)]]
-        rng = np.random.default_rng([seed, 1, place])
+        example, rng = draw_example(dataset, epoch_length, seed, place)
         if balance.objects and rng.random() < sampling.mosaic:
             pixels, boxes, labels = mosaic(example, balance, sampling, rng)
         else:
             pixels, boxes, labels = cut_example(example, _window(example, sampling.zoom, rng), sampling.size)
         if sampling.level != "none":
-            pixels, boxes = _turn(pixels, boxes, rng)
+            pixels, boxes = flip_and_turn(pixels, boxes, rng)
         if sampling.level == "full":
             pixels = jitter_colours(pixels, rng)
         chosen = rng.permutation(len(labels))[:slots]
@@ -121,13 +117,6 @@ def mosaic(
         boxes.append(part_boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
         labels.append(part_labels)
     return pixels, np.concatenate(boxes), np.concatenate(labels)
-
-
-def _turn(pixels: np.ndarray, boxes: Boxes, rng: np.random.Generator) -> tuple[np.ndarray, Boxes]:
-    if rng.random() < 0.5:
-        pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
-    quarters = int(rng.integers(4))
-    return np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
 
 
 def pad(boxes: Boxes, labels: np.ndarray, slots: int) -> Batch:

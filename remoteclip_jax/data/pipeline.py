@@ -16,7 +16,7 @@ from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
 from remoteclip_jax.data.transforms import WHOLE, augment, choose_window, pixels_needed
-from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -46,9 +46,7 @@ def training_batches(
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
 
     def load(place: int) -> Batch:
-        epoch, position = divmod(place, epoch_length)
-        example = dataset.examples[order(len(dataset), seed, epoch)[position % len(dataset)]]
-        rng = np.random.default_rng([seed, 1, place])
+        example, rng = draw_example(dataset, epoch_length, seed, place)
         size = example.width, example.height
         window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
         image = read_image(example.image, at_least=pixels_needed(window, image_size))
@@ -76,7 +74,15 @@ def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, ru
     return iterate(grain.MapDataset.range(padded), load, batch_size)
 
 
+def draw_example(dataset: Dataset, epoch_length: int, seed: int, place: int) -> tuple[Example, np.random.Generator]:
+    """The example at `place`, counted from the start of the training, and the randomness to change it by."""
+    epoch, position = divmod(place, epoch_length)
+    example = dataset.examples[_order(len(dataset), seed, epoch)[position % len(dataset)]]
+    return example, np.random.default_rng([seed, 1, place])
+
+
 def iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
+    """Batches of `load(place)` over a Grain data set of places, read ahead in threads. UserError from there as is."""
     threads = min(16, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
     try:
@@ -86,5 +92,5 @@ def iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
 
 
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time
-def order(length: int, seed: int, epoch: int) -> np.ndarray:
+def _order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 0, epoch]).permutation(length)

@@ -106,6 +106,16 @@ def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator)
     return np.clip(x + 0.5, 0, 255).astype(np.uint8)
 
 
+def flip_and_turn(
+    pixels: UInt8[np.ndarray, "s s 3"], boxes: Boxes, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "s s 3"], Boxes]:
+    """One of the eight flips and quarter turns of a square picture and its boxes."""
+    if rng.random() < 0.5:
+        pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
+    quarters = int(rng.integers(4))
+    return np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
+
+
 def augment(
     image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
     rng: np.random.Generator, level: str = "full",
@@ -121,8 +131,5 @@ def augment(
         boxes, labels = inside[kept], labels[kept]
     if level == "none":
         return pixels, boxes, labels
-    if rng.random() < 0.5:
-        pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
-    quarters = int(rng.integers(4))
-    pixels, boxes = np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
+    pixels, boxes = flip_and_turn(pixels, boxes, rng)
     return (jitter_colours(pixels, rng) if level == "full" else pixels), boxes, labels

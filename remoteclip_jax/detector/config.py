@@ -13,7 +13,7 @@ STRIDES = (8, 16, 32)  # of the levels, C3 to C5
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """The four stages in numbers; the defaults are the small detector's. `design` names are those of the literature.
+    """The four stages in numbers; the defaults are the small detector's.
 
     `class_weight`, `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the
     original experiment), `match_*` the matching cost. `denoising` is the number of noised queries, 0 for none; `dense`
@@ -50,10 +50,6 @@ class DetectorConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r}: known are {', '.join(get_args(kind))}")
         if self.width % self.heads or self.width % 4:
             raise ValueError(f"width {self.width} must be a multiple of 4 and of the {self.heads} heads")
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "DetectorConfig":
-        return cls(**values)
 
     def replace(self, **changes: Any) -> "DetectorConfig":
         return dataclasses.replace(self, **changes)

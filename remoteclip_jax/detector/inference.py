@@ -20,11 +20,11 @@ from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find
 from remoteclip_jax.data.images import to_rgb
-from remoteclip_jax.data.windows import cut_square, from_square, whole_square
+from remoteclip_jax.data.windows import cut_square, whole_square
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, postprocess
+from remoteclip_jax.detector.postprocess import Found, postprocess, to_detections
 from remoteclip_jax.errors import UserError
 
 PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for many numbers of them
@@ -111,12 +111,7 @@ def detect_with(
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     known = np.arange(count + padding) < count
     found = _run(detector.clip, detector.config, detector.variables, square[None], texts, known)
-    boxes, scores, labels, kept = (np.asarray(x)[0] for x in found)
-    kept = kept & (scores >= score_threshold)
-    width, height = full_size or image.size
-    return Detections(
-        from_square(boxes[kept], width, height), scores[kept], labels[kept].astype(np.int32), prompts.class_names
-    )
+    return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

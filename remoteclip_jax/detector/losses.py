@@ -11,11 +11,16 @@ ALPHA, GAMMA = 0.25, 2.0  # focal loss (Lin et al. 2017)
 VARIFOCAL_ALPHA = 0.75
 
 
-def focal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
-    """Focal loss (Lin et al. 2017) against targets 0 and 1."""
+def focal_parts(logits: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """What the focal loss is where the target is 1, and where it is 0."""
     p = jax.nn.sigmoid(logits)
     positive = ALPHA * (1 - p) ** GAMMA * jax.nn.softplus(-logits)
-    negative = (1 - ALPHA) * p**GAMMA * jax.nn.softplus(logits)
+    return positive, (1 - ALPHA) * p**GAMMA * jax.nn.softplus(logits)
+
+
+def focal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """Focal loss (Lin et al. 2017) against targets 0 and 1."""
+    positive, negative = focal_parts(logits)
     return jnp.where(target > 0, positive, negative)
 
 

@@ -8,14 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.detector.boxes import Boxes, corners, giou, pairwise
 from remoteclip_jax.detector.config import DetectorConfig
-from remoteclip_jax.detector.losses import ALPHA, GAMMA
+from remoteclip_jax.detector.losses import focal_parts
 
 
 def class_cost(logits: Float[Array, "n q k"], labels: Int[Array, "n m"]) -> Float[Array, "n q m"]:
     """What the focal loss would change by if the query were an object of that class (Deformable DETR)."""
-    p = jax.nn.sigmoid(logits)
-    positive = ALPHA * (1 - p) ** GAMMA * jax.nn.softplus(-logits)
-    negative = (1 - ALPHA) * p**GAMMA * jax.nn.softplus(logits)
+    positive, negative = focal_parts(logits)
     cost = positive - jnp.where(jnp.isfinite(logits), negative, 0)
     return jnp.take_along_axis(cost, labels[:, None, :], 2)
 

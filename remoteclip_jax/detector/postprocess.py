@@ -1,11 +1,15 @@
 """From the last layer's predictions to detections: sigmoid, top-k over queries and classes, per-class suppression."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from remoteclip_jax.data.windows import from_square
+from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.boxes import corners
 from remoteclip_jax.detector.model import Predictions
 from remoteclip_jax.detector.nms import keep_best
@@ -34,3 +38,12 @@ def postprocess(predictions: Predictions, count: int = DETECTIONS) -> Found:
     order = jnp.argsort(~keep, -1, stable=True)[:, :count]
     boxes = jnp.clip(jnp.take_along_axis(boxes, order[..., None], 1), 0, 1)
     return Found(boxes, *(jnp.take_along_axis(x, order, 1) for x in (scores, labels, keep)))
+
+
+def to_detections(found: Found, i: int, width: int, height: int, classes: Sequence[str]) -> Detections:
+    """Row `i` of a batch, in pixels of its image of `width` x `height`."""
+    boxes, scores, labels, kept = (np.asarray(x)[i] for x in found)
+    return Detections(
+        from_square(boxes[kept], width, height), scores[kept].astype(np.float32), labels[kept].astype(np.int32),
+        tuple(classes),
+    )  # fmt: skip

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.detection import whole_images
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.windows import from_square
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, postprocess
+from remoteclip_jax.detector.postprocess import Found, postprocess, to_detections
 from remoteclip_jax.parallel import check_batch_size, gather, split_batch
 
 
@@ -39,12 +37,3 @@ def make_predictor(
         return found
 
     return predict
-
-
-def to_detections(found: Found, i: int, width: int, height: int, classes: Sequence[str]) -> Detections:
-    """Row `i` of a batch's detections, in pixels of its image."""
-    boxes, scores, labels, kept = (np.asarray(x[i]) for x in found)
-    return Detections(
-        from_square(boxes[kept], width, height), scores[kept].astype(np.float32), labels[kept].astype(np.int32),
-        tuple(classes),
-    )  # fmt: skip

@@ -74,16 +74,17 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         config.save(run.config)
         state = state._replace(total_steps=replicate(jnp.asarray(config.total_steps, jnp.int32)))
         drop_rows_after(run.metrics, int(state.step))
-        if int(state.step) >= int(state.total_steps):
+        finished = int(state.step) >= int(state.total_steps)
+        if finished:
             print(f"this run is finished ({int(state.step)} steps); give more --epochs to go on")
         else:
             print(f"training from step {int(state.step)} to {int(state.total_steps)}, {task.per_epoch} an epoch")
             _run(config, run, task, step, state, checkpoints)
-    if task.finish is not None:
-        finished = Checkpoints(run.checkpoints)
-        best = finished.best()
+    if task.finish is not None and not (finished and run.evaluated()):
+        saved = Checkpoints(run.checkpoints)
+        best = saved.best()
         assert best is not None
-        task.finish(finished.restore_weights(best))
+        task.finish(saved.restore_weights(best))
     write_report(run)
     print(f"report: {run.report}")
     return run.root

@@ -15,6 +15,7 @@ from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.windows import PADDING, from_square
 from remoteclip_jax.errors import UserError
+from tests.data.batches import assert_same
 from tests.data.trees import truncate, write_noise
 
 FULL = Sampling(size=64, zoom=(0.8, 2.0))
@@ -28,14 +29,6 @@ def drawn(drawn_data: Path) -> Dataset:
 def batches(dataset: Dataset, count: int = 3, sampling: Sampling = FULL, **options: Any) -> list[Batch]:
     settings = {"batch_size": 4, "slots": 16, "seed": 0} | options
     return list(itertools.islice(detection_batches(dataset, sampling, **settings), count))
-
-
-def assert_same(left: list[Batch], right: list[Batch]) -> None:
-    assert len(left) == len(right)
-    for a, b in zip(left, right, strict=True):
-        assert a.keys() == b.keys()
-        for name in a:
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 def with_boxes(dataset: Dataset, *boxes: Any) -> Dataset:

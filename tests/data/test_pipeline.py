@@ -21,6 +21,7 @@ from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from tests.command import ROOT
+from tests.data.batches import assert_same
 from tests.data.pictures import picture
 from tests.shared_data import SHARED, requires_shared
 
@@ -44,14 +45,6 @@ def batches(dataset: Dataset, count: int, start_step: int = 0, seed: int = 0, ba
 
 def places(batch: Batch) -> list[int]:
     return batch["target"].argmax(-1).tolist()
-
-
-def assert_same(left: list[Batch], right: list[Batch]) -> None:
-    assert len(left) == len(right)
-    for a, b in zip(left, right, strict=True):
-        assert a.keys() == b.keys()
-        for name in a:
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 def test_batches(dataset: Dataset) -> None:

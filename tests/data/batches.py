@@ -1,0 +1,13 @@
+"""Comparing batches."""
+
+import numpy as np
+
+from remoteclip_jax.data.pipeline import Batch
+
+
+def assert_same(left: list[Batch], right: list[Batch]) -> None:
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
