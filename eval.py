@@ -1,6 +1,7 @@
 """Evaluate a run or converted weights: `python eval.py --workdir=DIR --split=test`; see --help."""
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -15,7 +16,9 @@ _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] a
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
 _BATCH = flags.DEFINE_integer("batch_size", None, "images at a time, over all devices", lower_bound=1)
 _NOVEL = flags.DEFINE_list("novel", [], "detect: classes called novel, for AP of base, novel and their harmonic mean")
-_SIZE = flags.DEFINE_integer("image_size", None, "detect: side in pixels at which images are predicted (the run's)")
+_SIZE = flags.DEFINE_integer(
+    "image_size", None, "detect: pixels of the finest view at which images are predicted (the run's)"
+)
 _EMBEDDINGS = flags.DEFINE_string(
     "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
 )
@@ -23,6 +26,7 @@ _EMBEDDINGS = flags.DEFINE_string(
 
 def main() -> None:
     from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.data.views import told
     from remoteclip_jax.evaluation.detection import table
     from remoteclip_jax.evaluation.run import EvalSettings, evaluate
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
@@ -42,7 +46,8 @@ def main() -> None:
     else:
         raise errors.UserError("say what to evaluate: --workdir=DIR, or --embeddings=FILE.npz, one of the two")
     if "map" in result:
-        print(f"{result['images']} images, predicted at {result['image_size']} pixels\n{table(result)}")
+        views: Any = result["views"]
+        print(f"{result['images']} images, predicted at {told(views)} pixels\n{table(result)}")
         return
     print(f"images {result['images']}  top-1 {100 * result['top1']:.2f} %  top-5 {100 * result['top5']:.2f} %")
     print(f"loss {result['loss']:.4f}")

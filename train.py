@@ -1,6 +1,7 @@
 """Train: `python train.py` fine-tunes the image tower of RemoteCLIP on drawn data; see --help for your own."""
 
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -25,6 +26,7 @@ SETTINGS = (
     flags.DEFINE_float("learning_rate", None, "AdamW's learning rate (1e-4)"),
     flags.DEFINE_enum("schedule", None, ["constant", "cosine", "step"], "the learning rate's course (constant)"),
     flags.DEFINE_integer("image_size", None, "side of the images in pixels, a multiple of 32 (224)"),
+    flags.DEFINE_string("views", None, "detect: sizes in pixels to look at whole images, such as 128,256,896"),
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "compute type; parameters stay float32 (float32)"),
     flags.DEFINE_integer("seed", None, "of the drawn data, the initialisation, shuffling and augmentation (0)"),
     flags.DEFINE_integer("checkpoint_every", None, "epochs between the checkpoints that are kept (5)"),
@@ -32,9 +34,12 @@ SETTINGS = (
 
 
 def main() -> None:
+    from remoteclip_jax.data.views import parse_views
     from remoteclip_jax.training.loop import train  # after the flags, so that --help and wrong flags answer at once
 
-    settings = {flag.name: flag.value for flag in SETTINGS if flag.present}
+    settings: dict[str, Any] = {flag.name: flag.value for flag in SETTINGS if flag.present}
+    if "views" in settings:
+        settings["views"] = parse_views(settings["views"])
     train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)
 
 

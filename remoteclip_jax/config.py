@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.data.views import check_size, check_views
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
@@ -19,17 +20,15 @@ DType = Literal["float32", "bfloat16"]
 Backbone = Literal["train", "slow", "frozen"]
 
 
-STRIDE, MAX_SIZE = 32, 4096
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of a run; the defaults are those of the original experiment. Paths are strings, so that JSON holds them.
 
     `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`. For `detect`:
-    `detector` has the model's shape; images are cut at `image_size` from a zoom between `zoom_min` and `zoom_max`, a
-    share `mosaic` of them put together from four, and predicted whole at `test_size`; `validations` are spread evenly
-    over the training (None: after every epoch); `draw_*` say what is drawn where no data are given.
+    `detector` has the model's shape; images are predicted whole at the sizes `views` (see `data.views`), and for
+    training cut from these at `image_size`, `jitter` times larger or smaller, a share `mosaic` of the samples put
+    together from four tiles; `validations` are spread evenly over the training (None: after every epoch); `draw_*` say
+    what is drawn where no data are given.
     """
 
     task: str = "align"
@@ -60,10 +59,9 @@ class TrainConfig:
     clip_norm: float = 0.0
     ema: float = 0.0
     detector: DetectorConfig | None = None
-    zoom_min: float = 1.0
-    zoom_max: float = 1.0
+    views: tuple[int, ...] = ()
+    jitter: float = 1.0
     mosaic: float = 0.0
-    test_size: int = 0
     max_objects: int = 100
     validations: int | None = None
     draw_train: int = 70  # the mini_dataset's sizes
@@ -81,6 +79,8 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
         check_size(self.image_size)
+        if self.task == "detect":
+            check_views(self.views)
         for name, kind in (
             ("schedule", Schedule), ("dataset_format", DatasetFormat), ("label", Label), ("augment", Augment),
             ("dtype", DType), ("task", Literal["align", "detect"]), ("arch", Literal[tuple(ARCHITECTURES)]),
@@ -93,14 +93,6 @@ class TrainConfig:
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
-def check_size(size: int) -> None:
-    """UserError where images of this size do not go through the image tower."""
-    if not 32 <= size <= MAX_SIZE or size % STRIDE:
-        raise UserError(
-            f"--image_size={size} must be a multiple of {STRIDE}, the image tower's total stride, up to {MAX_SIZE}"
-        )
-
-
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "align": {
         "rn50": {},
@@ -110,25 +102,26 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "detect": {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
-            "arch": "small", "image_size": 256, "test_size": 576, "zoom_min": 1.2, "zoom_max": 3.5,
-            "mosaic": 0.5, "beta2": 0.99, "epochs": 10,
+            "arch": "small", "image_size": 256, "views": (128, 256, 896), "jitter": 1.15, "mosaic": 0.75,
+            "beta2": 0.99, "epochs": 10,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.997,
-            "augment": "full", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
+            "augment": "flip", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
             "draw_train": 1200, "draw_val": 60, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.
         "dior": {
-            "arch": "RN50", "image_size": 800, "test_size": 800, "zoom_min": 0.6, "zoom_max": 1.6, "epochs": 36,
-            "batch_size": 16, "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "clip_norm": 0.1,
+            "arch": "RN50", "image_size": 800, "views": (800,), "jitter": 1.6, "epochs": 36, "batch_size": 16,
+            "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "clip_norm": 0.1,
             "ema": 0.9999, "augment": "full", "checkpoint_every": 6, "dtype": "bfloat16", "max_objects": 300,
             "detector": DetectorConfig(
-                width=256, heads=8, layers=6, queries=300, feed_forward=1024, class_loss="varifocal", denoising=200,
+                width=256, heads=8, layers=6, queries=300, feed_forward=1024, class_loss="varifocal", prior=0.01,
+                denoising=200,
             ),
             "draw_train": 1500, "draw_val": 100, "draw_test": 100,
         },
         # The whole pipeline in a minute or two, for a first look and for tests; it detects little.
         "tiny": {
-            "arch": "tiny", "image_size": 96, "test_size": 128, "zoom_max": 1.5, "epochs": 4, "learning_rate": 2e-3,
+            "arch": "tiny", "image_size": 96, "views": (128,), "jitter": 1.2, "epochs": 4, "learning_rate": 2e-3,
             "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
             "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
             "detector": DetectorConfig(width=48, heads=4, layers=2, queries=40, feed_forward=96, denoising=20),
@@ -163,6 +156,7 @@ def load_config(path: Path) -> TrainConfig:
         values = json.loads(path.read_text())
         if values["detector"] is not None:
             values["detector"] = DetectorConfig(**values["detector"])
+        values["views"] = tuple(values["views"])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

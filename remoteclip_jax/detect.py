@@ -26,12 +26,12 @@ _IMAGE = flags.DEFINE_string("image", None, "an image, a folder, or a pattern su
 _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
 _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
-_SIZE = flags.DEFINE_integer("image_size", None, "side in pixels at which images are predicted (the run's)")
+_SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
 _OUTPUT = flags.DEFINE_string("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
 def main() -> None:
-    from remoteclip_jax.config import check_size
+    from remoteclip_jax.data.views import check_size, resized_views
 
     if not 0 <= _THRESHOLD.value <= 1:
         raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
@@ -46,7 +46,7 @@ def main() -> None:
 
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:
-        detector = dataclasses.replace(detector, size=_SIZE.value)
+        detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
     if _TEXTS.value:
         detector = with_embeddings(detector, _TEXTS.value)
     prompts = encode_prompts(detector, _PROMPTS.value)
@@ -117,7 +117,7 @@ def detect_file(
 
     width, height = image_size(path)
     # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
-    shorter = max(LARGEST, detector.size) * min(width, height) / max(width, height)
+    shorter = max(LARGEST, detector.views[-1]) * min(width, height) / max(width, height)
     image = read_image(path, at_least=max(1, round(shorter)))
     found = detect_with(detector, image, prompts, threshold, (width, height))
     if (factor := max(image.size) // (2 * LARGEST)) > 1:

@@ -76,7 +76,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
     variables = jax.tree.map(jnp.asarray, trained)  # on the device, where they stay from image to image
     return TrainedDetector(
-        clip_config, config.detector, variables, config.test_size, texts.class_names, texts.embeddings, text
+        clip_config, config.detector, variables, config.views, texts.class_names, texts.embeddings, text
     )
 
 

@@ -177,7 +177,7 @@ def test_the_classes_of_the_run_without_prompts(
     result = run(*common, "--image_size=96", devices=2)
     assert result.returncode == 0, result.stderr[-2000:]
     written = json.loads((tmp_path / "scene.json").read_text())
-    smaller = dataclasses.replace(detector, size=96)
+    smaller = dataclasses.replace(detector, views=(96,))
     found = rc.detect(smaller, scene, score_threshold=THRESHOLD)
     assert found.classes == detector.classes
     same(found.to_json(), written["detections"])

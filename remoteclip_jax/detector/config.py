@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 QueryInit = Literal["two_stage", "learned", "sinusoidal"]
 Gating = Literal["film", "concat_mlp", "none"]
-ClassLoss = Literal["focal", "varifocal"]
+ClassLoss = Literal["bce", "focal", "varifocal"]
 
 STRIDES = (8, 16, 32)  # of the levels, C3 to C5
 
@@ -15,10 +15,12 @@ STRIDES = (8, 16, 32)  # of the levels, C3 to C5
 class DetectorConfig:
     """The four stages in numbers; the defaults are the small detector's.
 
-    `class_weight`, `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the
-    original experiment), `match_*` the matching cost. `denoising` is the number of noised queries, 0 for none; `dense`
-    weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of queries and
-    positions, and `background` the pull of unmatched queries towards the global context.
+    `prior` is the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives
+    among all pairs of position and class, with a focal loss 0.01 (Lin et al. 2017). `class_weight`, `l1_weight` and
+    `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the
+    matching cost. `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
+    encoder's positions; `contrast` the global contrast loss of queries and positions, and `background` the pull of
+    unmatched queries towards the global context.
     """
 
     width: int = 64
@@ -30,7 +32,8 @@ class DetectorConfig:
     query_init: QueryInit = "two_stage"
     gating: Gating = "film"
     text_conditioning: bool = True
-    class_loss: ClassLoss = "focal"
+    class_loss: ClassLoss = "bce"
+    prior: float = 0.0015
     class_weight: float = 1.0
     l1_weight: float = 5.0
     giou_weight: float = 2.0
@@ -39,7 +42,7 @@ class DetectorConfig:
     match_giou: float = 2.0
     dense: float = 2.0
     denoising: int = 30
-    contrast: float = 1.0
+    contrast: float = 0.5
     background: float = 0.1
     remove_truth: bool = True  # take from I_g its component along the texts of what is in the image
     train_norm: bool = True  # batch statistics in the image tower: from random weights; frozen from trained ones

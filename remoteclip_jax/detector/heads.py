@@ -11,7 +11,6 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.layers import Dense
 from remoteclip_jax.clip.model import unit
 
-PRIOR_BIAS = -4.6  # a hundredth: the focal loss's prior (Lin et al. 2017)
 SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own start and bound
 MIN_SPREAD = 0.05
 
@@ -30,6 +29,7 @@ class ClassHead(nn.Module):
 
     width: int
     embed_dim: int
+    prior: float = 0.01  # the score of every class at the beginning
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -38,7 +38,7 @@ class ClassHead(nn.Module):
         self.projection = self.param("projection", init, (self.width, self.embed_dim))
         self.common = self.param("common", nn.initializers.zeros, (self.embed_dim,))
         self.scale = self.param("scale", nn.initializers.constant(math.log(SCALE)), ())
-        self.bias = self.param("bias", nn.initializers.constant(PRIOR_BIAS), ())
+        self.bias = self.param("bias", nn.initializers.constant(math.log(self.prior / (1 - self.prior))), ())
 
     def __call__(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """Logits of the queries for unit-length embeddings [k, e], or [n, k, e] of each image's own; float32."""

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image
@@ -15,16 +13,15 @@ from PIL import Image
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import Variables
-from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find
 from remoteclip_jax.data.images import to_rgb
-from remoteclip_jax.data.windows import cut_square, whole_square
+from remoteclip_jax.data.windows import whole_squares
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, postprocess, to_detections
+from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.errors import UserError
 
 PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for many numbers of them
@@ -34,15 +31,15 @@ PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for
 class TrainedDetector:
     """The detector of a run: `variables` ({"params", "batch_stats"}) of `Detector(clip, config)`.
 
-    Images are predicted whole in a square of `size` pixels; `classes` and their unit-length `embeddings` [k, e] are
-    those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where the run had
-    none.
+    Images are predicted whole in a square at each of the sizes `views`; `classes` and their unit-length `embeddings`
+    [k, e] are those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where
+    the run had none.
     """
 
     clip: CLIPConfig
     config: DetectorConfig
     variables: Variables
-    size: int
+    views: tuple[int, ...]
     classes: tuple[str, ...]
     embeddings: Float[np.ndarray, "k e"]
     text: RemoteCLIP | None
@@ -105,12 +102,12 @@ def detect_with(
     an image that was reduced while it was decoded; `image`'s own where it is None."""
     if not min(image.size):
         raise UserError(f"an image of {image.width}x{image.height} pixels: there is nothing to look at")
-    square = cut_square(_rgb(image), whole_square(*image.size), detector.size)
+    squares = [square[None] for square in whole_squares(_rgb(image), detector.views)]
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     known = np.arange(count + padding) < count
-    found = _run(detector.clip, detector.config, detector.variables, square[None], texts, known)
+    found = _run(detector.clip, detector.config, detector.variables, squares, texts, known)
     return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
 
 
@@ -123,8 +120,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _run(
-    clip: CLIPConfig, config: DetectorConfig, variables: Variables, images: UInt8[Array, "n s s 3"],
+    clip: CLIPConfig, config: DetectorConfig, variables: Variables, views: Sequence[UInt8[Array, "n v v 3"]],
     texts: Float[Array, "k e"], known: Bool[Array, "k"],
 ) -> Found:  # fmt: skip
-    outputs: Any = Detector(clip, config).apply(variables, normalise(jnp.asarray(images)), texts, known)
-    return postprocess(outputs.layers[-1])
+    return find_objects(Detector(clip, config), variables, views, texts, known)

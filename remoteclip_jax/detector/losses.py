@@ -37,6 +37,8 @@ def classification(kind: str, logits: Array, labels: Int[Array, "n q"], quality:
     target. Logits of −inf, which belong to no prompt, cost nothing."""
     classes = jax.nn.one_hot(labels, logits.shape[-1])
     finite = jnp.where(jnp.isfinite(logits), logits, -30.0)
+    if kind == "bce":
+        return (jax.nn.softplus(finite) - classes * finite).sum(-1)
     if kind == "focal":
         return focal(finite, classes).sum(-1)
     return varifocal(finite, classes * jax.lax.stop_gradient(jnp.clip(quality, 0.01, 1))[..., None]).sum(-1)

@@ -59,7 +59,7 @@ class Detector(nn.Module):
         )
         self.pyramid = Pyramid(c.width, c.heads, c.feed_forward, self.axis_name, self.dtype)
         self.tower = Tower(self.dtype)
-        self.class_head = ClassHead(c.width, k.embed_dim, self.dtype)
+        self.class_head = ClassHead(c.width, k.embed_dim, c.prior, self.dtype)
         self.dense_box = BoxHead(self.dtype)
         self.decoder = [DecoderLayer(c, self.dtype) for _ in range(c.layers)]
         self.decoder_norm = LayerNorm(dtype=self.dtype)

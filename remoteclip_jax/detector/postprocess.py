@@ -1,17 +1,23 @@
-"""From the last layer's predictions to detections: sigmoid, top-k over queries and classes, per-class suppression."""
+"""From the last layer's predictions to detections: sigmoid, top-k over queries and classes, per-class suppression.
+
+Where images are looked at in several views, each view answers for objects of its own sizes.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.preprocess import normalise
+from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import from_square
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.boxes import corners
-from remoteclip_jax.detector.model import Predictions
+from remoteclip_jax.detector.model import Detector, Predictions
 from remoteclip_jax.detector.nms import keep_best
 
 DETECTIONS = 100  # an image, as COCO counts them
@@ -25,6 +31,21 @@ class Found(NamedTuple):
     scores: Float[Array, "n d"]
     labels: Int[Array, "n d"]
     kept: Bool[Array, "n d"]
+
+
+def find_objects(
+    model: Detector, variables: Variables, views: Sequence[UInt8[Array, "n v v 3"]], texts: Float[Array, "k e"],
+    known: Bool[Array, "k"] | None = None,
+) -> Found:  # fmt: skip
+    """Detections in images that are given whole in several sizes, ascending; `known` as for `Detector`."""
+    parts = []
+    for images, (low, high) in zip(views, size_ranges(tuple(view.shape[1] for view in views)), strict=True):
+        outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, known)
+        logits, boxes, hidden = outputs.layers[-1]
+        size = jnp.sqrt(boxes[..., 2:].prod(-1, keepdims=True))
+        own = (low <= size) & (size < high)
+        parts.append(Predictions(jnp.where(own, logits, -jnp.inf), boxes, hidden))
+    return postprocess(Predictions(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))))
 
 
 def postprocess(predictions: Predictions, count: int = DETECTIONS) -> Found:

@@ -1,4 +1,4 @@
-"""A detector over whole data sets: every image in one square, boxes back in pixels of the image."""
+"""A detector over whole data sets: every image whole, at each view, boxes back in pixels of the image."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,30 +6,28 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.model import Variables
-from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.detection import whole_images
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, postprocess, to_detections
+from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.parallel import check_batch_size, gather, split_batch
 
 
 def make_predictor(
-    model: Detector, texts: Float[Array, "k d"], classes: Sequence[str], *, batch_size: int, size: int
+    model: Detector, texts: Float[Array, "k d"], classes: Sequence[str], *, batch_size: int, views: tuple[int, ...]
 ) -> Callable[[Variables, Dataset], list[Detections]]:
     """A function from variables and a data set to the detections of each image; compiled once."""
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> Found:
-        outputs: Any = model.apply(variables, normalise(batch["image"]), texts)
-        return postprocess(outputs.layers[-1])
+        return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts)
 
     run = gather(step)
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
         found: list[Detections] = []
-        for batch in whole_images(dataset, batch_size=batch_size, size=size):
+        for batch in whole_images(dataset, batch_size=batch_size, views=views):
             result = run(variables, split_batch(batch))
             for i in range(min(batch_size, len(dataset) - len(found))):
                 example = dataset.examples[len(found)]

@@ -13,11 +13,12 @@ from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.prompts import TEMPLATE
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
-from remoteclip_jax.config import TrainConfig, check_size, load_config
+from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.data.classes import find, read_class_file
 from remoteclip_jax.data.reading import check_boxes, read_dataset
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.views import check_size, resized_views
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import make_evaluator
@@ -91,13 +92,15 @@ def _evaluate_detector(run: RunDirectory, config: TrainConfig, settings: EvalSet
     check_boxes(dataset, data_dir)
     indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
     embeddings = _embeddings(detector.text, dataset.classes, known, settings.templates)
-    size = settings.image_size or detector.size
-    check_size(size)
+    views = detector.views
+    if settings.image_size:
+        check_size(settings.image_size)
+        views = resized_views(views, settings.image_size)
     predict = make_predictor(
         Detector(detector.clip, detector.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS),
-        jnp.asarray(embeddings), dataset.classes, batch_size=settings.batch_size or config.batch_size, size=size,
+        jnp.asarray(embeddings), dataset.classes, batch_size=settings.batch_size or config.batch_size, views=views,
     )  # fmt: skip
-    facts = {"data_dir": str(data_dir), "image_size": size, "templates": list(settings.templates or ())}
+    facts = {"data_dir": str(data_dir), "views": views, "templates": list(settings.templates or ())}
     found = predict(detector.variables, dataset)
     result = write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
     write_report(run)

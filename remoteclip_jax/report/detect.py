@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.data.views import told
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.metrics_log import Row, ranking
 from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, speed, table
@@ -25,7 +26,7 @@ def markdown(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> str:
     parts = [
         f"# Run {run.root.name}\n",
         f"A context-guided detector ({config.arch}) trained on {data_line(config, summary)}: {rows[-1]['step']} steps "
-        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {config.test_size} pixels.\n",
+        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {told(config.views)} pixels.\n",
     ]
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
@@ -40,7 +41,7 @@ def _evaluation(run: RunDirectory, split: str) -> list[str]:
     result = json.loads((directory / "metrics.json").read_text())
     parts = [
         f"## Evaluation on {split}\n",
-        f"{result['images']} images of {result['data_dir']}, predicted at {result['image_size']} pixels. AP is the "
+        f"{result['images']} images of {result['data_dir']}, predicted at {told(result['views'])} pixels. AP is the "
         "area under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]

@@ -11,8 +11,10 @@ from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
-from remoteclip_jax.data.detection import Sampling, box_slots, detection_batches
+from remoteclip_jax.data.detection import box_slots, detection_batches
 from remoteclip_jax.data.pipeline import steps_per_epoch
+from remoteclip_jax.data.sampling import Sampling
+from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.detector.supervision import Truth, detection_loss
@@ -45,8 +47,8 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     train, val, final = data.train, data.val, data.final
     model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     slots = box_slots(train, config.max_objects)
-    sampling = Sampling(config.image_size, (config.zoom_min, config.zoom_max), config.augment, config.mosaic)
-    predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, size=config.test_size)
+    sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
+    predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, views=config.views)
 
     def batches(step: int) -> Iterator[Batch]:
         return detection_batches(
@@ -60,9 +62,9 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
 
     def finish(variables: Variables) -> None:
         assert final is not None
-        facts = {"data_dir": config.data_dir or str(run.data), "image_size": config.test_size}
+        facts = {"data_dir": config.data_dir or str(run.data), "views": config.views}
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts)
-        print(f"{final.split}, {len(final)} images, predicted at {config.test_size} pixels\n{table(result)}")
+        print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 
     return Task(
         first_variables(config, clip, texts), make_detect_loss(model, texts), batches,

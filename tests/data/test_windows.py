@@ -68,8 +68,8 @@ def test_a_sliver_of_an_image_is_still_drawn() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("zoom", [(0.4, 1.0), (1.0, 4.0)])
-def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: tuple[float, float]) -> None:
+@pytest.mark.parametrize("zoom", [0.6, 2.0])
+def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: float) -> None:
     width, height = size
     rng = np.random.default_rng(width)
     checked = 0
@@ -84,7 +84,7 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: tuple[float, float
             continue
         np.testing.assert_allclose(red_corners(cut_square(image, window, side)), corners(inside[0], side), atol=2)
         checked += 1
-    assert checked >= 5
+    assert checked >= 3
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -92,10 +92,11 @@ def test_random_squares_are_squares_that_overlap_the_image(size: tuple[int, int]
     width, height = size
     rng = np.random.default_rng(0)
     for _ in range(200):
-        window = random_square(width, height, (0.5, 3.0), rng)
+        zoom = rng.uniform(0.5, 3)
+        window = random_square(width, height, zoom, rng)
         side = window.w * width
         assert side == pytest.approx(window.h * height)
-        assert max(size) / 3 - 1e-6 <= side <= max(size) * 2 + 1e-6
+        assert side == pytest.approx(max(size) / zoom)
         for start, length in ((window.x * width, width), (window.y * height, height)):
             if side >= length:  # the image lies in it as a whole
                 assert start <= 1e-6
@@ -112,7 +113,7 @@ def test_squares_around_a_box_hold_it_whole(size: tuple[int, int]) -> None:
     for _ in range(100):
         box_size = rng.uniform(0, 1, 2) ** 2
         box = np.concatenate([rng.uniform(box_size / 2, 1 - box_size / 2), box_size]).astype(np.float32)
-        window = square_around(box, width, height, (1.0, 4.0), rng)
+        window = square_around(box, width, height, rng.uniform(1, 4), rng)
         assert window.w * width == pytest.approx(window.h * height)
         inside, kept = crop_boxes(box[None], window)
         assert kept.all() or box_size.min() == 0

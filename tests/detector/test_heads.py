@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.heads import MAX_SCALE, PRIOR_BIAS, BoxHead, ClassHead, adapt
+from remoteclip_jax.detector.heads import MAX_SCALE, BoxHead, ClassHead, adapt
 
 HEAD = ClassHead(width=12, embed_dim=40)
 
@@ -79,8 +79,9 @@ def test_a_query_of_nothing_is_finite(variables: Any) -> None:
 def test_first_logits_are_near_the_prior() -> None:
     variables = HEAD.init(jax.random.key(0), queries(), texts(3))
     logits = np.asarray(HEAD.apply(variables, queries(), texts(3)))
-    assert variables["params"]["bias"] == np.float32(PRIOR_BIAS)
-    assert np.abs(logits - PRIOR_BIAS).max() <= 14
+    bias = variables["params"]["bias"]
+    assert 1 / (1 + np.exp(-bias)) == pytest.approx(HEAD.prior)
+    assert np.abs(logits - bias).max() <= 14
     assert logits.dtype == np.float32
 
 

@@ -32,6 +32,15 @@ def test_focal_equals_the_formula_in_torch() -> None:
     np.testing.assert_allclose(focal(logits, target), (0.25 * t + 0.75 * (1 - t)) * expected, rtol=1e-4, atol=1e-6)
 
 
+def test_cross_entropy_equals_torch() -> None:
+    logits, _ = logits_and_targets()
+    labels = np.random.default_rng(1).integers(-1, 5, 44)
+    target = torch.from_numpy(np.eye(6, 5, dtype=np.float32)[labels])  # the last row, for -1, is of zeros
+    expected = F.binary_cross_entropy_with_logits(torch.from_numpy(logits), target, reduction="none").sum(-1)
+    loss = classification("bce", logits[None], labels[None], np.ones((1, 44), np.float32))[0]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_varifocal_equals_the_formula_in_torch() -> None:
     logits, target = logits_and_targets()
     target *= np.random.default_rng(1).uniform(0.1, 1, target.shape).astype(np.float32)
@@ -41,7 +50,7 @@ def test_varifocal_equals_the_formula_in_torch() -> None:
     np.testing.assert_allclose(varifocal(logits, target), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["focal", "varifocal"])
+@pytest.mark.parametrize("kind", ["bce", "focal", "varifocal"])
 def test_unknown_prompts_cost_nothing(kind: str) -> None:
     logits = np.random.default_rng(2).normal(0, 2, (2, 6, 4)).astype(np.float32)
     labels = np.array([[0, 1, 2, 3, -1, -1]] * 2)
@@ -53,7 +62,7 @@ def test_unknown_prompts_cost_nothing(kind: str) -> None:
     np.testing.assert_allclose(padded_grad, np.pad(grad, ((0, 0), (0, 0), (0, 3))), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["focal", "varifocal"])
+@pytest.mark.parametrize("kind", ["bce", "focal", "varifocal"])
 def test_every_query_counts_in_the_class_loss(kind: str) -> None:
     """A query without an object learns to say so; one with an object learns its class and no other."""
     logits = np.zeros((1, 2, 3), np.float32)

@@ -1,0 +1,127 @@
+"""Training samples for detection: windows of images at the scales at which they are predicted, alone or in fours."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from remoteclip_jax.data.cache import ImageCache
+from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
+from remoteclip_jax.data.types import Dataset, Example
+from remoteclip_jax.data.views import size_ranges
+from remoteclip_jax.data.windows import cut_square, random_square, square_around
+
+Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
+
+ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
+TILES_ANYWHERE = 0.4  # the same of a mosaic's tiles
+QUARTERED = 0.6  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
+TILE_FILLED = 0.75  # at most this share of a tile's side is the object that it is drawn around
+SMALLEST = 4.0  # pixels; what is left of an object is a box no more when its shorter side is below
+LEARNED = 4 / 3  # slack of the sizes that a view learns from, wider than when it predicts
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How training samples are cut: `size` pixels a side, from the image at the scale of one of its `views` (pixels of
+    its longer side, ascending) times a factor of at most `jitter` up or down, and changed as `level` says: "none",
+    "flip" (the eight flips and quarter turns) or "full" (colours too). `mosaic` is the share of samples that are put
+    together from four tiles."""
+
+    size: int
+    views: tuple[int, ...]
+    jitter: float = 1.0
+    level: str = "full"
+    mosaic: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Object:
+    example: Example
+    index: int
+    view: int
+    extent: float  # its longer side in units of the image's
+
+
+class Sampler:
+    """Draws samples of a data set, whose objects come by view and class: each of these groups in proportion to the
+    square root of its number (as LVIS repeats images, Gupta et al. 2019), for small data sets hold few objects of most
+    classes, and of most sizes."""
+
+    def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
+        self._sampling, self._cache = sampling, ImageCache(sampling.views[-1])
+        groups: dict[tuple[int, int], list[_Object]] = {}
+        for example in dataset.examples:
+            sides = example.boxes[:, 2:] * (example.width, example.height) / max(example.width, example.height)
+            sizes = np.sqrt(sides.prod(-1))
+            for view, (low, high) in enumerate(size_ranges(sampling.views, LEARNED)):
+                for j in np.flatnonzero((low <= sizes) & (sizes < high)):
+                    own = _Object(example, int(j), view, float(sides[j].max()))
+                    groups.setdefault((view, int(example.labels[j])), []).append(own)
+        size, self._groups = sampling.size, {}
+        for tile in (size, size // 2, size // 4):
+            fitting = [[x for x in group if self._fits(x, tile)] for group in groups.values()]
+            self._groups[tile] = [group for group in fitting if group]
+
+    def draw(self, example: Example, rng: np.random.Generator) -> Cut:
+        """A sample; `example` is the one whose turn it is, and the ground of it."""
+        size = self._sampling.size
+        if rng.random() < self._sampling.mosaic:
+            return self._four(example, size // 2, rng)
+        return self._window(example, None if rng.random() < ANYWHERE else self._object(size, rng), size, rng)
+
+    def _four(self, example: Example, size: int, rng: np.random.Generator) -> Cut:
+        """Four tiles of `size` pixels, each around an object of its own or again of four. After YOLOv4's mosaic
+        (Bochkovskiy et al. 2020), but tiles keep the scale at which images are predicted, and are little larger than
+        what they show: a small batch holds many objects, and the large ones of many whole images."""
+        pixels = np.empty((2 * size, 2 * size, 3), np.uint8)
+        boxes, labels = [], []
+        for quarter in range(4):
+            drawn = None if rng.random() < TILES_ANYWHERE else self._object(size, rng)
+            if drawn and self._groups.get(size // 2) and self._fits(drawn, size // 2) and rng.random() < QUARTERED:
+                tile, tile_boxes, tile_labels = self._four(example, size // 2, rng)
+            else:
+                tile, tile_boxes, tile_labels = self._window(example, drawn, size, rng)
+            y, x = divmod(quarter, 2)
+            pixels[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
+            boxes.append(tile_boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
+            labels.append(tile_labels)
+        return pixels, np.concatenate(boxes), np.concatenate(labels)
+
+    def _fits(self, x: _Object, tile: int) -> bool:
+        """Whether the object belongs into windows of `tile` pixels: its view fills them, and it fits into them or, for
+        the largest, they may grow."""
+        size, view = self._sampling.size, self._sampling.views[x.view]
+        fills = view >= tile or x.view == len(self._sampling.views) - 1
+        return fills and (tile == size or view <= tile or x.extent * view <= TILE_FILLED * tile)
+
+    def _object(self, tile: int, rng: np.random.Generator) -> _Object | None:
+        """One that fits into windows of `tile` pixels, None where no object does."""
+        groups = self._groups[tile]
+        if not groups:
+            return None
+        weights = np.sqrt([len(group) for group in groups])
+        group = groups[rng.choice(len(groups), p=weights / weights.sum())]
+        return group[rng.integers(len(group))]
+
+    def _window(self, example: Example, drawn: _Object | None, size: int, rng: np.random.Generator) -> Cut:
+        """A window of `size` pixels around the drawn object; or anywhere in `example`, at a view in proportion to its
+        size, for the finer the view the more ground there is in it to be known as such."""
+        views = np.array(self._sampling.views)
+        weights = views * (views >= min(size, views[-1]))
+        view = views[drawn.view] if drawn else rng.choice(views, p=weights / weights.sum())
+        zoom = view / size * math.exp(rng.uniform(-1, 1) * math.log(self._sampling.jitter))
+        if drawn is None:
+            return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
+        other = drawn.example
+        window = square_around(other.boxes[drawn.index], other.width, other.height, zoom, rng)
+        return self._cut(other, window, size)
+
+    def _cut(self, example: Example, window: Window, size: int) -> Cut:
+        """What is in a square `window` at `size` pixels: pixels, and the boxes and labels worth keeping."""
+        needed = size * min(example.width, example.height) / (window.w * example.width)
+        pixels = cut_square(self._cache.read(example.image, at_least=round(needed)), window, size)
+        boxes, kept = crop_boxes(example.boxes, window)
+        kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
+        return pixels, boxes[kept], example.labels[kept]
