@@ -105,7 +105,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "arch": "small", "image_size": 256, "views": (128, 256, 896), "jitter": 1.15, "mosaic": 0.75,
             "beta2": 0.99, "epochs": 10,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.997,
-            "augment": "flip", "checkpoint_every": 10, "validations": 3, "detector": DetectorConfig(),
+            "augment": "flip", "checkpoint_every": 10, "validations": 2, "detector": DetectorConfig(),
             "draw_train": 1200, "draw_val": 60, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.

@@ -15,7 +15,7 @@ from remoteclip_jax.data.windows import cut_square, random_square, square_around
 Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
 
 ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
-TILES_ANYWHERE = 0.4  # the same of a mosaic's tiles
+TILES_ANYWHERE = 0.3  # the same of a mosaic's tiles
 QUARTERED = 0.6  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
 TILE_FILLED = 0.75  # at most this share of a tile's side is the object that it is drawn around
 SMALLEST = 4.0  # pixels; what is left of an object is a box no more when its shorter side is below
