@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.model import Predictions
-from remoteclip_jax.detector.postprocess import SAME_OBJECT, Found, postprocess
+from remoteclip_jax.data.views import size_ranges
+from remoteclip_jax.detector.model import Detector, Predictions
+from remoteclip_jax.detector.postprocess import SAME_OBJECT, Found, find_objects, postprocess
+from tests.detector.small_model import SMALL, TINY, quick, random_texts, random_variables
 
 fast = jax.jit(postprocess, static_argnums=1)
 
@@ -98,3 +100,27 @@ def test_nothing_at_all() -> None:
 def test_boxes_beyond_the_border_are_clipped() -> None:
     found = process([[[3.0]]], [[[0.0, 0.9, 0.4, 0.4]]])
     np.testing.assert_allclose(found.boxes[0, 0], [0, 0.7, 0.2, 1], atol=1e-6)
+
+
+def test_every_view_answers_for_its_own_sizes() -> None:
+    """The same images in two sizes: what is found in both together is what each finds alone, of its own sizes."""
+    model, variables, texts = Detector(TINY, SMALL), random_variables(SMALL), random_texts(3)
+    rng = np.random.default_rng(0)
+    views = [rng.integers(0, 256, (2, size, size, 3), np.uint8) for size in (64, 128)]
+    find = quick(lambda *views: find_objects(model, variables, views, texts))
+    found = jax.tree.map(np.asarray, find(*views))
+    assert found.kept.sum() > 8
+    alone = [jax.tree.map(np.asarray, find(view)) for view in views]
+    seen = set()
+    for i, j in np.argwhere(found.kept):
+        box = found.boxes[i, j]
+        sources = [np.abs(one.boxes[i] - box).max(-1) < 1e-5 for one in alone]
+        view = next((v for v, same in enumerate(sources) if same.any()), None)
+        if view is None:  # suppressed by a larger one when alone
+            continue
+        low, high = size_ranges((64, 128))[view]
+        size = np.sqrt((box[2:] - box[:2]).prod())
+        if (box > 0).all() and (box < 1).all():  # not clipped
+            assert low - 1e-5 <= size < high + 1e-5
+        seen.add(view)
+    assert seen == {0, 1}

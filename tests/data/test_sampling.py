@@ -1,0 +1,76 @@
+"""Training samples: objects at the scale of their view, as many of a rare class as of a common one, and the ground."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from remoteclip_jax.data.cache import ImageCache
+from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.types import Dataset, Example
+from remoteclip_jax.data.views import LEAST
+from remoteclip_jax.errors import UserError
+from tests.data.trees import write_image
+
+VIEWS = (128, 256, 896)
+
+
+def plain(folder: Path, *boxes: list[list[float]]) -> Dataset:
+    """Grey images with these boxes (cx, cy, w, h); the labels are the boxes' places in their image."""
+    examples = []
+    for i, found in enumerate(boxes):
+        path = folder / f"{i}.png"
+        Image.new("RGB", (400, 400), (90, 90, 90)).save(path)
+        labels = np.arange(len(found), dtype=np.int32)
+        examples.append(Example(path, 400, 400, np.array(found, np.float32).reshape(-1, 4), labels))
+    return Dataset("train", ("a", "b", "c"), tuple(examples))
+
+
+def sizes_by_class(dataset: Dataset, sampling: Sampling, count: int = 150) -> dict[int, np.ndarray]:
+    sampler, rng = Sampler(dataset, sampling), np.random.default_rng(0)
+    sizes: dict[int, list[float]] = {}
+    for _ in range(count):
+        pixels, boxes, labels = sampler.draw(dataset.examples[rng.integers(len(dataset))], rng)
+        assert pixels.shape == (sampling.size, sampling.size, 3)
+        for label, (_, _, w, h) in zip(labels.tolist(), boxes, strict=True):
+            sizes.setdefault(label, []).append(float(np.sqrt(w * h)) * sampling.size)
+    return {label: np.array(values) for label, values in sizes.items()}
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_objects_are_shown_at_the_scale_of_their_view(tmp_path: Path, mosaic: float) -> None:
+    """A small one mostly in the finest view, a large one in one of those that are as large as the window."""
+    small, large = [[0.3, 0.3, 0.03, 0.03]], [[0.5, 0.5, 0.4, 0.4]]
+    for boxes, view in ((small, 896), (large, 128 if mosaic else 256)):
+        shown = sizes_by_class(plain(tmp_path, boxes), Sampling(256, VIEWS, 1.1, "none", mosaic))[0]
+        expected = boxes[0][2] * view
+        assert np.median(shown) == pytest.approx(expected, rel=0.15)
+        assert np.mean(shown < 8 * LEAST) > 0.5  # larger: what a window of the ground shows of the large one
+
+
+def test_a_rare_class_comes_nearly_as_often_as_a_common_one(tmp_path: Path) -> None:
+    common = [[0.2 * x, 0.2 * y, 0.05, 0.05] for x in range(1, 5) for y in range(1, 5)]
+    dataset = plain(tmp_path, [*common, [0.9, 0.9, 0.05, 0.05]])
+    example = dataset.examples[0]
+    one = Example(example.image, 400, 400, example.boxes, np.array([0] * 16 + [1], np.int32))
+    shown = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), Sampling(256, (1600,), 1.0, "none"))
+    assert 0.15 < len(shown[1]) / len(shown[0]) < 0.7  # 1 to 16 in the data, 1 to 4 in the draw
+
+
+def test_ground_without_any_object(tmp_path: Path) -> None:
+    for mosaic in (0.0, 1.0):
+        assert not sizes_by_class(plain(tmp_path, [], []), Sampling(256, VIEWS, 1.1, "none", mosaic), 10)
+
+
+def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path in paths:
+        write_image(path, size=(40, 30))
+    cache = ImageCache(64, limit=2 * 3 * 40 * 30)
+    first = [cache.read(path, 1) for path in paths]
+    for path in paths:
+        path.write_bytes(b"gone")
+    assert [cache.read(path, 1) is image for path, image in zip(paths[:2], first, strict=False)] == [True, True]
+    with pytest.raises(UserError, match=r"2\.png"):  # there was no room for it
+        cache.read(paths[2], 1)

@@ -1,0 +1,44 @@
+"""The detector learns one image by heart: whatever is wrong in boxes, labels, matching or the way back shows here."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.config import new_config
+from remoteclip_jax.data.detection import detection_batches
+from remoteclip_jax.data.reading import read_dataset
+from remoteclip_jax.data.sampling import Sampling
+from remoteclip_jax.detector.model import Detector, init
+from remoteclip_jax.evaluation.detection import evaluate_detections
+from remoteclip_jax.evaluation.prediction import make_predictor
+from remoteclip_jax.training.detect import make_detect_loss
+from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
+from remoteclip_jax.training.state import create_state, evaluated
+from remoteclip_jax.training.step import make_train_step
+from tests.detector.small_model import random_texts
+
+SIZE, STEPS = 96, 150
+
+
+def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
+    config = new_config({"task": "detect", "preset": "tiny", "ema": 0.9})
+    assert config.detector is not None
+    clip, shape = ARCHITECTURES["tiny"], config.detector
+    data = read_dataset(drawn_data, "train")
+    fullest = max(data.examples, key=lambda x: int((x.boxes[:, 2:].min(-1) * SIZE > 8).sum()))
+    clear = fullest.boxes[:, 2:].min(-1) * SIZE > 8  # the pyramid's stride: what is smaller is a matter of luck
+    example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear])
+    one = dataclasses.replace(data, examples=(example,) * 2)
+    model, texts = Detector(clip, shape), random_texts(len(data.classes))
+    optimizer = make_optimizer(config)
+    state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
+    step = jax.jit(make_train_step(make_detect_loss(model, texts), optimizer, make_schedule(config), ema=config.ema))
+    batches = detection_batches(one, Sampling(SIZE, (SIZE,), level="none"), batch_size=2, slots=16, seed=0)
+    for _, batch in zip(range(STEPS), batches, strict=False):
+        state, metrics = step(state, batch)
+    assert np.isfinite(metrics["loss"])
+    predict = make_predictor(model, texts, data.classes, batch_size=2, views=(SIZE,))
+    assert evaluate_detections(one, predict(evaluated(state), one))["map_50"] == 1.0
