@@ -7,14 +7,14 @@ convolution instead of strides, and attention pooling in place of the global mea
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, attend, average_pool
+from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, average_pool
 
 
 class Downsample(nn.Module):
@@ -72,6 +72,26 @@ class Stage(nn.Module):
         return x
 
 
+class Heads(NamedTuple):
+    kernel: Float[Array, "c h d"]
+    bias: Float[Array, "h d"]
+
+
+class Projection(nn.Module):
+    """The parameters of a dense layer, by attention head."""
+
+    features: int
+    heads: int
+    dtype: Any
+    kernel_init: nn.initializers.Initializer
+
+    @nn.compact
+    def __call__(self, inputs: int) -> Heads:
+        kernel = self.param("kernel", self.kernel_init, (inputs, self.features)).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return Heads(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
+
+
 class AttentionPool(nn.Module):
     """Attention pooling: the mean of the map asks, the mean and the map's `grid`² positions answer.
 
@@ -96,9 +116,17 @@ class AttentionPool(nn.Module):
         x = x.reshape(n, h * w, c)
         x = jnp.concatenate([x.mean(1, keepdims=True), x], 1) + position.astype(self.dtype)
         dense = partial(Dense, dtype=self.dtype, kernel_init=init)
-        q = dense(c, name="q_proj")(x[:, :1])
-        k, v = dense(c, name="k_proj")(x), dense(c, name="v_proj")(x)
-        return dense(self.embed_dim, name="c_proj")(attend(q, k, v, self.heads)[:, 0])
+        q = dense(c, name="q_proj")(x[:, 0])
+        key = Projection(c, self.heads, self.dtype, init, name="k_proj")(c)
+        value = Projection(c, self.heads, self.dtype, init, name="v_proj")(c)
+        # One asks and many answer, so the keys' matrix meets the question, not the answers, and the values' matrix
+        # their weighted sum: the same numbers for h·w times fewer operations. The keys' bias shifts all scores alike.
+        q = jnp.einsum("nhd,chd->nhc", q.reshape(n, self.heads, -1), key.kernel) * (c // self.heads) ** -0.5
+        scores = jnp.einsum("nhc,nkc->nhk", q, x)
+        weights = jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32))).astype(x.dtype)
+        mixed = jnp.einsum("nhk,nkc->nhc", weights, x)
+        out = jnp.einsum("nhc,chd->nhd", mixed, value.kernel) + value.bias
+        return dense(self.embed_dim, name="c_proj")(out.reshape(n, c))
 
 
 class ModifiedResNet(nn.Module):
