@@ -6,7 +6,7 @@ from PIL import Image
 
 from remoteclip_jax.data.images import read_image
 
-LIMIT = 2 * 2**30  # bytes
+LIMIT = 3 * 2**30  # bytes
 
 
 class ImageCache:

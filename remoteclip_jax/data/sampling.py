@@ -15,8 +15,8 @@ from remoteclip_jax.data.windows import cut_square, random_square, square_around
 Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
 
 ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
-TILES_ANYWHERE = 0.3  # the same of a mosaic's tiles
-QUARTERED = 0.6  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
+TILES_ANYWHERE = 0.25  # the same of a mosaic's tiles
+QUARTERED = 0.85  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
 TILE_FILLED = 0.75  # at most this share of a tile's side is the object that it is drawn around
 SMALLEST = 4.0  # pixels; what is left of an object is a box no more when its shorter side is below
 LEARNED = 4 / 3  # slack of the sizes that a view learns from, wider than when it predicts
@@ -45,24 +45,28 @@ class _Object:
 
 
 class Sampler:
-    """Draws samples of a data set, whose objects come by view and class: each of these groups in proportion to the
-    square root of its number (as LVIS repeats images, Gupta et al. 2019), for small data sets hold few objects of most
-    classes, and of most sizes."""
+    """Draws samples of a data set. Objects are drawn by class, each as often as any other (class-aware sampling, Shen et
+    al. 2016), for an airport is one to an image and cars are dozens; those of a class by view, in proportion to the
+    square root of their number there."""
 
     def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
         self._sampling, self._cache = sampling, ImageCache(sampling.views[-1])
-        groups: dict[tuple[int, int], list[_Object]] = {}
+        groups: dict[int, dict[int, list[_Object]]] = {}  # by class and view
         for example in dataset.examples:
             sides = example.boxes[:, 2:] * (example.width, example.height) / max(example.width, example.height)
             sizes = np.sqrt(sides.prod(-1))
             for view, (low, high) in enumerate(size_ranges(sampling.views, LEARNED)):
                 for j in np.flatnonzero((low <= sizes) & (sizes < high)):
                     own = _Object(example, int(j), view, float(sides[j].max()))
-                    groups.setdefault((view, int(example.labels[j])), []).append(own)
-        size, self._groups = sampling.size, {}
+                    groups.setdefault(int(example.labels[j]), {}).setdefault(view, []).append(own)
+        size = sampling.size
+        self._groups: dict[int, list[list[list[_Object]]]] = {}  # by the side of the tile, then by class and view
         for tile in (size, size // 2, size // 4):
-            fitting = [[x for x in group if self._fits(x, tile)] for group in groups.values()]
-            self._groups[tile] = [group for group in fitting if group]
+            fitting = [
+                [some for group in views.values() if (some := [x for x in group if self._fits(x, tile)])]
+                for views in groups.values()
+            ]
+            self._groups[tile] = [views for views in fitting if views]
 
     def draw(self, example: Example, rng: np.random.Generator) -> Cut:
         """A sample; `example` is the one whose turn it is, and the ground of it."""
@@ -98,9 +102,10 @@ class Sampler:
 
     def _object(self, tile: int, rng: np.random.Generator) -> _Object | None:
         """One that fits into windows of `tile` pixels, None where no object does."""
-        groups = self._groups[tile]
-        if not groups:
+        classes = self._groups[tile]
+        if not classes:
             return None
+        groups = classes[rng.integers(len(classes))]
         weights = np.sqrt([len(group) for group in groups])
         group = groups[rng.choice(len(groups), p=weights / weights.sum())]
         return group[rng.integers(len(group))]

@@ -15,10 +15,12 @@ STRIDES = (8, 16, 32)  # of the levels, C3 to C5
 class DetectorConfig:
     """The four stages in numbers; the defaults are the small detector's.
 
-    `prior` is the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives
+    `queries` are those of training, in windows; whole images get `predict_queries` (two-stage ones alone). `prior` is
+    the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives
     among all pairs of position and class, with a focal loss 0.01 (Lin et al. 2017). `class_weight`, `l1_weight` and
     `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the
-    matching cost. `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
+    matching cost; a query that is left over but overlaps an object by an IoU of `match_overlap` counts as that object too
+    (above 1: none does). `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
     encoder's positions; `contrast` the global contrast loss of queries and positions, and `background` the pull of
     unmatched queries towards the global context.
     """
@@ -27,6 +29,7 @@ class DetectorConfig:
     heads: int = 4
     layers: int = 2
     queries: int = 100
+    predict_queries: int = 300
     feed_forward: int = 256
     points: int = 4
     query_init: QueryInit = "two_stage"
@@ -40,6 +43,7 @@ class DetectorConfig:
     match_class: float = 2.0
     match_l1: float = 5.0
     match_giou: float = 2.0
+    match_overlap: float = 0.6
     dense: float = 2.0
     denoising: int = 30
     contrast: float = 0.5

@@ -13,9 +13,18 @@ from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.clip.layers import Dense, LayerNorm
 from remoteclip_jax.detector.boxes import Boxes
-from remoteclip_jax.detector.config import DetectorConfig
+from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.deformable import DeformableAttention
 from remoteclip_jax.detector.encoder import Attention, FeedForward, sine_embedding
+
+OCTAVE = 32.0  # twice the size is as far away as this many pixels
+
+
+def box_embedding(boxes: Boxes, side: int, width: int) -> Float[Array, "... width"]:
+    """Where boxes are, in pixels of an image of `side` pixels, and how large, by the logarithm of their size: the same
+    for the same object whatever the size of the image around it. `width` is a multiple of 8."""
+    octaves = jnp.log2(jnp.maximum(boxes[..., 2:] * side, 1))
+    return jnp.concatenate([sine_embedding(boxes[..., :2] * side, width // 2), sine_embedding(OCTAVE * octaves, width // 2)], -1)
 
 
 class TextConditioner(nn.Module):
@@ -71,7 +80,8 @@ class DecoderLayer(nn.Module):
         texts: Float[Array, "k e"], known: Bool[Array, "k"], mask: Bool[Array, "*n q q"] | None,
     ) -> Float[Array, "n q d"]:  # fmt: skip
         c, norm, d = self.config, partial(LayerNorm, dtype=self.dtype), q.shape[-1]
-        place = Dense(d, dtype=self.dtype, name="place")(sine_embedding(boxes, 8 * (d // 8)).astype(self.dtype))
+        embedded = box_embedding(boxes, STRIDES[0] * maps[0].shape[1], 8 * (d // 8))
+        place = Dense(d, dtype=self.dtype, name="place")(embedded.astype(self.dtype))
         normed = norm(name="self_norm")(q)
         q = q + Attention(c.heads, self.dtype, name="self")(normed + place, normed + place, normed, mask)
         if c.text_conditioning:

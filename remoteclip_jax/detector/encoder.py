@@ -13,8 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, LayerNorm, attend, average_pool
+from remoteclip_jax.detector.config import STRIDES
 
 Map = Float[Array, "n h w d"]
+
+WAVES = (16.0, 256.0)  # pixels
 
 
 class Block(nn.Module):
@@ -63,13 +66,18 @@ class FeedForward(nn.Module):
         return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=nn.initializers.zeros)(y)
 
 
-def sine_embedding(values: Float[Array, "... c"], width: int, finest: float = 100.0) -> Float[Array, "... width"]:
-    """Sines and cosines of each of c values in [0, 1] (Vaswani et al. 2017; in two dimensions, DETR), whose half waves
-    are from the whole range down to a `finest`-th of it long. `width` is a multiple of 2c."""
-    count = width // values.shape[-1] // 2
-    frequencies = math.pi * finest ** (jnp.arange(count) / max(count - 1, 1))
-    angles = values[..., None] * frequencies
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1).reshape(*values.shape[:-1], width)
+def sine_embedding(pixels: Float[Array, "... c"], width: int) -> Float[Array, "... width"]:
+    """Sines and cosines of each of c coordinates in pixels (Vaswani et al. 2017; in two dimensions, DETR), with waves
+    from `WAVES[0]` to `WAVES[1]` pixels long. `width` is a multiple of 2c.
+
+    DETR measures in units of the image. Here whole images are predicted that are larger than the windows of training:
+    in pixels, and with waves no longer than a window, nothing is embedded that was never seen there.
+    """
+    count = width // pixels.shape[-1] // 2
+    shortest, longest = WAVES
+    lengths = longest * (shortest / longest) ** (jnp.arange(count) / max(count - 1, 1))
+    angles = pixels[..., None] * (2 * math.pi / lengths)
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1).reshape(*pixels.shape[:-1], width)
 
 
 def grid(h: int, w: int) -> Float[Array, "hw 2"]:
@@ -99,7 +107,7 @@ class Pyramid(nn.Module):
         n, h, w, d = c5.shape
         tokens = c5.reshape(n, h * w, d)
         normed = LayerNorm(dtype=self.dtype, name="attention_norm")(tokens)
-        placed = normed + sine_embedding(grid(h, w), d).astype(self.dtype)
+        placed = normed + sine_embedding(grid(h, w) * STRIDES[-1] * jnp.array([w, h]), d).astype(self.dtype)
         tokens = tokens + Attention(self.heads, self.dtype, name="attention")(placed, placed, normed)
         c5 = FeedForward(self.feed_forward, self.dtype, name="feed_forward")(tokens).reshape(n, h, w, d)
         p4 = block(name="down4")(nn.relu(c4 + _double(c5)), train)

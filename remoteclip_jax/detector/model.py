@@ -14,7 +14,7 @@ from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.detector.boxes import Boxes, inside, refine
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import DecoderLayer
-from remoteclip_jax.detector.encoder import Pyramid, flatten, grid, sine_embedding
+from remoteclip_jax.detector.encoder import WAVES, Pyramid, flatten, grid, sine_embedding
 from remoteclip_jax.detector.heads import BoxHead, ClassHead
 from remoteclip_jax.detector.proposals import Tower, anchors, select
 
@@ -84,7 +84,7 @@ class Detector(nn.Module):
         maps = self.pyramid(tower, train)
         dense = self._dense(maps, texts, known)
         distinct = self.class_head.distinct(texts)
-        q, boxes = self._queries(dense, len(images))
+        q, boxes = self._queries(dense, len(images), train)
         mask = None
         if noised is not None:
             q, boxes, mask = self._join(q, boxes, noised, distinct)
@@ -115,10 +115,11 @@ class Detector(nn.Module):
         around = anchors([(x.shape[1], x.shape[2]) for x in maps])
         return Predictions(self._logits(hidden, texts, known), refine(around, self.dense_box(hidden)), hidden)
 
-    def _queries(self, dense: Predictions, n: int) -> tuple[Array, Array]:
+    def _queries(self, dense: Predictions, n: int, train: bool) -> tuple[Array, Array]:
         c = self.config
         if c.query_init == "two_stage":
-            index = select(dense.logits.max(-1), dense.boxes, c.queries)[..., None]
+            count = c.queries if train else max(c.queries, c.predict_queries)
+            index = select(dense.logits.max(-1), dense.boxes, count)[..., None]
             q = jnp.take_along_axis(dense.hidden, index, 1)
             boxes = inside(jnp.take_along_axis(dense.boxes, index, 1))
             return jax.lax.stop_gradient((q, boxes))
@@ -128,7 +129,7 @@ class Detector(nn.Module):
             side = -(-(c.queries**0.5) // 1)
             places = grid(int(side), int(side))[: c.queries]
             boxes = jnp.concatenate([places, jnp.full_like(places, 2 / side)], -1)
-            q = sine_embedding(places, c.width).astype(self.dtype)
+            q = sine_embedding(places * WAVES[1], c.width).astype(self.dtype)
         return jnp.broadcast_to(q, (n, *q.shape)), jnp.broadcast_to(boxes, (n, *boxes.shape))
 
     def _join(self, q: Array, boxes: Array, noised: Noised, texts: Array) -> tuple[Array, Array, Array]:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.assign import assign
+from remoteclip_jax.detector.boxes import corners, iou, pairwise
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_noised
 from remoteclip_jax.detector.losses import box_terms, classification, contrast, without_truth
@@ -38,7 +39,6 @@ def detection_loss(
     outputs, updates = model.apply(variables, images, texts, None, noised, True, mutable=["batch_stats"])
     rivals = _rivals(c, outputs, texts, truth)
     queries = outputs.layers[0].logits.shape[1] - (0 if sources is None else sources.shape[1])
-    norm = _objects(truth.real.sum(), axis_name)
 
     def contrast_terms(hidden: Array, found: Int[Array, "n q"], norm: Array) -> Parts:
         cosines = jnp.asarray(model.apply(variables, hidden, rivals, method="cosines"))
@@ -50,6 +50,7 @@ def detection_loss(
     total = jnp.zeros(())
     owns = [Predictions(*(x[:, :queries] for x in layer)) for layer in outputs.layers]
     for i, (layer, own, found) in enumerate(zip(outputs.layers, owns, _match_all(c, owns, truth), strict=True)):
+        norm = _objects((found >= 0).sum(), axis_name)
         terms = _set_terms(c, own, truth, found, norm)
         if c.contrast:
             terms |= contrast_terms(own.hidden, found, norm)
@@ -75,12 +76,23 @@ def detection_loss(
     return total, (parts, updates["batch_stats"])
 
 
-def _match_all(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> Int[Array, "l n q"]:
-    """Every layer's matching, in one call: the loops of all images and layers run side by side."""
+def _match_all(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:
+    """Every layer's matching, in one call: the loops of all images and layers run side by side.
+
+    Queries that are left over and overlap an object by `match_overlap` are that object's too (as in DETA, Ouyang-Zhang et
+    al. 2022): a second box on an object is no background, and the suppression that follows removes it anyhow.
+    """
     costs = [matching_cost(p.logits, p.boxes, truth.boxes, truth.labels, c) for p in layers]
     many = len(layers)
     cost, real = jax.lax.stop_gradient(jnp.concatenate(costs)), jnp.tile(truth.real, (many, 1))
-    return match(cost, real).reshape(many, *costs[0].shape[:2])
+    matched = match(cost, real).reshape(many, *costs[0].shape[:2])
+    result = []
+    for p, found in zip(layers, matched, strict=True):
+        overlap = pairwise(iou, corners(jax.lax.stop_gradient(p.boxes)), corners(truth.boxes))
+        overlap = jnp.where(truth.real[:, None], overlap, 0)
+        second = (found < 0) & (overlap.max(-1) >= c.match_overlap)
+        result.append(jnp.where(second, overlap.argmax(-1), found))
+    return result
 
 
 def _weigh(c: DetectorConfig, terms: Parts) -> Array:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-RESERVE = 0.05  # share of the time kept back: for the program's own start, and because a machine's speed drifts
+RESERVE = 0.03  # share of the time kept back: for the program's own start, and because a machine's speed drifts
 
 
 def measure(action: Callable[[], object], repeats: int = 1, warm_up: int = 1) -> float:
