@@ -45,6 +45,8 @@ class TrainConfig:
     max_steps: int | None = None
     max_minutes: float | None = None
     total_steps: int | None = None
+    align_share: float = 0.0
+    align_steps: int = 0
     batch_size: int = 8
     learning_rate: float = 1e-4
     weight_decay: float = 0.01  # torch.optim.AdamW's default
@@ -103,9 +105,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
             "arch": "small", "image_size": 256, "views": (64, 128, 256, 896), "jitter": 1.15, "mosaic": 0.85,
+            "align_share": 0.6,
             "beta2": 0.99, "epochs": 10, "batch_size": 4,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.998,
-            "augment": "flip", "checkpoint_every": 10, "validations": 2, "detector": DetectorConfig(),
+            "augment": "flip", "checkpoint_every": 10, "validations": 1, "detector": DetectorConfig(),
             "draw_train": 2400, "draw_val": 60, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.
@@ -123,7 +126,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "tiny": {
             "arch": "tiny", "image_size": 96, "views": (128,), "jitter": 1.2, "epochs": 4, "learning_rate": 2e-3,
             "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
-            "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
+            "align_share": 0.2, "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
             "detector": DetectorConfig(width=48, heads=4, layers=2, queries=40, feed_forward=96, denoising=20),
         },
     },
@@ -147,6 +150,7 @@ def new_config(settings: dict[str, Any], accelerator: bool = False) -> TrainConf
     if task == "detect" and values.get("weights"):  # what has been trained keeps its statistics and moves less
         values["backbone"] = settings.get("backbone", "slow")
         values["detector"] = values["detector"].replace(train_norm=False)
+        values["align_share"] = 0.0
     return TrainConfig(**values)
 
 

@@ -16,11 +16,13 @@ UNVALIDATED = 1e6  # above any loss that is worth keeping
 def ranking(metrics: Mapping[str, float]) -> float:
     """What makes a checkpoint the best, the lower the better: validation mAP@50 turned round for `detect`, and for
     `align` the validation loss (not top-1: small validation sets tie on it). Where nothing was validated, the training
-    loss, behind everything that was.
+    loss, behind everything that was, and last of all what a detector learns before it detects.
     """
     if "val_map_50" in metrics:
         return -float(metrics["val_map_50"])
-    return float(metrics["val_loss"]) if "val_loss" in metrics else UNVALIDATED + float(metrics["loss"])
+    if "val_loss" in metrics:
+        return float(metrics["val_loss"])
+    return UNVALIDATED * (2 if "align_loss" in metrics else 1) + float(metrics["loss"])
 
 
 def read_rows(path: Path) -> list[Row]:

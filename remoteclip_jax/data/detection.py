@@ -43,6 +43,25 @@ def detection_batches(
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 
 
+def close_up_batches(
+    dataset: Dataset, sampling: Sampling, *, batch_size: int, size: int, seed: int, start_step: int = 0
+) -> Iterator[Batch]:
+    """Endless batches of single objects from step `start_step` on, each class as often as any other: `image` uint8
+    [b, size, size, 3] and `label` int32 [b]. UserError for a broken image."""
+    sampler = Sampler(dataset, sampling)
+
+    def load(place: int) -> Batch:
+        rng = np.random.default_rng([seed, 2, place])
+        pixels, label = sampler.close_up(size, rng)
+        if sampling.level != "none":
+            pixels, _ = flip_and_turn(pixels, np.zeros((0, 4), np.float32), rng)
+        if sampling.level == "full":
+            pixels = jitter_colours(pixels, rng)
+        return {"image": np.ascontiguousarray(pixels), "label": np.int32(label)}
+
+    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+
+
 def pad(boxes: Boxes, labels: np.ndarray, slots: int) -> Batch:
     """Boxes and labels in the first of `slots` rows, and which rows are `real`. The rest lie in the image's middle."""
     n = len(labels)

@@ -59,6 +59,7 @@ class Sampler:
                 for j in np.flatnonzero((low <= sizes) & (sizes < high)):
                     own = _Object(example, int(j), view, float(sides[j].max()))
                     groups.setdefault(int(example.labels[j]), {}).setdefault(view, []).append(own)
+        self._all = [list(views.values()) for views in groups.values()]
         size = sampling.size
         self._groups: dict[int, list[list[list[_Object]]]] = {}  # by the side of the tile, then by class and view
         for tile in (size, size // 2, size // 4):
@@ -67,6 +68,12 @@ class Sampler:
                 for views in groups.values()
             ]
             self._groups[tile] = [views for views in fitting if views]
+
+    def close_up(self, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "s s 3"], int]:
+        """One object that fills a good part of `size` pixels, and its label."""
+        drawn = _choose(self._all, rng)
+        window = self._around(drawn, size, rng)
+        return self._cut(drawn.example, window, size)[0], int(drawn.example.labels[drawn.index])
 
     def draw(self, example: Example, rng: np.random.Generator) -> Cut:
         """A sample; `example` is the one whose turn it is, and the ground of it."""
@@ -102,26 +109,24 @@ class Sampler:
 
     def _object(self, tile: int, rng: np.random.Generator) -> _Object | None:
         """One that fits into windows of `tile` pixels, None where no object does."""
-        classes = self._groups[tile]
-        if not classes:
-            return None
-        groups = classes[rng.integers(len(classes))]
-        weights = np.sqrt([len(group) for group in groups])
-        group = groups[rng.choice(len(groups), p=weights / weights.sum())]
-        return group[rng.integers(len(group))]
+        return _choose(self._groups[tile], rng) if self._groups[tile] else None
 
     def _window(self, example: Example, drawn: _Object | None, size: int, rng: np.random.Generator) -> Cut:
         """A window of `size` pixels around the drawn object; or anywhere in `example`, at a view in proportion to its
         size, for the finer the view the more ground there is in it to be known as such."""
+        if drawn is not None:
+            return self._cut(drawn.example, self._around(drawn, size, rng), size)
         views = np.array(self._sampling.views)
         weights = views * (views >= min(size, views[-1]))
-        view = views[drawn.view] if drawn else rng.choice(views, p=weights / weights.sum())
-        zoom = view / size * math.exp(rng.uniform(-1, 1) * math.log(self._sampling.jitter))
-        if drawn is None:
-            return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
-        other = drawn.example
-        window = square_around(other.boxes[drawn.index], other.width, other.height, zoom, rng)
-        return self._cut(other, window, size)
+        zoom = self._zoom(rng.choice(views, p=weights / weights.sum()), size, rng)
+        return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
+
+    def _around(self, drawn: _Object, size: int, rng: np.random.Generator) -> Window:
+        example, zoom = drawn.example, self._zoom(self._sampling.views[drawn.view], size, rng)
+        return square_around(example.boxes[drawn.index], example.width, example.height, zoom, rng)
+
+    def _zoom(self, view: int, size: int, rng: np.random.Generator) -> float:
+        return view / size * math.exp(rng.uniform(-1, 1) * math.log(self._sampling.jitter))
 
     def _cut(self, example: Example, window: Window, size: int) -> Cut:
         """What is in a square `window` at `size` pixels: pixels, and the boxes and labels worth keeping."""
@@ -130,3 +135,10 @@ class Sampler:
         boxes, kept = crop_boxes(example.boxes, window)
         kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
         return pixels, boxes[kept], example.labels[kept]
+
+
+def _choose(classes: list[list[list[_Object]]], rng: np.random.Generator) -> _Object:
+    groups = classes[rng.integers(len(classes))]
+    weights = np.sqrt([len(group) for group in groups])
+    group = groups[rng.choice(len(groups), p=weights / weights.sum())]
+    return group[rng.integers(len(group))]

@@ -98,6 +98,15 @@ class Detector(nn.Module):
             boxes = jax.lax.stop_gradient(refined)
         return Outputs(dense, layers, context)
 
+    def recognise(
+        self, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"], train: bool = False
+    ) -> tuple[Float[Array, "n k"], Float[Array, "n k"]]:
+        """Which prompt each image shows, by its global context and by the mean of its positions: logits of a softmax."""
+        tower = self.visual(images, train and self.config.train_norm)
+        means = [self.tower(x).mean((1, 2)) for x in self.pyramid(tower, train)]
+        positions = jnp.stack(means, 1).mean(1, keepdims=True)
+        return self.class_head.likeness(tower["embedding"], texts), self.class_head(positions, texts)[:, 0]
+
     def temperature(self) -> Float[Array, ""]:
         """exp(−s): learned, as CLIP's."""
         return self.class_head.temperature()

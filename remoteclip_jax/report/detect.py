@@ -67,7 +67,7 @@ def _course(rows: list[Row], best: Row) -> str:
     for row in rows:
         figures = [percent(row.get("val_map_50")), percent(row.get("val_map"))]
         mark = "best" if row is best else ""
-        lines.append([row["epoch"], f"{row['loss']:.3f}", *(f"{row[n]:.3f}" for n in names), *figures, mark])
+        lines.append([row["epoch"], f"{row['loss']:.3f}", *(f"{row[n]:.3f}" if n in row else "—" for n in names), *figures, mark])
     heads = [name.removesuffix("_loss") for name in names]
     text = table(["epoch", "loss", *heads, "val mAP@50", "val mAP", ""], _thinned(lines))
     return text + (
@@ -106,8 +106,9 @@ def _curve(rows: list[Row]) -> bytes:
     steps = [row["step"] for row in rows]
     axes[0].plot(steps, [row["loss"] for row in rows], "-", color="black", label="loss")
     for name in ("dense_loss", "denoising_loss"):
-        if name in rows[0]:
-            axes[0].plot(steps, [row[name] for row in rows], "-", lw=1, label=name.removesuffix("_loss"))
+        if having := [row for row in rows if name in row]:
+            x, y = [row["step"] for row in having], [row[name] for row in having]
+            axes[0].plot(x, y, "-", lw=1, label=name.removesuffix("_loss"))
     if validated:
         for key, style in (("val_map_50", "o-"), ("val_map_75", "s--"), ("val_map", "^:")):
             label = key.removeprefix("val_").replace("map_", "mAP@").replace("map", "mAP")

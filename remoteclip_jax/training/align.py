@@ -42,7 +42,7 @@ def make_task(
     model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     shared = {"batch_size": config.batch_size, "image_size": config.image_size}
 
-    def batches(step: int) -> Iterator[Batch]:
+    def batches(step: int, _: int) -> Iterator[Batch]:
         return training_batches(
             train, **shared, seed=config.seed, start_step=step, rule=config.label, augmentation=config.augment
         )

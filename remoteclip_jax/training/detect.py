@@ -1,17 +1,19 @@
 """The task `detect`: the context-guided detector, trained end to end."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
-from remoteclip_jax.data.detection import box_slots, detection_batches
+from remoteclip_jax.data.detection import box_slots, close_up_batches, detection_batches
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.data.sampling import Sampling
 from remoteclip_jax.data.views import told
@@ -27,16 +29,24 @@ from remoteclip_jax.training.setup import Data
 from remoteclip_jax.training.task import Batch, Loss, Parts, Task
 
 
+CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
+
+
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
-    """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`)."""
+    """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`); or, of
+    `image` and `label` (see `close_up_batches`), the cross-entropy of the global contexts over the prompts."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
     ) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
-        variables = {"params": params, "batch_stats": batch_stats}
-        truth = Truth(batch["boxes"], batch["labels"], batch["real"])
+        variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
         frozen = jax.lax.stop_gradient(texts)
-        return detection_loss(model, variables, normalise(batch["image"]), frozen, truth, key, model.axis_name)
+        if "label" in batch:
+            both, new = model.apply(variables, images, frozen, True, method="recognise", mutable=["batch_stats"])
+            terms = [optax.softmax_cross_entropy_with_integer_labels(x, batch["label"]).mean() for x in both]
+            return sum(terms), ({"align_context_loss": terms[0], "align_loss": terms[1]}, new["batch_stats"])
+        truth = Truth(batch["boxes"], batch["labels"], batch["real"])
+        return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
 
     return loss
 
@@ -50,10 +60,19 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
     predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, views=config.views)
 
-    def batches(step: int) -> Iterator[Batch]:
-        return detection_batches(
-            train, sampling, batch_size=config.batch_size, slots=slots, seed=config.seed, start_step=step
-        )
+    def batches(step: int, align_steps: int) -> Iterator[Batch]:
+        crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
+        if step < align_steps:
+            yield from itertools.islice(
+                close_up_batches(
+                    train, sampling, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step
+                ),
+                align_steps - step,
+            )
+        yield from detection_batches(
+            train, sampling, batch_size=config.batch_size, slots=slots, seed=config.seed,
+            start_step=max(step, align_steps),
+        )  # fmt: skip
 
     def evaluate(variables: Variables) -> dict[str, float]:
         assert val is not None
@@ -69,7 +88,7 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     return Task(
         first_variables(config, clip, texts), make_detect_loss(model, texts), batches,
         steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
-        len(final) / len(val) if final and val else 0.0,
+        len(final) / len(val) if final and val else 0.0, config.align_share if len(train.classes) > 1 else 0.0,
     )  # fmt: skip
 
 

@@ -70,9 +70,12 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
             if config.max_minutes is not None:
                 total = _fit(config, task, state, step, begin)
                 print(f"{total} steps fit into {config.max_minutes:g} minutes")
-            config = dataclasses.replace(config, total_steps=min(total, config.max_steps or total))
+            total = min(total, config.max_steps or total)
+            align_steps = config.align_steps if latest is not None else int(task.align_share * total)
+            config = dataclasses.replace(config, total_steps=total, align_steps=align_steps)
         config.save(run.config)
-        state = state._replace(total_steps=replicate(jnp.asarray(config.total_steps, jnp.int32)))
+        planned = {"total_steps": config.total_steps, "align_steps": config.align_steps}
+        state = state._replace(**replicate({name: jnp.asarray(n, jnp.int32) for name, n in planned.items()}))
         drop_rows_after(run.metrics, int(state.step))
         finished = int(state.step) >= int(state.total_steps)
         if finished:
@@ -111,14 +114,17 @@ def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirect
 def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: float) -> int:
     """The number of steps that fit into `max_minutes` since `begin`; compiles what training needs."""
     assert config.max_minutes is not None
-    trial, batches = replicate(state), task.batches(0)  # a copy: a step consumes its argument
+    trial, step_seconds, evaluation = replicate(state), 0.0, 0.0  # a copy: a step consumes its argument
+    for share, align_steps in ((1 - task.align_share, 0), (task.align_share, UNTIMED_STEPS + TIMED_STEPS)):
+        batches = task.batches(0, align_steps)
 
-    def one_step() -> None:
-        nonlocal trial
-        trial, metrics = step(trial, split_batch(next(batches)))
-        jax.block_until_ready(metrics)
+        def one_step(batches: Any = batches) -> None:
+            nonlocal trial
+            trial, metrics = step(trial, split_batch(next(batches)))
+            jax.block_until_ready(metrics)
 
-    step_seconds, evaluation = timing.measure(one_step, TIMED_STEPS, UNTIMED_STEPS), 0.0
+        if share:
+            step_seconds += share * timing.measure(one_step, TIMED_STEPS, UNTIMED_STEPS)
     if task.evaluate is not None:
         variables = evaluated(trial)
         evaluation = timing.measure(lambda: task.evaluate and task.evaluate(variables))
@@ -145,7 +151,7 @@ def _run(
     rows = read_rows(run.metrics)
     best = min(map(ranking, rows), default=math.inf)
     spent, begin = (rows[-1]["seconds"] if rows else 0.0), time.monotonic()
-    batches = task.batches(done)
+    batches = task.batches(done, config.align_steps)
     with tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar:
         while done < total:
             epoch = done // per_epoch + 1

@@ -44,7 +44,8 @@ class Meter:
         may have compiled."""
         self._fetch()
         timed = len(self._rows) - 1
-        means = {name: float(np.mean([row[name] for row in self._rows])) for name in self._rows[0]}
+        names = dict.fromkeys(name for row in self._rows for name in row)  # not every kind of step has all of them
+        means = {name: float(np.mean([row[name] for row in self._rows if name in row])) for name in names}
         means["learning_rate"] = self._rows[-1]["learning_rate"]
         means["iterations_per_sec"] = timed / (self._last - self._first) if timed else 0.0
         return means

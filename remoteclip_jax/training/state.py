@@ -11,11 +11,13 @@ from remoteclip_jax.clip.model import Variables
 
 
 class TrainState(NamedTuple):
-    """`step` counts the updates done, `total_steps` those planned, for the schedule. `ema` is a moving average of
+    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps` are
+    those that align a detector's image tower. `ema` is a moving average of
     params and batch_stats, or None. There is no random key in here: randomness follows from the seed and the step."""
 
     step: Int[Array, ""]
     total_steps: Int[Array, ""]
+    align_steps: Int[Array, ""]
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: optax.OptState
@@ -28,7 +30,8 @@ def create_state(
     """The state before the first step."""
     params = variables["params"]
     return TrainState(
-        jnp.zeros((), jnp.int32), jnp.asarray(total_steps, jnp.int32), params, variables["batch_stats"],
+        jnp.zeros((), jnp.int32), jnp.asarray(total_steps, jnp.int32), jnp.zeros((), jnp.int32), params,
+        variables["batch_stats"],
         optimizer.init(params), jax.tree.map(jnp.asarray, dict(variables)) if ema else None,
     )  # fmt: skip
 

@@ -38,7 +38,12 @@ def make_train_step(
         grad_norm = optax.tree.norm(grads)
         grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        learning_rate = schedule(state.step, state.total_steps)
+        # Each phase has a course of the learning rate of its own.
+        aligning = state.step < state.align_steps
+        learning_rate = schedule(
+            jnp.where(aligning, state.step, state.step - state.align_steps),
+            jnp.where(aligning, state.align_steps, state.total_steps - state.align_steps),
+        )
         # A frozen parameter is passed through rather than having zero added: −0.0 + 0.0 would change a bit.
         params = jax.tree.map(
             lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
@@ -50,6 +55,9 @@ def make_train_step(
             new = {"params": params, "batch_stats": batch_stats}
             average = jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, new)
         metrics = {"loss": loss, **parts, "learning_rate": learning_rate, "grad_norm": grad_norm}
-        return TrainState(state.step + 1, state.total_steps, params, batch_stats, opt_state, average), metrics
+        new_state = state._replace(
+            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema=average
+        )
+        return new_state, metrics
 
     return train_step

@@ -17,14 +17,16 @@ Evaluate = Callable[[Variables], dict[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """`variables` are the first ones; `batches(step)` iterates from that step on; `evaluate` is None where there is
+    """`variables` are the first ones; `batches(step, align_steps)` iterates from that step on, where the first
+    `align_steps` of a training, a share `align_share`, have another kind of batch; `evaluate` is None where there is
     nothing to validate on, and else gives the metrics that `ranking` knows. `finish` evaluates the best weights after
     the last step, which takes `finish_share` times as long as `evaluate`."""
 
     variables: Variables
     loss: Loss
-    batches: Callable[[int], Iterator[Batch]]
+    batches: Callable[[int, int], Iterator[Batch]]
     per_epoch: int
     evaluate: Evaluate | None
     finish: Callable[[Variables], None] | None = None
     finish_share: float = 0.0
+    align_share: float = 0.0
