@@ -27,8 +27,9 @@ class TrainConfig:
     `max_minutes` fits the number of steps to a time; the fitted number is kept in `total_steps`. For `detect`:
     `detector` has the model's shape; images are predicted whole at the sizes `views` (see `data.views`), and for
     training cut from these at `image_size`, `jitter` times larger or smaller, a share `mosaic` of the samples put
-    together from four tiles; `validations` are spread evenly over the training (None: after every epoch); `draw_*` say
-    what is drawn where no data are given.
+    together from four tiles. Where there are several classes, the first `align_share` of the steps, which makes
+    `align_steps`, align the image tower on single objects. `validations` are spread evenly over the training (None:
+    after every epoch); `draw_*` say what is drawn where no data are given.
     """
 
     task: str = "align"
@@ -105,7 +106,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
             "arch": "small", "image_size": 256, "views": (64, 128, 256, 896), "jitter": 1.15, "mosaic": 0.85,
-            "align_share": 0.6,
+            "align_share": 0.45,
             "beta2": 0.99, "epochs": 10, "batch_size": 4,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.998,
             "augment": "flip", "checkpoint_every": 10, "validations": 1, "detector": DetectorConfig(),
@@ -127,7 +128,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "arch": "tiny", "image_size": 96, "views": (128,), "jitter": 1.2, "epochs": 4, "learning_rate": 2e-3,
             "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
             "align_share": 0.2, "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
-            "detector": DetectorConfig(width=48, heads=4, layers=2, queries=40, feed_forward=96, denoising=20),
+            "detector": DetectorConfig(
+                width=48, heads=4, layers=2, queries=40, predict_queries=80, feed_forward=96, denoising=20
+            ),
         },
     },
 }  # fmt: skip

@@ -193,3 +193,23 @@ def test_unknown_flags_and_values_fail_in_one_line() -> None:
     assert "batch_size" in fails("train.py", "--batch_size=-1")
     assert "stray" in fails("train.py", "stray")
     assert "--workdir" in fails("eval.py")
+
+
+def test_a_detector_goes_on_in_the_middle_of_its_alignment(drawn_data: Path, tmp_path: Path) -> None:
+    """Four of six steps align the image tower; what was lost after the third is done again, bit for bit."""
+    settings = {
+        "task": "detect", "preset": "tiny", "data_dir": str(drawn_data), "epochs": 2, "checkpoint_every": 1,
+        "align_share": 0.7, "validations": 0,
+    }  # fmt: skip
+    whole = train(settings, tmp_path / "whole")
+    first, second = read_rows(whole / "metrics.jsonl")
+    assert json.loads((whole / "config.json").read_text())["align_steps"] == 4
+    assert "align_loss" in first
+    assert "dense_loss" not in first
+    assert {"align_loss", "dense_loss"} <= second.keys()
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    shutil.rmtree(copy / "checkpoints" / "6")
+    train({}, copy)
+    assert rows_without_times(copy) == rows_without_times(whole)
+    assert final_bits(copy) == final_bits(whole)

@@ -13,8 +13,8 @@ LEAST = 64  # pixels
 
 class ImageCache:
     """Reads images of at most `size` pixels a side, reduced where the file has more; the first ones that fit into
-    `limit` bytes are read once, and kept whole, at half their size, at a quarter and so on down to `LEAST` pixels. Threads
-    may share it: at worst two of them read the same image."""
+    `limit` bytes are read once, and kept whole, at half their size, at a quarter and so on down to `LEAST` pixels.
+    Threads may share it: at worst two of them read the same image."""
 
     def __init__(self, size: int, limit: int = LIMIT) -> None:
         self._size, self._left = size, limit

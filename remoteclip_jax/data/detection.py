@@ -46,18 +46,21 @@ def detection_batches(
 def close_up_batches(
     dataset: Dataset, sampling: Sampling, *, batch_size: int, size: int, seed: int, start_step: int = 0
 ) -> Iterator[Batch]:
-    """Endless batches of single objects from step `start_step` on, each class as often as any other: `image` uint8
-    [b, size, size, 3] and `label` int32 [b]. UserError for a broken image."""
+    """Endless batches of single objects from step `start_step` on, each class as often as any other, and of ground
+    without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, and `shown` bool [b, k], all
+    classes that are to be seen. UserError for a broken image."""
     sampler = Sampler(dataset, sampling)
 
     def load(place: int) -> Batch:
         rng = np.random.default_rng([seed, 2, place])
-        pixels, label = sampler.close_up(size, rng)
+        example = dataset.examples[rng.integers(len(dataset))]
+        pixels, label, every = sampler.close_up(example, size, rng)
         if sampling.level != "none":
             pixels, _ = flip_and_turn(pixels, np.zeros((0, 4), np.float32), rng)
         if sampling.level == "full":
             pixels = jitter_colours(pixels, rng)
-        return {"image": np.ascontiguousarray(pixels), "label": np.int32(label)}
+        shown = np.isin(np.arange(len(dataset.classes)), every)
+        return {"image": np.ascontiguousarray(pixels), "label": np.int32(label), "shown": shown}
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 

@@ -16,6 +16,7 @@ Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
 
 ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
 TILES_ANYWHERE = 0.25  # the same of a mosaic's tiles
+CLOSE_UPS_ANYWHERE = 0.3  # the same of the images of single objects
 QUARTERED = 0.85  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
 TILE_FILLED = 0.75  # at most this share of a tile's side is the object that it is drawn around
 SMALLEST = 4.0  # pixels; what is left of an object is a box no more when its shorter side is below
@@ -45,8 +46,8 @@ class _Object:
 
 
 class Sampler:
-    """Draws samples of a data set. Objects are drawn by class, each as often as any other (class-aware sampling, Shen et
-    al. 2016), for an airport is one to an image and cars are dozens; those of a class by view, in proportion to the
+    """Draws samples of a data set. Objects are drawn by class, each as often as any other (class-aware sampling, Shen
+    et al. 2016), for an airport is one to an image and cars are dozens; those of a class by view, in proportion to the
     square root of their number there."""
 
     def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
@@ -69,11 +70,19 @@ class Sampler:
             ]
             self._groups[tile] = [views for views in fitting if views]
 
-    def close_up(self, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "s s 3"], int]:
-        """One object that fills a good part of `size` pixels, and its label."""
+    def close_up(
+        self, example: Example, size: int, rng: np.random.Generator
+    ) -> tuple[UInt8[np.ndarray, "s s 3"], int, Int32[np.ndarray, "n"]]:
+        """One object that fills a good part of `size` pixels, its label, and those of all objects there; or some ground
+        of `example` without any, and −1."""
+        if rng.random() < CLOSE_UPS_ANYWHERE:
+            pixels, _, labels = self._window(example, None, size, rng)
+            if not len(labels):
+                return pixels, -1, labels
         drawn = _choose(self._all, rng)
-        window = self._around(drawn, size, rng)
-        return self._cut(drawn.example, window, size)[0], int(drawn.example.labels[drawn.index])
+        pixels, _, labels = self._cut(drawn.example, self._around(drawn, size, rng), size)
+        label = drawn.example.labels[drawn.index]
+        return pixels, int(label), np.append(labels, label)
 
     def draw(self, example: Example, rng: np.random.Generator) -> Cut:
         """A sample; `example` is the one whose turn it is, and the ground of it."""

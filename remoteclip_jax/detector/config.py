@@ -16,11 +16,11 @@ class DetectorConfig:
     """The four stages in numbers; the defaults are the small detector's.
 
     `queries` are those of training, in windows; whole images get `predict_queries` (two-stage ones alone). `prior` is
-    the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives
-    among all pairs of position and class, with a focal loss 0.01 (Lin et al. 2017). `class_weight`, `l1_weight` and
-    `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the
-    matching cost; a query that is left over but overlaps an object by an IoU of `match_overlap` counts as that object too
-    (above 1: none does). `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
+    the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives among all
+    pairs of position and class, with a focal loss 0.01 (Lin et al. 2017). `class_weight`, `l1_weight` and `giou_weight`
+    weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the matching cost;
+    a query that is left over but overlaps an object by an IoU of `match_overlap` counts as that object too (above 1:
+    none does). `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
     encoder's positions; `contrast` the global contrast loss of queries and positions, and `background` the pull of
     unmatched queries towards the global context.
     """

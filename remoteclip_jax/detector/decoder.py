@@ -24,7 +24,8 @@ def box_embedding(boxes: Boxes, side: int, width: int) -> Float[Array, "... widt
     """Where boxes are, in pixels of an image of `side` pixels, and how large, by the logarithm of their size: the same
     for the same object whatever the size of the image around it. `width` is a multiple of 8."""
     octaves = jnp.log2(jnp.maximum(boxes[..., 2:] * side, 1))
-    return jnp.concatenate([sine_embedding(boxes[..., :2] * side, width // 2), sine_embedding(OCTAVE * octaves, width // 2)], -1)
+    values = boxes[..., :2] * side, OCTAVE * octaves
+    return jnp.concatenate([sine_embedding(x, width // 2) for x in values], -1)
 
 
 class TextConditioner(nn.Module):

@@ -56,7 +56,8 @@ class ClassHead(nn.Module):
 
     def likeness(self, embeddings: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
         """exp(s)·<P z, t> of CLIP embeddings z, which no layer of this head has seen; s as it is."""
-        return unit(self._without_common(embeddings.astype(jnp.float32))) @ texts.T / jax.lax.stop_gradient(self.temperature())
+        z = unit(self._without_common(embeddings.astype(jnp.float32)))
+        return z @ texts.T / jax.lax.stop_gradient(self.temperature())
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
         """The class features f themselves, of unit length."""

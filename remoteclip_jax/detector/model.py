@@ -101,11 +101,12 @@ class Detector(nn.Module):
     def recognise(
         self, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"], train: bool = False
     ) -> tuple[Float[Array, "n k"], Float[Array, "n k"]]:
-        """Which prompt each image shows, by its global context and by the mean of its positions: logits of a softmax."""
+        """Which prompts each image shows: logits by its global context, for a softmax, and by its positions, for a
+        sigmoid, where one position that sees the object is enough (multiple-instance learning by log-sum-exp)."""
         tower = self.visual(images, train and self.config.train_norm)
-        means = [self.tower(x).mean((1, 2)) for x in self.pyramid(tower, train)]
-        positions = jnp.stack(means, 1).mean(1, keepdims=True)
-        return self.class_head.likeness(tower["embedding"], texts), self.class_head(positions, texts)[:, 0]
+        positions = flatten([self.tower(x) for x in self.pyramid(tower, train)])
+        likeness = self.class_head.likeness(tower["embedding"], texts)
+        return likeness, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
 
     def temperature(self) -> Float[Array, ""]:
         """exp(−s): learned, as CLIP's."""

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.model import Variables
@@ -49,7 +50,7 @@ def detection_loss(
     parts: Parts = {}
     total = jnp.zeros(())
     owns = [Predictions(*(x[:, :queries] for x in layer)) for layer in outputs.layers]
-    for i, (layer, own, found) in enumerate(zip(outputs.layers, owns, _match_all(c, owns, truth), strict=True)):
+    for i, (layer, own, found) in enumerate(zip(outputs.layers, owns, match_layers(c, owns, truth), strict=True)):
         norm = _objects((found >= 0).sum(), axis_name)
         terms = _set_terms(c, own, truth, found, norm)
         if c.contrast:
@@ -76,11 +77,24 @@ def detection_loss(
     return total, (parts, updates["batch_stats"])
 
 
-def _match_all(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:
+def align_losses(
+    likeness: Float[Array, "n k"], presence: Float[Array, "n k"], labels: Int[Array, "n"], shown: Bool[Array, "n k"]
+) -> tuple[Array, Array]:
+    """Recognising what images show, by the logits of `Detector.recognise`: the cross-entropy over the prompts of
+    `likeness` with the one object that an image is around (−1: none, which costs nothing), and the binary one of
+    `presence` with all that are `shown`, summed over the prompts."""
+    something = labels >= 0
+    every = optax.softmax_cross_entropy_with_integer_labels(likeness, jnp.maximum(labels, 0))
+    softmax = jnp.where(something, every, 0).sum() / jnp.maximum(something.sum(), 1)
+    sigmoid = optax.sigmoid_binary_cross_entropy(presence, shown).sum(-1)
+    return softmax, sigmoid.mean()
+
+
+def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:
     """Every layer's matching, in one call: the loops of all images and layers run side by side.
 
-    Queries that are left over and overlap an object by `match_overlap` are that object's too (as in DETA, Ouyang-Zhang et
-    al. 2022): a second box on an object is no background, and the suppression that follows removes it anyhow.
+    Queries that are left over and overlap an object by `match_overlap` are that object's too (as in DETA, Ouyang-Zhang
+    et al. 2022): a second box on an object is no background, and the suppression that follows removes it anyhow.
     """
     costs = [matching_cost(p.logits, p.boxes, truth.boxes, truth.labels, c) for p in layers]
     many = len(layers)

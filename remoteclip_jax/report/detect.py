@@ -67,7 +67,8 @@ def _course(rows: list[Row], best: Row) -> str:
     for row in rows:
         figures = [percent(row.get("val_map_50")), percent(row.get("val_map"))]
         mark = "best" if row is best else ""
-        lines.append([row["epoch"], f"{row['loss']:.3f}", *(f"{row[n]:.3f}" if n in row else "—" for n in names), *figures, mark])
+        parts = [f"{row[n]:.3f}" if n in row else "—" for n in names]  # some epochs only align the image tower
+        lines.append([row["epoch"], f"{row['loss']:.3f}", *parts, *figures, mark])
     heads = [name.removesuffix("_loss") for name in names]
     text = table(["epoch", "loss", *heads, "val mAP@50", "val mAP", ""], _thinned(lines))
     return text + (

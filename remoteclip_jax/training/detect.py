@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.inference import RemoteCLIP
@@ -19,7 +18,7 @@ from remoteclip_jax.data.sampling import Sampling
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
-from remoteclip_jax.detector.supervision import Truth, detection_loss
+from remoteclip_jax.detector.supervision import Truth, align_losses, detection_loss
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.evaluation.detection_run import write_evaluation
 from remoteclip_jax.evaluation.prediction import make_predictor
@@ -28,13 +27,12 @@ from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.setup import Data
 from remoteclip_jax.training.task import Batch, Loss, Parts, Task
 
-
 CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
 
 
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
     """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`); or, of
-    `image` and `label` (see `close_up_batches`), the cross-entropy of the global contexts over the prompts."""
+    `image`, `label` and `shown` (see `close_up_batches`), that of recognising single objects (see `align_losses`)."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
@@ -42,9 +40,9 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
         variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
         frozen = jax.lax.stop_gradient(texts)
         if "label" in batch:
-            both, new = model.apply(variables, images, frozen, True, method="recognise", mutable=["batch_stats"])
-            terms = [optax.softmax_cross_entropy_with_integer_labels(x, batch["label"]).mean() for x in both]
-            return sum(terms), ({"align_context_loss": terms[0], "align_loss": terms[1]}, new["batch_stats"])
+            outputs, new = model.apply(variables, images, frozen, True, method="recognise", mutable=["batch_stats"])
+            context, positions = align_losses(*outputs, batch["label"], batch["shown"])
+            return context + positions, ({"align_context_loss": context, "align_loss": positions}, new["batch_stats"])
         truth = Truth(batch["boxes"], batch["labels"], batch["real"])
         return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
 
@@ -57,6 +55,7 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     train, val, final = data.train, data.val, data.final
     model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     slots = box_slots(train, config.max_objects)
+    several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
     predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, views=config.views)
 
@@ -88,7 +87,7 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     return Task(
         first_variables(config, clip, texts), make_detect_loss(model, texts), batches,
         steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
-        len(final) / len(val) if final and val else 0.0, config.align_share if len(train.classes) > 1 else 0.0,
+        len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
     )  # fmt: skip
 
 

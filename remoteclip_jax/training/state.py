@@ -11,9 +11,9 @@ from remoteclip_jax.clip.model import Variables
 
 
 class TrainState(NamedTuple):
-    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps` are
-    those that align a detector's image tower. `ema` is a moving average of
-    params and batch_stats, or None. There is no random key in here: randomness follows from the seed and the step."""
+    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps`
+    align a detector's image tower. `ema` is a moving average of params and batch_stats, or None. There is no random
+    key in here: randomness follows from the seed and the step."""
 
     step: Int[Array, ""]
     total_steps: Int[Array, ""]

@@ -55,7 +55,32 @@ def test_a_rare_class_comes_nearly_as_often_as_a_common_one(tmp_path: Path) -> N
     example = dataset.examples[0]
     one = Example(example.image, 400, 400, example.boxes, np.array([0] * 16 + [1], np.int32))
     shown = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), Sampling(256, (1600,), 1.0, "none"))
-    assert 0.15 < len(shown[1]) / len(shown[0]) < 0.7  # 1 to 16 in the data, 1 to 4 in the draw
+    assert 0.3 < len(shown[1]) / len(shown[0]) < 1.2  # 1 to 16 in the data, alike in the draw
+
+
+def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) -> None:
+    """Dark objects on a grey ground, one large and the other of three small ones."""
+    path, rng = tmp_path / "dark.png", np.random.default_rng(0)
+    boxes = np.array([[0.5, 0.5, 0.5, 0.4], [0.1, 0.1, 0.05, 0.05], [0.9, 0.1, 0.05, 0.05], [0.1, 0.9, 0.05, 0.05]])
+    image = Image.new("RGB", (400, 400), (90, 90, 90))
+    for x, y, w, h in boxes * 400:
+        image.paste((0, 0, 0), tuple(round(v) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2)))
+    image.save(path)
+    example = Example(path, 400, 400, boxes.astype(np.float32), np.array([0, 1, 1, 1], np.int32))
+    sampler = Sampler(Dataset("train", ("a", "b"), (example,)), Sampling(256, VIEWS, 1.1, "none"))
+    labels = []
+    for _ in range(90):
+        pixels, label, every = sampler.close_up(example, 64, rng)
+        assert label in every or (label < 0 and not len(every))
+        labels.append(label)
+        if label < 0:  # ground: what is left of an object there is little
+            assert (pixels.max(-1) < 45).mean() < 0.5
+            continue
+        dark = (pixels.max(-1) < 45).sum()
+        expected = [0.5 * 0.4 * 128**2, (0.05 * 896) ** 2][label]
+        assert pixels.shape == (64, 64, 3)
+        assert 0.5 * min(expected, 0.5 * 64**2) < dark < 1.6 * expected
+    assert [12 < labels.count(label) < 48 for label in (-1, 0, 1)] == [True] * 3
 
 
 def test_ground_without_any_object(tmp_path: Path) -> None:
@@ -74,3 +99,11 @@ def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None
     assert [cache.read(path, 1) is image for path, image in zip(paths[:2], first, strict=False)] == [True, True]
     with pytest.raises(UserError, match=r"2\.png"):  # there was no room for it
         cache.read(paths[2], 1)
+
+
+def test_the_cache_gives_no_more_pixels_than_are_needed(tmp_path: Path) -> None:
+    write_image(tmp_path / "0.png", size=(500, 400))
+    cache = ImageCache(1000)
+    sizes = [cache.read(tmp_path / "0.png", needed).size for needed in (400, 1, 100, 101, 200, 201, 900)]
+    halves = [(500, 400), (250, 200), (125, 100)]
+    assert sizes == [halves[i] for i in (0, 2, 2, 1, 1, 0, 0)]

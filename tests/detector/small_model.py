@@ -13,7 +13,9 @@ from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.model import Detector, Noised, Outputs
 
 TINY = ARCHITECTURES["tiny"]
-SMALL = DetectorConfig(width=16, heads=2, layers=2, queries=8, feed_forward=32, points=2, denoising=6)
+SMALL = DetectorConfig(
+    width=16, heads=2, layers=2, queries=8, predict_queries=8, feed_forward=32, points=2, denoising=6
+)
 
 # What runs once or twice is not worth optimising.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.losses import box_terms, classification, contrast, focal, varifocal, without_truth
-from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.supervision import Truth, detection_loss
+from remoteclip_jax.detector.model import Detector, Predictions
+from remoteclip_jax.detector.supervision import Truth, detection_loss, match_layers
 from tests.detector.small_model import SMALL, TINY, quick, random_images, random_texts, random_variables
 
 
@@ -212,6 +212,15 @@ def test_every_parameter_learns() -> None:
     # A constant; and the keys' bias of the attention pool, which shifts all scores of its one question alike.
     still = ["['class_head']['common']", "['visual']['attnpool']['k_proj']['bias']"]
     assert [name for name, value in grads.items() if value == 0] == still
+
+
+def test_a_query_left_over_on_an_object_is_that_object_too() -> None:
+    boxes = np.tile(np.array([0.5, 0.5, 0.2, 0.2], np.float32), (1, 4, 1))
+    boxes[0, 1, 0], boxes[0, 2, 0], boxes[0, 3] = 0.51, 0.6, 0.1  # nearly the same, half of it, elsewhere
+    truth = Truth(boxes[:, :2] * [[[1], [0]]], np.zeros((1, 2), np.int32), np.array([[True, False]]))
+    layer = Predictions(jnp.zeros((1, 4, 3)), jnp.asarray(boxes), jnp.zeros((1, 4, 2)))
+    assert np.asarray(match_layers(SMALL, [layer], truth)[0]).tolist() == [[0, 0, -1, -1]]
+    assert np.asarray(match_layers(SMALL.replace(match_overlap=2.0), [layer], truth)[0]).tolist() == [[0, -1, -1, -1]]
 
 
 def test_what_stands_in_padded_slots_does_not_matter() -> None:

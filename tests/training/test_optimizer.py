@@ -1,5 +1,7 @@
 """Which parameters train, which are frozen, and the learning rate's course."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,25 @@ def test_without_the_partition_weight_decay_would_move_the_text_tower() -> None:
         updates, _ = optimizer.update(zeros, optimizer.init(params), params)
         text = optax.apply_updates(params, updates)["text"]
         assert (bits(text) != bits(params["text"])) is moved
+
+
+def test_each_phase_has_the_whole_course_of_the_learning_rate() -> None:
+    """Ten steps of alignment, thirty of detection: two courses, one after the other."""
+
+    def loss(params: dict[str, Any], *_: Any) -> Any:
+        return params["tower"]["w"].sum(), ({}, {})
+
+    config = TrainConfig(schedule="cosine", learning_rate=1e-2)
+    optimizer = make_optimizer(config)
+    state = create_state({"params": {"tower": {"w": jnp.ones(1)}}, "batch_stats": {}}, optimizer, 40)
+    state = state._replace(align_steps=jnp.asarray(10))
+    step, rates = jax.jit(make_train_step(loss, optimizer, make_schedule(config))), []
+    for _ in range(40):
+        state, metrics = step(state, {})
+        rates.append(float(metrics["learning_rate"]))
+    course = make_schedule(config)
+    expected = [float(course(jnp.asarray(i), jnp.asarray(n))) for n in (10, 30) for i in range(n)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
