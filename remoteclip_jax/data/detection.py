@@ -60,7 +60,7 @@ def close_up_batches(
         if sampling.level == "full":
             pixels = jitter_colours(pixels, rng)
         shown = np.isin(np.arange(len(dataset.classes)), every)
-        return {"image": np.ascontiguousarray(pixels), "label": np.int32(label), "shown": shown}
+        return {"image": np.ascontiguousarray(pixels), "label": np.array(label, np.int32), "shown": shown}
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.model import Variables
@@ -75,19 +74,6 @@ def detection_loss(
         total += c.dense * _weigh(c, terms)
         parts["dense_loss"] = _weigh(c, terms)
     return total, (parts, updates["batch_stats"])
-
-
-def align_losses(
-    likeness: Float[Array, "n k"], presence: Float[Array, "n k"], labels: Int[Array, "n"], shown: Bool[Array, "n k"]
-) -> tuple[Array, Array]:
-    """Recognising what images show, by the logits of `Detector.recognise`: the cross-entropy over the prompts of
-    `likeness` with the one object that an image is around (−1: none, which costs nothing), and the binary one of
-    `presence` with all that are `shown`, summed over the prompts."""
-    something = labels >= 0
-    every = optax.softmax_cross_entropy_with_integer_labels(likeness, jnp.maximum(labels, 0))
-    softmax = jnp.where(something, every, 0).sum() / jnp.maximum(something.sum(), 1)
-    sigmoid = optax.sigmoid_binary_cross_entropy(presence, shown).sum(-1)
-    return softmax, sigmoid.mean()
 
 
 def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:

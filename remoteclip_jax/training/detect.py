@@ -18,7 +18,8 @@ from remoteclip_jax.data.sampling import Sampling
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
-from remoteclip_jax.detector.supervision import Truth, align_losses, detection_loss
+from remoteclip_jax.detector.recognition import recognition_loss
+from remoteclip_jax.detector.supervision import Truth, detection_loss
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.evaluation.detection_run import write_evaluation
 from remoteclip_jax.evaluation.prediction import make_predictor
@@ -32,7 +33,7 @@ CLOSE_UP = 64  # pixels of the images of single objects that the image tower is 
 
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
     """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`); or, of
-    `image`, `label` and `shown` (see `close_up_batches`), that of recognising single objects (see `align_losses`)."""
+    `image`, `label` and `shown` (see `close_up_batches`), that of recognising single objects."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
@@ -40,9 +41,7 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
         variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
         frozen = jax.lax.stop_gradient(texts)
         if "label" in batch:
-            outputs, new = model.apply(variables, images, frozen, True, method="recognise", mutable=["batch_stats"])
-            context, positions = align_losses(*outputs, batch["label"], batch["shown"])
-            return context + positions, ({"align_context_loss": context, "align_loss": positions}, new["batch_stats"])
+            return recognition_loss(model, variables, images, frozen, batch["label"], batch["shown"])
         truth = Truth(batch["boxes"], batch["labels"], batch["real"])
         return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
 
