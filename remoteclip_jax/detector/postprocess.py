@@ -21,7 +21,7 @@ from remoteclip_jax.detector.model import Detector, Predictions
 from remoteclip_jax.detector.nms import keep_best
 
 DETECTIONS = 100  # an image, as COCO counts them
-SAME_OBJECT = 0.6  # IoU above which the weaker of two detections of one class goes
+SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class goes
 
 
 class Found(NamedTuple):
