@@ -19,9 +19,8 @@ def recognition_loss(
 
     `align_context_loss`: cross-entropy over the prompts of the global context I_g with the object that an image is
     around (CLIP's own, Radford et al. 2021); label −1 is none, and costs nothing. `align_loss`: binary cross-entropy of
-    the positions' presence with all that is `shown`, summed over the prompts. The latter is what detection asks of the
-    positions later on. A softmax in its place, which leaves the logits of ground to themselves, makes detection begin
-    with losses that undo what was learned.
+    the positions' presence with all that is `shown`, summed over the prompts: what detection asks of them later on; a
+    softmax would leave the logits of ground to themselves.
     """
     (likeness, presence), new = model.apply(variables, images, texts, True, method="recognise", mutable=["batch_stats"])
     something = labels >= 0
