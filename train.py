@@ -15,8 +15,9 @@ SETTINGS = (
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
     flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),
     flags.DEFINE_string("classes", None, "file of class names, one a line"),
-    flags.DEFINE_string("weights", None, "converted weights or an align run; without it, random ones"),
+    flags.DEFINE_string("weights", None, "converted weights or a run (a detect run for detect alone); without it, random"),
     flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
+    flags.DEFINE_list("novel", None, "detect: classes to hold out of training, for an open-vocabulary test"),
     flags.DEFINE_enum("label", None, ["first", "largest", "multi"], "label of an image with several objects (largest)"),
     flags.DEFINE_enum("augment", None, ["none", "flip", "full"], "flips and turns; full: crops and colours too (none)"),
     flags.DEFINE_integer("epochs", None, "passes over the training images (10)"),
@@ -40,6 +41,8 @@ def main() -> None:
     settings: dict[str, Any] = {flag.name: flag.value for flag in SETTINGS if flag.present}
     if "views" in settings:
         settings["views"] = parse_views(settings["views"])
+    if "novel" in settings:
+        settings["novel"] = tuple(name.strip() for name in settings["novel"])
     train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)
 
 

@@ -28,8 +28,9 @@ class TrainConfig:
     `detector` has the model's shape; images are predicted whole at the sizes `views` (see `data.views`), and for
     training cut from these at `image_size`, `jitter` times larger or smaller, a share `mosaic` of the samples put
     together from four tiles. Where there are several classes, the first `align_share` of the steps, which makes
-    `align_steps`, align the image tower on single objects. `validations` are spread evenly over the training (None:
-    after every epoch); `draw_*` say what is drawn where no data are given.
+    `align_steps`, align the image tower on single objects. `novel` names classes held out: training and validation
+    leave out every image that shows one, the test has them all. `validations` are spread evenly over the training
+    (None: after every epoch); `draw_*` say what is drawn where no data are given.
     """
 
     task: str = "align"
@@ -40,6 +41,7 @@ class TrainConfig:
     classes: str | None = None
     weights: str | None = None
     text_embeddings: str | None = None
+    novel: tuple[str, ...] = ()
     label: Label = "largest"
     augment: Augment = "none"
     epochs: int = 10
@@ -81,6 +83,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
+        if self.novel and self.task != "detect":
+            raise UserError("--novel holds classes out of --task=detect; --task=align has no use for it")
         check_size(self.image_size)
         if self.task == "detect":
             check_views(self.views)
@@ -152,7 +156,7 @@ def new_config(settings: dict[str, Any], accelerator: bool = False) -> TrainConf
     values = {**PRESETS[task][preset], **settings, "task": task, "preset": preset}
     if task == "detect" and values.get("weights"):  # what has been trained keeps its statistics and moves less
         values["backbone"] = settings.get("backbone", "slow")
-        values["detector"] = values["detector"].replace(train_norm=False)
+        values["detector"] = settings.get("detector", values["detector"].replace(train_norm=False))
         values["align_share"] = 0.0
     return TrainConfig(**values)
 
@@ -163,7 +167,8 @@ def load_config(path: Path) -> TrainConfig:
         values = json.loads(path.read_text())
         if values["detector"] is not None:
             values["detector"] = DetectorConfig(**values["detector"])
-        values["views"] = tuple(values["views"])
+        for name in ("views", "novel"):
+            values[name] = tuple(values[name])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

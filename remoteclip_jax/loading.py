@@ -39,6 +39,24 @@ def load(path: str | Path) -> RemoteCLIP:
     return clip
 
 
+def load_towers(path: str | Path) -> RemoteCLIP:
+    """As `load`, but also of a `detect` run, whose image tower has been trained to detect."""
+    if not is_detect_run(path):
+        return load(path)
+    detector = load_detector(path)
+    params = {"visual": detector.variables["params"]["visual"]}
+    if detector.text is not None:
+        params |= detector.text.variables["params"]
+    return RemoteCLIP(detector.clip, {"params": params, "batch_stats": {
+        "visual": detector.variables["batch_stats"]["visual"]
+    }})  # fmt: skip
+
+
+def is_detect_run(path: str | Path) -> bool:
+    """Whether `path` is the directory of a `detect` run."""
+    return is_run(Path(path)) and load_config(RunDirectory(Path(path)).config).task == "detect"
+
+
 def load_run(path: Path) -> RemoteCLIP:
     """The towers of an `align` run at its best checkpoint; without the text tower where the run had none."""
     run, config, trained = _best(path, "align")

@@ -7,7 +7,7 @@ import numpy as np
 
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.pipeline import ENDLESS, Batch, draw_example, iterate, steps_per_epoch
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler
 from remoteclip_jax.data.transforms import Boxes, flip_and_turn, jitter_colours
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.windows import whole_squares
@@ -20,22 +20,21 @@ def box_slots(dataset: Dataset, limit: int) -> int:
 
 
 def detection_batches(
-    dataset: Dataset, sampling: Sampling, *, batch_size: int, slots: int, seed: int, start_step: int = 0
+    dataset: Dataset, sampler: Sampler, *, batch_size: int, slots: int, seed: int, start_step: int = 0
 ) -> Iterator[Batch]:
     """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3], `boxes` float32 [b, slots, 4] normalised
     (cx, cy, w, h), `labels` int32 [b, slots] and `real` bool [b, slots].
 
     Shuffling as in `training_batches`; of more boxes than slots a random choice stays. UserError for a broken image.
     """
-    epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
-    sampler = Sampler(dataset, sampling)
+    epoch_length, level = steps_per_epoch(dataset, batch_size) * batch_size, sampler.sampling.level
 
     def load(place: int) -> Batch:
         example, rng = draw_example(dataset, epoch_length, seed, place)
         pixels, boxes, labels = sampler.draw(example, rng)
-        if sampling.level != "none":
+        if level != "none":
             pixels, boxes = flip_and_turn(pixels, boxes, rng)
-        if sampling.level == "full":
+        if level == "full":
             pixels = jitter_colours(pixels, rng)
         chosen = rng.permutation(len(labels))[:slots]
         return {"image": np.ascontiguousarray(pixels), **pad(boxes[chosen], labels[chosen], slots)}
@@ -44,20 +43,20 @@ def detection_batches(
 
 
 def close_up_batches(
-    dataset: Dataset, sampling: Sampling, *, batch_size: int, size: int, seed: int, start_step: int = 0
+    dataset: Dataset, sampler: Sampler, *, batch_size: int, size: int, seed: int, start_step: int = 0
 ) -> Iterator[Batch]:
     """Endless batches of single objects from step `start_step` on, each class as often as any other, and of ground
     without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, and `shown` bool [b, k], all
     classes that are to be seen. UserError for a broken image."""
-    sampler = Sampler(dataset, sampling)
+    level = sampler.sampling.level
 
     def load(place: int) -> Batch:
         rng = np.random.default_rng([seed, 2, place])
         example = dataset.examples[rng.integers(len(dataset))]
         pixels, label, every = sampler.close_up(example, size, rng)
-        if sampling.level != "none":
+        if level != "none":
             pixels, _ = flip_and_turn(pixels, np.zeros((0, 4), np.float32), rng)
-        if sampling.level == "full":
+        if level == "full":
             pixels = jitter_colours(pixels, rng)
         shown = np.isin(np.arange(len(dataset.classes)), every)
         return {"image": np.ascontiguousarray(pixels), "label": np.array(label, np.int32), "shown": shown}

@@ -51,7 +51,7 @@ class Sampler:
     square root of their number there."""
 
     def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
-        self._sampling, self._cache = sampling, ImageCache(sampling.views[-1])
+        self.sampling, self._cache = sampling, ImageCache(sampling.views[-1])
         groups: dict[int, dict[int, list[_Object]]] = {}  # by class and view
         for example in dataset.examples:
             sides = example.boxes[:, 2:] * (example.width, example.height) / max(example.width, example.height)
@@ -86,8 +86,8 @@ class Sampler:
 
     def draw(self, example: Example, rng: np.random.Generator) -> Cut:
         """A sample; `example` is the one whose turn it is, and the ground of it."""
-        size = self._sampling.size
-        if rng.random() < self._sampling.mosaic:
+        size = self.sampling.size
+        if rng.random() < self.sampling.mosaic:
             return self._four(example, size // 2, rng)
         return self._window(example, None if rng.random() < ANYWHERE else self._object(size, rng), size, rng)
 
@@ -112,8 +112,8 @@ class Sampler:
     def _fits(self, x: _Object, tile: int) -> bool:
         """Whether the object belongs into windows of `tile` pixels: its view fills them, and it fits into them or, for
         the largest, they may grow."""
-        size, view = self._sampling.size, self._sampling.views[x.view]
-        fills = view >= tile or x.view == len(self._sampling.views) - 1
+        size, view = self.sampling.size, self.sampling.views[x.view]
+        fills = view >= tile or x.view == len(self.sampling.views) - 1
         return fills and (tile == size or view <= tile or x.extent * view <= TILE_FILLED * tile)
 
     def _object(self, tile: int, rng: np.random.Generator) -> _Object | None:
@@ -125,17 +125,17 @@ class Sampler:
         size, for the finer the view the more ground there is in it to be known as such."""
         if drawn is not None:
             return self._cut(drawn.example, self._around(drawn, size, rng), size)
-        views = np.array(self._sampling.views)
+        views = np.array(self.sampling.views)
         weights = views * (views >= min(size, views[-1]))
         zoom = self._zoom(rng.choice(views, p=weights / weights.sum()), size, rng)
         return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
 
     def _around(self, drawn: _Object, size: int, rng: np.random.Generator) -> Window:
-        example, zoom = drawn.example, self._zoom(self._sampling.views[drawn.view], size, rng)
+        example, zoom = drawn.example, self._zoom(self.sampling.views[drawn.view], size, rng)
         return square_around(example.boxes[drawn.index], example.width, example.height, zoom, rng)
 
     def _zoom(self, view: int, size: int, rng: np.random.Generator) -> float:
-        return view / size * math.exp(rng.uniform(-1, 1) * math.log(self._sampling.jitter))
+        return view / size * math.exp(rng.uniform(-1, 1) * math.log(self.sampling.jitter))
 
     def _cut(self, example: Example, window: Window, size: int) -> Cut:
         """What is in a square `window` at `size` pixels: pixels, and the boxes and labels worth keeping."""

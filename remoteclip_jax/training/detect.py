@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.inference import RemoteCLIP
@@ -14,7 +15,7 @@ from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.detection import box_slots, close_up_batches, detection_batches
 from remoteclip_jax.data.pipeline import steps_per_epoch
-from remoteclip_jax.data.sampling import Sampling
+from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
@@ -23,6 +24,7 @@ from remoteclip_jax.detector.supervision import Truth, detection_loss
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.evaluation.detection_run import write_evaluation
 from remoteclip_jax.evaluation.prediction import make_predictor
+from remoteclip_jax.loading import is_detect_run, load_detector
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.setup import Data
@@ -49,26 +51,29 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
 
 
 def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: jax.Array, data: Data) -> Task:
-    """The task as the loop wants it; the image tower starts as `clip`'s."""
+    """The task as the loop wants it; the image tower starts as `clip`'s. `texts` are those of all classes, of which
+    training sees those that are not novel."""
     assert config.detector is not None
     train, val, final = data.train, data.val, data.final
     model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     slots = box_slots(train, config.max_objects)
     several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
-    predict = make_predictor(model, texts, train.classes, batch_size=config.batch_size, views=config.views)
+    sampler = Sampler(train, sampling)  # one for both phases: its images are decoded once
+    base = texts[np.array([data.classes.index(name) for name in train.classes])]
+    predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
 
     def batches(step: int, align_steps: int) -> Iterator[Batch]:
         crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
         if step < align_steps:
             yield from itertools.islice(
                 close_up_batches(
-                    train, sampling, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step
+                    train, sampler, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step
                 ),
                 align_steps - step,
             )
         yield from detection_batches(
-            train, sampling, batch_size=config.batch_size, slots=slots, seed=config.seed,
+            train, sampler, batch_size=config.batch_size, slots=slots, seed=config.seed,
             start_step=max(step, align_steps),
         )  # fmt: skip
 
@@ -80,24 +85,41 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     def finish(variables: Variables) -> None:
         assert final is not None
         facts = {"data_dir": config.data_dir or str(run.data), "views": config.views}
-        result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts)
+        result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
         print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 
     return Task(
-        first_variables(config, clip, texts), make_detect_loss(model, texts), batches,
+        first_variables(config, clip, base), make_detect_loss(model, base), batches,
         steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
         len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
     )  # fmt: skip
 
 
 def first_variables(config: TrainConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
-    """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts."""
+    """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts; where
+    `weights` is a detector's run, whatever of it has the same shape takes the place of the random ones."""
     assert config.detector is not None
     variables = init(clip.config, config.detector, jax.random.key(config.seed))
-    params = variables["params"]
+    params, stats = variables["params"], variables["batch_stats"]
+    if config.weights and is_detect_run(config.weights):
+        trained = load_detector(config.weights)
+        params, stats = _taken(params, trained.variables["params"]), _taken(stats, trained.variables["batch_stats"])
+        if np.array_equal(trained.embeddings, texts):  # the same prompts: its head is adapted to them already
+            return {"params": params, "batch_stats": stats}
     return {
         "params": {
             **params, "visual": clip.variables["params"]["visual"], "class_head": adapt(params["class_head"], texts),
         },
-        "batch_stats": {**variables["batch_stats"], "visual": clip.variables["batch_stats"]["visual"]},
+        "batch_stats": {**stats, "visual": clip.variables["batch_stats"]["visual"]},
     }  # fmt: skip
+
+
+def _taken(tree: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+    """`tree` with the arrays of `trained` that have the same path and shape."""
+
+    def take(own: Any, other: Any) -> Any:
+        if isinstance(own, dict):
+            return {name: take(value, other.get(name)) if other else value for name, value in own.items()}
+        return own if other is None or np.shape(other) != np.shape(own) else other
+
+    return dict(take(tree, trained))

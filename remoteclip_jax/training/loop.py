@@ -50,16 +50,15 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     check_batches(config, data)  # what cannot work fails before anything slow
     if not config.weights:
         print("the image tower starts at random: --weights=DIR (from python -m convert) starts from RemoteCLIP")
-    clip, class_embeddings = prepare_towers(config, run, data.train.classes)
+    clip, class_embeddings = prepare_towers(config, run, data.classes)
     config = dataclasses.replace(config, arch=clip.config.arch)
     task = TASKS[config.task](config, run, clip, class_embeddings, data)
     write_summary(run, config, data, task.variables["params"])
     optimizer = make_optimizer(config)
-    state = replicate(create_state(task.variables, optimizer, total_steps=0, ema=config.ema > 0))
+    state = replicate(create_state(task.variables, optimizer, total_steps=0, ema=config.ema > 0, seed=config.seed))
     train_step = make_train_step(
-        task.loss, optimizer, make_schedule(config), backbone=config.backbone, seed=config.seed, ema=config.ema,
-        axis_name=AXIS,
-    )  # fmt: skip
+        task.loss, optimizer, make_schedule(config), backbone=config.backbone, ema=config.ema, axis_name=AXIS
+    )
     step = parallel(train_step, donate_first=True)
     with Checkpoints(run.checkpoints, config.checkpoint_every * task.per_epoch) as checkpoints:
         latest = checkpoints.latest()

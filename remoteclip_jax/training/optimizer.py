@@ -17,7 +17,7 @@ RULES = (
     (r"^visual/", "backbone"),
     (r"^text/", "frozen"),
     (r"^logit_scale$", "frozen"),
-    (r"^class_head/common$", "frozen"),
+    (r"^class_head/(directions|gains)$", "frozen"),
     (r"^(pyramid|tower|class_head|class_query|dense_box|decoder_(\d+|norm)|boxes_\d+|content|places)(/|$)", "train"),
 )
 

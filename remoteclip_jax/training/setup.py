@@ -18,6 +18,7 @@ from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embedd
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.classes import read_class_file, resolve
+from remoteclip_jax.data.novel import base_classes, without_images_of
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.data.reading import check_boxes, read_dataset, splits_of
 from remoteclip_jax.data.synthetic import draw_dataset
@@ -25,7 +26,7 @@ from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
-from remoteclip_jax.loading import load
+from remoteclip_jax.loading import load_towers
 from remoteclip_jax.parallel import check_batch_size
 from remoteclip_jax.run_directory import RunDirectory
 
@@ -33,7 +34,10 @@ from remoteclip_jax.run_directory import RunDirectory
 @dataclass(frozen=True, eq=False)
 class Data:
     """The splits that a run uses, and what there is to tell about them. `final` is what a detector is evaluated on at
-    the end: the test split, or else the validation split."""
+    the end: the test split, or else the validation split. `train` has all classes but the novel ones; the others have
+    all."""
+
+    classes: tuple[str, ...]
 
     train: Dataset
     val: Dataset | None
@@ -79,8 +83,12 @@ def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
     final = val
     if config.task == "detect" and "test" in splits:
         final = read_split(config, run, "test", train.classes)
+    every = train.classes
+    if config.novel:
+        val = without_images_of(val, config.novel) if val else None
+        train = base_classes(without_images_of(train, config.novel), config.novel)
     notes = {note: None for dataset in (train, val, final) if dataset for note in dataset.notes}
-    return Data(train, val, final, tuple(notes))
+    return Data(every, train, val, final, tuple(notes))
 
 
 def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, jax.Array]:
@@ -88,7 +96,7 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
 
     What stays frozen is written into the run directory once, at its first start, and read from there ever after.
     """
-    clip = load(config.weights) if config.weights else None
+    clip = load_towers(config.weights) if config.weights else None
     clip_config = clip.config if clip else architecture(config.arch)
     with_text_tower = not config.text_embeddings
     if clip is None:
@@ -121,7 +129,7 @@ def write_summary(run: RunDirectory, config: TrainConfig, data: Data, params: di
     sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in params.items()}
     device = jax.local_devices()[0]
     summary = {
-        "classes": list(data.train.classes),
+        "classes": list(data.classes),
         "images": {d.split: len(d) for d in (data.train, data.val) if d},
         "notes": list(data.notes),
         "parameters": sizes,

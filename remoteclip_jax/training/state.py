@@ -13,8 +13,10 @@ from remoteclip_jax.clip.model import Variables
 class TrainState(NamedTuple):
     """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps`
     align a detector's image tower. `ema` is a moving average of params and batch_stats, or None. There is no random
-    key in here: randomness follows from the seed and the step."""
+    key in here: randomness follows from the `seed` and the step. (The seed is here and not in the program, so that runs
+    of several seeds share one compilation.)"""
 
+    seed: Int[Array, ""]
     step: Int[Array, ""]
     total_steps: Int[Array, ""]
     align_steps: Int[Array, ""]
@@ -25,13 +27,13 @@ class TrainState(NamedTuple):
 
 
 def create_state(
-    variables: Variables, optimizer: optax.GradientTransformation, total_steps: int, ema: bool = False
+    variables: Variables, optimizer: optax.GradientTransformation, total_steps: int, ema: bool = False, seed: int = 0
 ) -> TrainState:
     """The state before the first step."""
     params = variables["params"]
     return TrainState(
-        jnp.zeros((), jnp.int32), jnp.asarray(total_steps, jnp.int32), jnp.zeros((), jnp.int32), params,
-        variables["batch_stats"],
+        jnp.asarray(seed, jnp.int32), jnp.zeros((), jnp.int32), jnp.asarray(total_steps, jnp.int32),
+        jnp.zeros((), jnp.int32), params, variables["batch_stats"],
         optimizer.init(params), jax.tree.map(jnp.asarray, dict(variables)) if ema else None,
     )  # fmt: skip
 

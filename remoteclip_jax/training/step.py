@@ -15,7 +15,7 @@ from remoteclip_jax.training.task import Batch, Loss, Parts
 
 def make_train_step(
     loss_fn: Loss, optimizer: optax.GradientTransformation, schedule: Callable[[Array, Array], Array], *,
-    backbone: Backbone = "train", seed: int = 0, ema: float = 0.0, axis_name: str | None = None,
+    backbone: Backbone = "train", ema: float = 0.0, axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Parts]]:  # fmt: skip
     """The update of a task: state and batch to state and mean metrics.
 
@@ -27,7 +27,7 @@ def make_train_step(
         return loss_fn({**jax.lax.stop_gradient(state.params), **training}, state.batch_stats, batch, key)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         if axis_name:
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
         labels = label_parameters(state.params, backbone)

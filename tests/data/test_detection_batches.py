@@ -12,7 +12,7 @@ from PIL import Image
 from remoteclip_jax.data.detection import box_slots, detection_batches, pad, whole_images
 from remoteclip_jax.data.pipeline import Batch
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import SMALLEST, Sampling
+from remoteclip_jax.data.sampling import SMALLEST, Sampler, Sampling
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.windows import PADDING, from_square
 from remoteclip_jax.errors import UserError
@@ -29,7 +29,7 @@ def drawn(drawn_data: Path) -> Dataset:
 
 def batches(dataset: Dataset, count: int = 3, sampling: Sampling = FULL, **options: Any) -> list[Batch]:
     settings = {"batch_size": 4, "slots": 16, "seed": 0} | options
-    return list(itertools.islice(detection_batches(dataset, sampling, **settings), count))
+    return list(itertools.islice(detection_batches(dataset, Sampler(dataset, sampling), **settings), count))
 
 
 def with_boxes(dataset: Dataset, *boxes: Any) -> Dataset:

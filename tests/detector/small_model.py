@@ -42,9 +42,11 @@ def random_variables(config: DetectorConfig, seed: int = 0) -> Variables:
             value: Any = 0.5
         elif names[1:] == ["class_head", "scale"]:
             value = np.log(14.0)
-        elif names[1:] == ["class_head", "common"]:
-            value = rng.normal(size=like.shape)
-            value /= np.linalg.norm(value)
+        elif names[1:] == ["class_head", "directions"]:
+            value = np.zeros(like.shape)
+            value[:4] = np.linalg.qr(rng.normal(size=(like.shape[1], 4)))[0].T
+        elif names[1:] == ["class_head", "gains"]:
+            value = rng.uniform(0.3, 2, like.shape)
         elif names[-1] in ("scale", "var"):
             value = rng.uniform(0.5, 1.5, like.shape)
         elif like.ndim < 2:

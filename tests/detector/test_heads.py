@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.heads import MAX_SCALE, BoxHead, ClassHead, adapt
+from remoteclip_jax.detector.heads import DIRECTIONS, MAX_GAIN, MAX_SCALE, BoxHead, ClassHead, adapt
 
 HEAD = ClassHead(width=12, embed_dim=40)
 
@@ -16,8 +16,10 @@ def variables() -> Any:
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(HEAD.init, jax.random.key(0), queries(), texts(3))
     drawn = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
-    common = rng.normal(size=40).astype(np.float32)
-    set_up = {"scale": np.float32(np.log(14)), "bias": np.float32(-3.0), "common": common / np.linalg.norm(common)}
+    directions = np.zeros((DIRECTIONS, 40), np.float32)
+    directions[:3] = np.linalg.qr(rng.normal(size=(40, 3)))[0].T
+    gains = np.array([0.3, 2.0, 0.0] + [1.0] * (DIRECTIONS - 3), np.float32)
+    set_up = {"scale": np.float32(np.log(14)), "bias": np.float32(-3.0), "directions": directions, "gains": gains}
     return {"params": {**drawn["params"], **set_up}}
 
 
@@ -34,12 +36,19 @@ def test_features_are_of_unit_length(variables: Any) -> None:
     features = np.asarray(HEAD.apply(variables, queries(), method="features"))
     assert features.shape == (2, 7, 40)
     np.testing.assert_allclose(np.linalg.norm(features, axis=-1), 1, rtol=1e-5)
-    np.testing.assert_allclose(features @ variables["params"]["common"], 0, atol=1e-5)
+    np.testing.assert_allclose(features @ variables["params"]["directions"][2], 0, atol=1e-5)  # its gain is zero
+
+
+def whitened(variables: Any, embeddings: np.ndarray) -> np.ndarray:
+    head = variables["params"]
+    matrix = np.eye(40) + (head["directions"].T * (head["gains"] - 1)) @ head["directions"]
+    result = embeddings @ matrix
+    return result / np.linalg.norm(result, axis=-1, keepdims=True)
 
 
 def test_logits_are_scaled_cosines_of_the_features(variables: Any) -> None:
     features = np.asarray(HEAD.apply(variables, queries(), method="features"))
-    cosines = np.einsum("nqe,ke->nqk", features, texts(3))
+    cosines = np.einsum("nqe,ke->nqk", features, whitened(variables, texts(3)))
     np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3), method="cosines"), cosines, atol=1e-5)
     np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3)), 14 * cosines - 3, atol=1e-4)
 
@@ -47,7 +56,7 @@ def test_logits_are_scaled_cosines_of_the_features(variables: Any) -> None:
 def test_each_image_may_have_embeddings_of_its_own(variables: Any) -> None:
     features = np.asarray(HEAD.apply(variables, queries(), method="features"))
     own = texts(2, 3)
-    expected = 14 * np.einsum("nqe,nke->nqk", features, own) - 3
+    expected = 14 * np.einsum("nqe,nke->nqk", features, whitened(variables, own)) - 3
     np.testing.assert_allclose(HEAD.apply(variables, queries(), own), expected, atol=1e-4)
 
 
@@ -62,7 +71,8 @@ def test_gradients_are_those_of_the_features(variables: Any) -> None:
         return (HEAD.apply(variables, queries(), texts(3), method="cosines") ** 2).sum()
 
     def explicit(variables: Any) -> jax.Array:
-        return ((HEAD.apply(variables, queries(), method="features") @ texts(3).T) ** 2).sum()
+        distinct = HEAD.apply(variables, texts(3), method="distinct")
+        return ((HEAD.apply(variables, queries(), method="features") @ distinct.T) ** 2).sum()
 
     ours, expected = jax.grad(short)(variables), jax.grad(explicit)(variables)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
@@ -85,19 +95,37 @@ def test_first_logits_are_near_the_prior() -> None:
     assert logits.dtype == np.float32
 
 
-def test_adapting_makes_what_is_common_weigh_as_much_as_the_differences(variables: Any) -> None:
+def test_adapting_evens_out_what_tells_prompts_apart(variables: Any) -> None:
+    """Of prompts with a common direction and two that are nearly the same: all as far apart as any, and what they have
+    in common as large as a difference."""
     alike = texts(5) * 0.3 + texts(6)[5]
+    alike[4] = alike[3] + 0.05 * texts(7)[6]
     alike /= np.linalg.norm(alike, axis=-1, keepdims=True)
     head = adapt(variables["params"], alike)
-    mean = alike.mean(0) / np.linalg.norm(alike.mean(0))
-    np.testing.assert_allclose(head["common"] / np.linalg.norm(head["common"]), mean, atol=1e-5)
     distinct = np.asarray(HEAD.apply({"params": head}, alike, method="distinct"))
     np.testing.assert_allclose(np.linalg.norm(distinct, axis=-1), 1, rtol=1e-4)
+    mean = alike.mean(0) / np.linalg.norm(alike.mean(0))
     common = distinct @ mean
-    difference = np.linalg.norm(distinct - common[:, None] * mean, axis=-1)
-    np.testing.assert_allclose(np.mean(common**2), np.mean(difference**2), rtol=0.1)
+    apart = distinct - common[:, None] * mean
+    np.testing.assert_allclose(np.mean(common**2), np.mean((apart**2).sum(-1)), rtol=0.1)
+    apart /= np.linalg.norm(apart, axis=-1, keepdims=True)
+    between = (apart @ apart.T)[np.triu_indices(5, 1)]
+    np.testing.assert_allclose(between, -1 / 4, atol=0.1)  # the corners of a simplex
     assert np.log(14) < head["scale"] <= np.log(MAX_SCALE) + 1e-5
     assert set(head) == set(variables["params"])
+
+
+def test_gains_are_bounded(variables: Any) -> None:
+    """Prompts that differ by a rounding error are not to be told apart by it."""
+    alike = np.concatenate([texts(4), texts(4)[3:] + 1e-5 * texts(5)[4:]])
+    alike /= np.linalg.norm(alike, axis=-1, keepdims=True)
+    assert np.asarray(adapt(variables["params"], alike)["gains"]).max() <= MAX_GAIN
+
+
+def test_more_prompts_than_directions(variables: Any) -> None:
+    head = adapt(variables["params"], texts(3 * DIRECTIONS))
+    assert head["directions"].shape == (DIRECTIONS, 40)
+    assert all(np.isfinite(value).all() for value in head.values())
 
 
 def test_adapting_to_prompts_that_do_not_differ_changes_nothing(variables: Any) -> None:

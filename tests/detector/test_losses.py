@@ -209,8 +209,9 @@ def test_the_loss_and_its_gradients_are_finite(name: str) -> None:
 
 def test_every_parameter_learns() -> None:
     grads = largest(evaluate(FILM, BATCHES["ordinary"])[2])
-    # A constant; and the keys' bias of the attention pool, which shifts all scores of its one question alike.
-    still = ["['class_head']['common']", "['visual']['attnpool']['k_proj']['bias']"]
+    # Constants; and the keys' bias of the attention pool, which shifts all scores of its one question alike.
+    head = [f"['class_head']['{name}']" for name in ("directions", "gains")]
+    still = [*head, "['visual']['attnpool']['k_proj']['bias']"]
     assert [name for name, value in grads.items() if value == 0] == still
 
 

@@ -10,7 +10,7 @@ from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.config import new_config
 from remoteclip_jax.data.detection import detection_batches
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import Sampling
+from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.evaluation.prediction import make_predictor
@@ -36,7 +36,8 @@ def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     optimizer = make_optimizer(config)
     state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
     step = jax.jit(make_train_step(make_detect_loss(model, texts), optimizer, make_schedule(config), ema=config.ema))
-    batches = detection_batches(one, Sampling(SIZE, (SIZE,), level="none"), batch_size=2, slots=16, seed=0)
+    sampler = Sampler(one, Sampling(SIZE, (SIZE,), level="none"))
+    batches = detection_batches(one, sampler, batch_size=2, slots=16, seed=0)
     for _, batch in zip(range(STEPS), batches, strict=False):
         state, metrics = step(state, batch)
     assert np.isfinite(metrics["loss"])

@@ -1,0 +1,126 @@
+"""What each idea of the detector is worth: python benchmarks/ablation.py --output=runs/ablation.
+
+Every variant is trained for the same steps, on the same drawn images, from one and the same aligned start, with several
+seeds, and evaluated on drawn images of another seed. Started again, it goes on where it stopped; a finished run's
+figures are kept in `results.json` and its files may be deleted. Several of these may run side by side over parts of the
+table (`--variants`, `--seeds`); without either, what is finished is printed as a table.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import flags
+
+from remoteclip_jax import errors
+from remoteclip_jax.config import PRESETS
+from remoteclip_jax.data.synthetic import draw_dataset
+from remoteclip_jax.detector.config import DetectorConfig
+from remoteclip_jax.evaluation.run import EvalSettings, evaluate
+from remoteclip_jax.files import write_atomically
+from remoteclip_jax.training.loop import train
+
+# What each variant changes in the detector of the preset `small`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "gating: none": {"gating": "none"},
+    "gating: concat_mlp": {"gating": "concat_mlp"},
+    "no global contrast": {"contrast": 0.0},
+    "contrast, truth left in I_g": {"remove_truth": False},
+    "no text conditioner": {"text_conditioning": False},
+    "no denoising": {"denoising": 0},
+    "learned queries": {"query_init": "learned"},
+    "no dense loss": {"dense": 0.0},
+    "left-over queries are ground": {"match_overlap": 2.0},
+}
+UNSEEN_SEED = 4242
+FIGURES = ("map", "map_50", "map_75")
+
+_OUTPUT = flags.DEFINE_string("output", "runs/ablation", "where data, runs and results go")
+_VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which rows of the table")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the detector's weights and of its batches")
+_ALIGN = flags.DEFINE_integer("align_steps", 2000, "steps that make the start, which all variants share")
+_STEPS = flags.DEFINE_integer("steps", 1000, "steps of every variant")
+_IMAGES = flags.DEFINE_integer("images", 200, "unseen images to evaluate on")
+
+
+def main() -> None:
+    output = Path(_OUTPUT.value).absolute()
+    for name in _VARIANTS.value:
+        if name not in VARIANTS:
+            raise errors.UserError(f"--variants: {name!r} is unknown; known: {', '.join(VARIANTS)}")
+    preset = PRESETS["detect"]["small"]
+    counts = {split: preset[f"draw_{split}"] for split in ("train", "val", "test")}
+    size = preset["draw_size"]
+    draw_dataset(output / "data", **counts, seed=0, image_size=size, progress=True)
+    draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, image_size=size, progress=True)
+    jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
+    common = {"task": "detect", "preset": "small", "data_dir": str(output / "data"), "schedule": "cosine"}
+    start = train({**common, "max_steps": _ALIGN.value, "align_share": 1.0}, output / "start")
+    for name, seed in _missing(output):
+        begin = time.monotonic()
+        detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
+        # The start has been trained for minutes, not on millions of images: its tower goes on learning at full rate.
+        settings = {**common, "weights": str(start), "backbone": "train", "detector": detector, "seed": seed}
+        run = train({**settings, "max_steps": _STEPS.value}, output / f"{_slug(name)}-{seed}")
+        figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
+        row = {key: figures[key] for key in FIGURES}
+        row |= {"per_class": {c: v["map_50"] for c, v in figures["per_class"].items()}}
+        row |= {"minutes": (time.monotonic() - begin) / 60, "detector": dataclasses.asdict(detector)}
+        _add(output, name, seed, row)
+    print(table(_read(output)))
+
+
+def _missing(output: Path) -> Iterator[tuple[str, int]]:
+    for seed in map(int, _SEEDS.value):
+        for name in _VARIANTS.value:
+            if str(seed) not in _read(output).get(name, {}):
+                yield name, seed
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def _read(output: Path) -> dict[str, dict[str, Any]]:
+    """Figures of what is finished, by variant and seed."""
+    parts: dict[str, dict[str, Any]] = {}
+    for path in sorted(output.glob("*.result.json")):
+        part = json.loads(path.read_text())
+        parts.setdefault(part["variant"], {})[str(part["seed"])] = part
+    return {name: parts[name] for name in VARIANTS if name in parts}
+
+
+def _add(output: Path, name: str, seed: int, row: dict[str, Any]) -> None:
+    content = {"variant": name, "seed": seed, "align_steps": _ALIGN.value, "steps": _STEPS.value, **row}
+    write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: mean and standard deviation over seeds, and the mean difference from the full detector of the same
+    seeds with its standard error."""
+    lines = ["| variant | seeds | mAP@50 | mAP | mAP@50 less the full one's |", "| --- | --- | --- | --- | --- |"]
+    full = results.get("full", {})
+    for name, runs in results.items():
+        cells = [name, str(len(runs))]
+        for key in ("map_50", "map"):
+            cells.append(_spread([100 * run[key] for run in runs.values()]))
+        pairs = [100 * (run["map_50"] - full[seed]["map_50"]) for seed, run in runs.items() if seed in full]
+        error = f" ± {statistics.stdev(pairs) / len(pairs) ** 0.5:.1f}" if len(pairs) > 1 else ""
+        cells.append(f"{statistics.mean(pairs):+.1f}{error}" if pairs and name != "full" else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation} %"
+
+
+if __name__ == "__main__":
+    errors.run(main)
