@@ -15,7 +15,7 @@ SETTINGS = (
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
     flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),
     flags.DEFINE_string("classes", None, "file of class names, one a line"),
-    flags.DEFINE_string("weights", None, "converted weights or a run (a detect run for detect alone); without it, random"),
+    flags.DEFINE_string("weights", None, "converted weights or a run (a detect run for detect only); else random"),
     flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
     flags.DEFINE_list("novel", None, "detect: classes to hold out of training, for an open-vocabulary test"),
     flags.DEFINE_enum("label", None, ["first", "largest", "multi"], "label of an image with several objects (largest)"),

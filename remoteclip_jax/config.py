@@ -110,11 +110,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         # Twenty minutes on two CPU cores, from random weights.
         "small": {
             "arch": "small", "image_size": 256, "views": (64, 128, 256, 896), "jitter": 1.15, "mosaic": 0.85,
-            "align_share": 0.45,
+            "align_share": 0.45, "max_objects": 48,
             "beta2": 0.99, "epochs": 10, "batch_size": 4,
             "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.998,
             "augment": "flip", "checkpoint_every": 10, "validations": 1, "detector": DetectorConfig(),
-            "draw_train": 2400, "draw_val": 60, "draw_test": 100, "draw_size": 640,
+            "draw_train": 2400, "draw_val": 30, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.
         "dior": {

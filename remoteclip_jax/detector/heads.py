@@ -16,6 +16,7 @@ SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own start and bound
 MIN_SPREAD = 0.05
 DIRECTIONS = 64  # in which prompts differ most, and which P evens out
 MAX_GAIN = 16.0
+LEAST_DIFFERENCE = 1e-3  # of the largest one
 
 
 class ClassHead(nn.Module):
@@ -95,12 +96,13 @@ def adapt(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array
     if not spread >= MIN_SPREAD:  # one prompt, several alike, or opposites without a mean
         return head
     _, sizes, rows = np.linalg.svd(apart, full_matrices=False)
-    some = min(len(t) - 1, DIRECTIONS - 1)
+    # Prompts that are the same, or nearly, leave directions that mean nothing.
+    some = min(int((sizes > LEAST_DIFFERENCE * sizes[0]).sum()), DIRECTIONS - 1)
     even = np.sqrt(np.square(sizes).sum() / (len(t) - 1))
     directions, gains = np.zeros((DIRECTIONS, t.shape[1])), np.ones(DIRECTIONS)
     directions[: some + 1] = np.concatenate([mean[None], rows[:some]])
     gains[0] = min(spread / shared, 1.0)
-    gains[1 : some + 1] = np.minimum(even / np.maximum(sizes[:some], 1e-12), MAX_GAIN)
+    gains[1 : some + 1] = np.minimum(even / sizes[:some], MAX_GAIN)
     whitened = t + ((t @ directions.T) * (gains - 1)) @ directions
     whitened /= np.linalg.norm(whitened, axis=-1, keepdims=True)
     # The projection stays random: features that began among the prompts' differences would begin sure of themselves,

@@ -75,6 +75,7 @@ def draw_dataset(
     lists = {
         output / "splits" / f"{split}.txt": "".join(f"{stem(split, i)}\n" for i in range(n))
         for split, n in counts.items()
+        if n  # a list of nothing would be a split without images, which is an error to whoever reads it
     }
     if not tasks and all(path.is_file() for path in lists):
         return
