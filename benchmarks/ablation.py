@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gating: none": {"gating": "none"},
     "gating: concat_mlp": {"gating": "concat_mlp"},
     "no global contrast": {"contrast": 0.0},
-    "contrast, truth left in I_g": {"remove_truth": False},
+    "truth left in I_g": {"remove_truth": False},
     "no text conditioner": {"text_conditioning": False},
     "no denoising": {"denoising": 0},
     "learned queries": {"query_init": "learned"},

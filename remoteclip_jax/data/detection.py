@@ -1,12 +1,10 @@
 """Batches of images with their boxes, padded to one number, for training; and of whole images, for prediction."""
 
-from collections.abc import Iterator
-
 import grain
 import numpy as np
 
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.pipeline import ENDLESS, Batch, draw_example, iterate, steps_per_epoch
+from remoteclip_jax.data.pipeline import ENDLESS, Batch, Batches, draw_example, iterate, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler
 from remoteclip_jax.data.transforms import Boxes, flip_and_turn, jitter_colours
 from remoteclip_jax.data.types import Dataset
@@ -21,7 +19,7 @@ def box_slots(dataset: Dataset, limit: int) -> int:
 
 def detection_batches(
     dataset: Dataset, sampler: Sampler, *, batch_size: int, slots: int, seed: int, start_step: int = 0
-) -> Iterator[Batch]:
+) -> Batches:
     """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3], `boxes` float32 [b, slots, 4] normalised
     (cx, cy, w, h), `labels` int32 [b, slots] and `real` bool [b, slots].
 
@@ -44,7 +42,7 @@ def detection_batches(
 
 def close_up_batches(
     dataset: Dataset, sampler: Sampler, *, batch_size: int, size: int, seed: int, start_step: int = 0
-) -> Iterator[Batch]:
+) -> Batches:
     """Endless batches of single objects from step `start_step` on, each class as often as any other, and of ground
     without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, and `shown` bool [b, k], all
     classes that are to be seen. UserError for a broken image."""
@@ -74,7 +72,7 @@ def pad(boxes: Boxes, labels: np.ndarray, slots: int) -> Batch:
     return {"boxes": padded, "labels": numbers, "real": np.arange(slots) < n}
 
 
-def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Iterator[Batch]:
+def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Batches:
     """All images once, in order, each whole in a square (see `whole_square`) of each of `views`: under "0", "1", …
     uint8 [b, v, v, 3]. The last one is repeated to fill up the last batch. UserError for a broken image."""
     padded = -(-len(dataset) // batch_size) * batch_size

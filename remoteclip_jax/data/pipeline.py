@@ -6,7 +6,7 @@ began, so that a resumed run sees what an unbroken one would have seen.
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import grain
@@ -20,6 +20,7 @@ from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
+Batches = Generator[Batch, None, None]  # closed, it lets go of its threads and of the images that it keeps
 
 ENDLESS = 2**40  # more samples than anybody trains on
 
@@ -37,7 +38,7 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 def training_batches(
     dataset: Dataset, *, batch_size: int, image_size: int, seed: int, rule: str, augmentation: str = "none",
     start_step: int = 0,
-) -> Iterator[Batch]:
+) -> Batches:
     """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
 
     Each epoch is shuffled afresh and no batch straddles two. `augmentation` is "none", "flip" (one of the eight flips
@@ -56,7 +57,7 @@ def training_batches(
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 
 
-def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Iterator[Batch]:
+def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Batches:
     """All images once, in order, through the evaluation transform.
 
     Batches have `image`, `target`, `classes` bool [b, k] (those that count as a hit) and `valid` bool [b], False in the
@@ -81,7 +82,7 @@ def draw_example(dataset: Dataset, epoch_length: int, seed: int, place: int) -> 
     return example, np.random.default_rng([seed, 1, place])
 
 
-def iterate(places: Any, load: Any, batch_size: int) -> Iterator[Batch]:
+def iterate(places: Any, load: Any, batch_size: int) -> Batches:
     """Batches of `load(place)` over a Grain data set of places, read ahead in threads. UserError from there as is."""
     threads = min(16, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)

@@ -1,6 +1,5 @@
 """The task `align`: images against the frozen embeddings of their classes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
-from remoteclip_jax.data.pipeline import steps_per_epoch, training_batches
+from remoteclip_jax.data.pipeline import Batches, steps_per_epoch, training_batches
 from remoteclip_jax.evaluation.classification import make_evaluator
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
@@ -42,7 +41,7 @@ def make_task(
     model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     shared = {"batch_size": config.batch_size, "image_size": config.image_size}
 
-    def batches(step: int, _: int) -> Iterator[Batch]:
+    def batches(step: int, _: int) -> Batches:
         return training_batches(
             train, **shared, seed=config.seed, start_step=step, rule=config.label, augmentation=config.augment
         )

@@ -1,7 +1,6 @@
 """The task `detect`: the context-guided detector, trained end to end."""
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,7 +13,7 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.detection import box_slots, close_up_batches, detection_batches
-from remoteclip_jax.data.pipeline import steps_per_epoch
+from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
@@ -63,7 +62,7 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
     base = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
 
-    def batches(step: int, align_steps: int) -> Iterator[Batch]:
+    def batches(step: int, align_steps: int) -> Batches:
         crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
         if step < align_steps:
             yield from itertools.islice(

@@ -3,6 +3,7 @@
 That order, and batches that depend on the seed and the step alone, make a resumed run end exactly as an unbroken one.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -115,15 +116,15 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
     assert config.max_minutes is not None
     trial, step_seconds, evaluation = replicate(state), 0.0, 0.0  # a copy: a step consumes its argument
     for share, align_steps in ((1 - task.align_share, 0), (task.align_share, UNTIMED_STEPS + TIMED_STEPS)):
-        batches = task.batches(0, align_steps)
+        with contextlib.closing(task.batches(0, align_steps)) as batches:
 
-        def one_step(batches: Any = batches) -> None:
-            nonlocal trial
-            trial, metrics = step(trial, split_batch(next(batches)))
-            jax.block_until_ready(metrics)
+            def one_step(batches: Any = batches) -> None:
+                nonlocal trial
+                trial, metrics = step(trial, split_batch(next(batches)))
+                jax.block_until_ready(metrics)
 
-        if share:
-            step_seconds += share * timing.measure(one_step, TIMED_STEPS, UNTIMED_STEPS)
+            if share:
+                step_seconds += share * timing.measure(one_step, TIMED_STEPS, UNTIMED_STEPS)
     if task.evaluate is not None:
         variables = evaluated(trial)
         evaluation = timing.measure(lambda: task.evaluate and task.evaluate(variables))
@@ -150,8 +151,10 @@ def _run(
     rows = read_rows(run.metrics)
     best = min(map(ranking, rows), default=math.inf)
     spent, begin = (rows[-1]["seconds"] if rows else 0.0), time.monotonic()
-    batches = task.batches(done, config.align_steps)
-    with tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar:
+    with (
+        contextlib.closing(task.batches(done, config.align_steps)) as batches,
+        tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar,
+    ):
         while done < total:
             epoch = done // per_epoch + 1
             meter = Meter()

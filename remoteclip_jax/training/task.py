@@ -1,12 +1,13 @@
 """What the loop needs to know of a task; `align` and `detect` each make one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.data.pipeline import Batches
 
 Batch = dict[str, Any]
 Parts = dict[str, Array]
@@ -24,7 +25,7 @@ class Task:
 
     variables: Variables
     loss: Loss
-    batches: Callable[[int, int], Iterator[Batch]]
+    batches: Callable[[int, int], Batches]
     per_epoch: int
     evaluate: Evaluate | None
     finish: Callable[[Variables], None] | None = None
