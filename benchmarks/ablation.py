@@ -13,6 +13,8 @@ is finished.
 import dataclasses
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,24 +69,35 @@ def main() -> None:
     draw_dataset(output / "data", preset["draw_train"], 1, 0, 0, image_size=preset["draw_size"], progress=True)
     draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
-    common = {"task": "detect", "preset": "small", "data_dir": str(output / "data")}
-    plain = preset["detector"].replace(**PLAIN)
-    start = train({**common, "detector": plain, "max_steps": _START.value}, output / "start")
-    for name, seed in _missing(output):
-        begin = time.monotonic()
-        detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
-        # Other than real weights, the start has been trained for minutes: its tower goes on learning.
-        settings = {
-            **common, "weights": str(start), "backbone": "train", "detector": detector, "seed": seed,
-            "learning_rate": preset["learning_rate"] / 2,
-        }  # fmt: skip
-        run = train({**settings, "max_steps": _STEPS.value}, output / f"{_slug(name)}-{seed}")
-        figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
-        row = {key: figures[key] for key in FIGURES}
-        row |= {"per_class": {c: v["map_50"] for c, v in figures["per_class"].items()}}
-        row |= {"minutes": (time.monotonic() - begin) / 60, "detector": dataclasses.asdict(detector)}
-        _add(output, name, seed, row)
+    plain = {"task": "detect", "preset": "small", "detector": preset["detector"].replace(**PLAIN)}
+    start = train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, output / "start")
+    missing = list(_missing(output))
+    for name, seed in missing:
+        if len(missing) == 1:
+            _run(output, start, name, seed)
+        else:  # in a process of its own: the allocator keeps the gigabytes of a finished run's images
+            one = (f"--variants={name}", f"--seeds={seed}", f"--output={output}")
+            counts = (f"--{flag.name}={flag.value}" for flag in (_START, _STEPS, _IMAGES))
+            subprocess.run([sys.executable, __file__, *one, *counts], check=True)
     print(table(read(output)))
+
+
+def _run(output: Path, start: Path, name: str, seed: int) -> None:
+    """Train and evaluate one variant, and keep its figures."""
+    begin, preset = time.monotonic(), PRESETS["detect"]["small"]
+    detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
+    settings = {
+        "task": "detect", "preset": "small", "data_dir": str(output / "data"), "detector": detector, "seed": seed,
+        "max_steps": _STEPS.value, "weights": str(start), "learning_rate": preset["learning_rate"] / 2,
+        "backbone": "train",  # other than real weights, the start has learned for minutes only
+    }  # fmt: skip
+    run = train(settings, output / f"{_slug(name)}-{seed}")
+    figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
+    row = {key: figures[key] for key in FIGURES}
+    row |= {"per_class": {c: v["map_50"] for c, v in figures["per_class"].items()}}
+    row |= {"minutes": (time.monotonic() - begin) / 60, "detector": dataclasses.asdict(detector)}
+    content = {"variant": name, "seed": seed, "start_steps": _START.value, "steps": _STEPS.value, **row}
+    write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
 
 
 def _missing(output: Path) -> Iterator[tuple[str, int]]:
@@ -105,11 +118,6 @@ def read(output: Path) -> dict[str, dict[str, Any]]:
         part = json.loads(path.read_text())
         parts.setdefault(part["variant"], {})[str(part["seed"])] = part
     return {name: parts[name] for name in VARIANTS if name in parts}
-
-
-def _add(output: Path, name: str, seed: int, row: dict[str, Any]) -> None:
-    content = {"variant": name, "seed": seed, "start_steps": _START.value, "steps": _STEPS.value, **row}
-    write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
