@@ -29,6 +29,7 @@ from remoteclip_jax.data.synthetic import draw_dataset
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.evaluation.run import EvalSettings, evaluate
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.loop import train
 
 PLAIN: dict[str, Any] = {
@@ -70,7 +71,9 @@ def main() -> None:
     draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     plain = {"task": "detect", "preset": "small", "detector": preset["detector"].replace(**PLAIN)}
-    start = train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, output / "start")
+    start = output / "start"
+    if not RunDirectory(start).evaluated():  # which a run is at its very end
+        train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, start)
     missing = list(_missing(output))
     for name, seed in missing:
         if len(missing) == 1:
@@ -101,9 +104,10 @@ def _run(output: Path, start: Path, name: str, seed: int) -> None:
 
 
 def _missing(output: Path) -> Iterator[tuple[str, int]]:
+    finished = read(output)
     for seed in map(int, _SEEDS.value):
         for name in _VARIANTS.value:
-            if str(seed) not in read(output).get(name, {}):
+            if str(seed) not in finished.get(name, {}):
                 yield name, seed
 
 

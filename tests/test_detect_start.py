@@ -75,6 +75,12 @@ def test_novel_classes_are_tested_and_not_trained(detect_run: Path, tmp_path: Pa
     assert f"called novel ({novel[0]})" in (tmp_path / "run" / "report.md").read_text()
 
 
+def test_align_does_not_start_from_a_detector(detect_run: Path, tmp_path: Path) -> None:
+    settings = {"preset": "tiny", "data_dir": str(detect_run / "data"), "weights": str(detect_run)}
+    with pytest.raises(UserError, match="is a detect run, where an align run or converted weights are expected"):
+        train(settings, tmp_path / "run")
+
+
 def test_align_holds_no_classes_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--novel holds classes out of --task=detect"):
         train({"preset": "tiny", "novel": ("ship",)}, tmp_path / "run")

@@ -26,7 +26,7 @@ from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
-from remoteclip_jax.loading import load_towers
+from remoteclip_jax.loading import load, load_towers
 from remoteclip_jax.parallel import check_batch_size
 from remoteclip_jax.run_directory import RunDirectory
 
@@ -38,7 +38,6 @@ class Data:
     all."""
 
     classes: tuple[str, ...]
-
     train: Dataset
     val: Dataset | None
     final: Dataset | None
@@ -96,7 +95,8 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
 
     What stays frozen is written into the run directory once, at its first start, and read from there ever after.
     """
-    clip = load_towers(config.weights) if config.weights else None
+    read = load_towers if config.task == "detect" else load
+    clip = read(config.weights) if config.weights else None
     clip_config = clip.config if clip else architecture(config.arch)
     with_text_tower = not config.text_embeddings
     if clip is None:
