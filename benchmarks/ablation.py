@@ -33,7 +33,8 @@ from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.loop import train
 
 PLAIN: dict[str, Any] = {
-    "gating": "none", "text_conditioning": False, "contrast": 0.0, "denoising": 0, "match_overlap": 2.0,
+    "gating": "none", "text_conditioning": False, "contrast": 0.0, "presence": 0.0, "denoising": 0,
+    "match_overlap": 2.0,
 }  # fmt: skip
 # What each variant changes in the detector of the preset `small`.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gating: concat_mlp": {"gating": "concat_mlp"},
     "no global contrast": {"contrast": 0.0},
     "truth left in I_g": {"remove_truth": False},
+    "no presence loss": {"presence": 0.0},
     "no text conditioner": {"text_conditioning": False},
     "no denoising": {"denoising": 0},
     "learned queries": {"query_init": "learned"},

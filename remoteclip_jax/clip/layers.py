@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from remoteclip_jax.clip.products import convolve, dot_general, matmul
+
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
-Dense = nn.Dense
+Dense = partial(nn.Dense, dot_general=dot_general)
 
 BATCH_NORM_MOMENTUM = 0.1  # PyTorch's: the weight of the new statistics; Flax's momentum is one minus this
 BATCH_NORM_EPSILON = 1e-5
@@ -42,11 +44,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", torch_uniform, (k, k, x.shape[-1], self.features))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if k == 1 and self.stride == 1:
-            return x @ kernel[0, 0]
-        padding = [(k // 2, k // 2)] * 2
-        return jax.lax.conv_general_dilated(
-            x, kernel, (self.stride, self.stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+            return matmul(x, kernel[0, 0])
+        return convolve(x, kernel, self.stride)
 
 
 class BatchNorm(nn.Module):

@@ -21,8 +21,9 @@ class DetectorConfig:
     weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the matching cost;
     a query that is left over but overlaps an object by an IoU of `match_overlap` counts as that object too (above 1:
     none does). `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
-    encoder's positions; `contrast` the global contrast loss of queries and positions, and `background` the pull of
-    unmatched queries towards the global context.
+    encoder's positions; `contrast` the global contrast loss of queries and positions, `background` the pull of
+    unmatched queries towards the global context, and `presence` the loss that keeps the global context aligned with
+    the texts of what is in the image.
     """
 
     width: int = 64
@@ -48,6 +49,7 @@ class DetectorConfig:
     denoising: int = 30
     contrast: float = 0.5
     background: float = 0.1
+    presence: float = 0.5
     remove_truth: bool = True  # take from I_g its component along the texts of what is in the image
     train_norm: bool = True  # batch statistics in the image tower: from random weights; frozen from trained ones
 

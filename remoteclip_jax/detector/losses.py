@@ -50,6 +50,13 @@ def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Ar
     return jnp.abs(boxes - truth).sum(-1), 1 - giou(a, b), iou(a, b)
 
 
+def presence(likeness: Float[Array, "n k"], present: Bool[Array, "n k"]) -> Float[Array, "n"]:
+    """Cross-entropy over the prompts of an image's global context with all that is `present` in the image, alike; zero
+    where nothing is. What CLIP was trained for (Radford et al. 2021), with several right texts to an image."""
+    share = present / jnp.maximum(present.sum(-1, keepdims=True), 1)
+    return -(share * jax.nn.log_softmax(likeness)).sum(-1)
+
+
 def without_truth(
     context: Float[Array, "n e"], texts: Float[Array, "k e"], present: Bool[Array, "n k"]
 ) -> Float[Array, "n e"]:

@@ -108,6 +108,10 @@ class Detector(nn.Module):
         likeness = self.class_head.likeness(tower["embedding"], texts)
         return likeness, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
 
+    def likeness(self, context: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
+        """Logits, for a softmax, of global contexts for the prompts."""
+        return self.class_head.likeness(context, texts)
+
     def temperature(self) -> Float[Array, ""]:
         """exp(−s): learned, as CLIP's."""
         return self.class_head.temperature()

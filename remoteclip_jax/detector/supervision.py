@@ -11,7 +11,7 @@ from remoteclip_jax.detector.assign import assign
 from remoteclip_jax.detector.boxes import corners, iou, pairwise
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_noised
-from remoteclip_jax.detector.losses import box_terms, classification, contrast, without_truth
+from remoteclip_jax.detector.losses import box_terms, classification, contrast, presence, without_truth
 from remoteclip_jax.detector.matcher import match, matching_cost
 from remoteclip_jax.detector.model import Detector, Outputs, Predictions
 from remoteclip_jax.detector.proposals import anchors
@@ -37,7 +37,8 @@ def detection_loss(
     if c.denoising:
         noised, sources = make_noised(key, *truth, c.denoising, len(texts))
     outputs, updates = model.apply(variables, images, texts, None, noised, True, mutable=["batch_stats"])
-    rivals = _rivals(c, outputs, texts, truth)
+    present = (jax.nn.one_hot(truth.labels, len(texts), dtype=bool) & truth.real[..., None]).any(1)
+    rivals = _rivals(c, outputs, texts, present)
     queries = outputs.layers[0].logits.shape[1] - (0 if sources is None else sources.shape[1])
 
     def contrast_terms(hidden: Array, found: Int[Array, "n q"], norm: Array) -> Parts:
@@ -73,6 +74,10 @@ def detection_loss(
             terms["contrast"] = contrast_terms(outputs.dense.hidden, found, positions)["contrast"]
         total += c.dense * _weigh(c, terms)
         parts["dense_loss"] = _weigh(c, terms)
+    if c.presence:
+        likeness = jnp.asarray(model.apply(variables, outputs.context, texts, method="likeness"))
+        parts["presence_loss"] = presence(likeness, present).sum() / _objects(present.any(-1).sum(), axis_name)
+        total += c.presence * parts["presence_loss"]
     return total, (parts, updates["batch_stats"])
 
 
@@ -120,11 +125,10 @@ def _labels(truth: Truth, found: Int[Array, "n q"]) -> Int[Array, "n q"]:
     return jnp.where(found >= 0, labels, -1)
 
 
-def _rivals(c: DetectorConfig, outputs: Outputs, texts: Array, truth: Truth) -> Float[Array, "n k1 e"]:
+def _rivals(c: DetectorConfig, outputs: Outputs, texts: Array, present: Array) -> Float[Array, "n k1 e"]:
     """What the contrast tells apart in each image: the prompts, and its own global context as the last."""
     context = jax.lax.stop_gradient(outputs.context)
     if c.remove_truth:
-        present = (jax.nn.one_hot(truth.labels, len(texts)) * truth.real[..., None]).any(1)
         context = without_truth(context, texts, present)
     every = jnp.broadcast_to(texts, (len(context), *texts.shape))
     return jnp.concatenate([every, context[:, None]], 1)

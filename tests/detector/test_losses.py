@@ -11,7 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from remoteclip_jax.detector.config import DetectorConfig
-from remoteclip_jax.detector.losses import box_terms, classification, contrast, focal, varifocal, without_truth
+from remoteclip_jax.detector.losses import (
+    box_terms,
+    classification,
+    contrast,
+    focal,
+    presence,
+    varifocal,
+    without_truth,
+)
 from remoteclip_jax.detector.model import Detector, Predictions
 from remoteclip_jax.detector.supervision import Truth, detection_loss, match_layers
 from tests.detector.small_model import SMALL, TINY, quick, random_images, random_texts, random_variables
@@ -233,19 +241,32 @@ def test_what_stands_in_padded_slots_does_not_matter() -> None:
 
 
 def test_the_context_is_a_rival_and_learns_nothing_from_it() -> None:
-    """Without gating the attention pool serves the contrast alone: other weights there give another contrast and
-    nothing else, and no gradient."""
-    variables = random_variables(PLAIN)
-    _, parts, grads, _ = evaluate(PLAIN, BATCHES["ordinary"], "attnpool", variables)
+    """Without gating and presence the attention pool serves the contrast alone: other weights there give another
+    contrast and nothing else, and no gradient."""
+    config = PLAIN.replace(presence=0.0)
+    variables = random_variables(config)
+    _, parts, grads, _ = evaluate(config, BATCHES["ordinary"], "attnpool", variables)
     assert not any(largest(grads).values())
-    other = random_variables(PLAIN, seed=1)["params"]["visual"]["attnpool"]
+    other = random_variables(config, seed=1)["params"]["visual"]["attnpool"]
     params = {**variables["params"], "visual": {**variables["params"]["visual"], "attnpool": other}}
-    _, changed, _, _ = evaluate(PLAIN, BATCHES["ordinary"], "attnpool", {**variables, "params": params})
+    _, changed, _, _ = evaluate(config, BATCHES["ordinary"], "attnpool", {**variables, "params": params})
     for name in parts:
         same = changed[name] == pytest.approx(parts[name], rel=1e-5)
         assert same is (name not in ("contrast_loss", "background_loss")), name
-    gated = evaluate(FILM, BATCHES["ordinary"])[2]["visual"]["attnpool"]
-    assert all(value > 0 for name, value in largest(gated).items() if "k_proj" not in name)  # by way of the gating
+
+
+def test_the_context_learns_from_the_gating_and_from_what_is_in_the_image() -> None:
+    for config in (FILM.replace(presence=0.0), PLAIN):
+        gradients = largest(evaluate(config, BATCHES["ordinary"])[2]["visual"]["attnpool"])
+        assert all(value > 0 for name, value in gradients.items() if "k_proj" not in name)
+
+
+def test_presence_is_the_cross_entropy_with_all_that_is_in_the_image() -> None:
+    likeness = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    present = np.array([[0, 1, 0, 0, 0], [1, 0, 0, 1, 0], [0, 0, 0, 0, 0]], bool)
+    likelihood = np.log(np.exp(likeness) / np.exp(likeness).sum(-1, keepdims=True))
+    expected = [-likelihood[0, 1], -likelihood[1, [0, 3]].mean(), 0]
+    np.testing.assert_allclose(presence(likeness, present), expected, rtol=1e-5)
 
 
 def test_statistics_of_the_image_tower_move_only_where_they_train() -> None:
