@@ -3,6 +3,7 @@
 Left to itself, JAX makes the gradient of a matrix as the transpose of gᵀx. On a CPU, XLA then moves the transposition
 into whatever elementwise operations made g, which from there on write their results across the rows of memory.
 Convolutions have their kernel's gradient as a convolution with a huge kernel, which it is slow at for large maps.
+Derivatives are reverse-mode alone: `jax.jvp` does not go through a function with gradients of its own.
 """
 
 from functools import partial
