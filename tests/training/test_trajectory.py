@@ -108,7 +108,7 @@ def test_ten_adamw_steps(problem: Any, bits: int, bound: float, residual: float)
 
 
 def test_gradients_with_batch_statistics(problem: Any) -> None:
-    """In float64 every parameter's gradient is PyTorch's; in float32 it is about as near to that truth as PyTorch's own.
+    """In float64 every parameter's gradient is PyTorch's; in float32 it is as near to that truth as PyTorch's own.
 
     A random network with batch statistics is ill-conditioned (ReLUs flip): PyTorch's float32 gradients are themselves
     up to 5 % away from its float64 ones, so that only the pair of comparisons says something about ours. Which ReLUs
