@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from remoteclip_jax.alignment import align_loss
 from remoteclip_jax.clip.model import unit
 from remoteclip_jax.detector.boxes import Boxes, corners, giou, iou
 
@@ -52,9 +53,8 @@ def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Ar
 
 def presence(likeness: Float[Array, "n k"], present: Bool[Array, "n k"]) -> Float[Array, "n"]:
     """Cross-entropy over the prompts of an image's global context with all that is `present` in the image, alike; zero
-    where nothing is. What CLIP was trained for (Radford et al. 2021), with several right texts to an image."""
-    share = present / jnp.maximum(present.sum(-1, keepdims=True), 1)
-    return -(share * jax.nn.log_softmax(likeness)).sum(-1)
+    where nothing is, and where it is met exactly: the loss of the task `align` with several labels."""
+    return align_loss(likeness, present / jnp.maximum(present.sum(-1, keepdims=True), 1))
 
 
 def without_truth(

@@ -112,15 +112,20 @@ def test_gradients_with_batch_statistics(problem: Any) -> None:
 
     A random network with batch statistics is ill-conditioned (ReLUs flip): PyTorch's float32 gradients are themselves
     up to 5 % away from its float64 ones, so that only the pair of comparisons says something about ours. Which ReLUs
-    flip is a matter of rounding: on one machine PyTorch's median is 2.3 % away with two threads and 3.1 % with one.
+    flip is a matter of rounding: on one machine PyTorch's median is 2.3 % away with two threads and 3.1 % with one,
+    so that both are made.
     """
     model, texts, batches = problem
     truth, theirs = (torch_gradients(model, texts, batches[0], dtype) for dtype in (torch.float64, torch.float32))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = torch_gradients(model, texts, batches[0], torch.float32)
+    torch.set_num_threads(threads)
     with jax.enable_x64(True):
         exact = our_gradients(model, texts, batches[0], jnp.float64)
     single = our_gradients(model, texts, batches[0], jnp.float32)
     whole = np.sqrt(sum(np.sum(g**2) for g in truth.values()))
-    errors = {"ours": [], "theirs": []}
+    errors = {"ours": [], "theirs": [], "alone": []}
     for name, expected in truth.items():
         size = np.linalg.norm(expected)
         if size < 1e-9 * whole:  # the key bias: softmax does not see it, so its true gradient is zero
@@ -130,8 +135,9 @@ def test_gradients_with_batch_statistics(problem: Any) -> None:
         assert np.linalg.norm(exact[name] - expected) <= 1e-9 * size, name
         errors["ours"].append(np.linalg.norm(single[name] - expected) / size)
         errors["theirs"].append(np.linalg.norm(theirs[name] - expected) / size)
-    assert np.median(errors["ours"]) <= 1.5 * np.median(errors["theirs"])
-    assert max(errors["ours"]) <= 1.5 * max(errors["theirs"])
+        errors["alone"].append(np.linalg.norm(alone[name] - expected) / size)
+    for figure in (np.median, max):
+        assert figure(errors["ours"]) <= max(figure(errors["theirs"]), figure(errors["alone"]))
 
 
 def by_name(tree: Any) -> dict[str, np.ndarray]:
