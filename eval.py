@@ -26,11 +26,13 @@ _EMBEDDINGS = flags.DEFINE_string(
 
 def main() -> None:
     from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.data.views import told
     from remoteclip_jax.evaluation.detection import table
     from remoteclip_jax.evaluation.run import EvalSettings, evaluate
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
 
+    keep_compiled_programs()
     templates = None
     if _TEMPLATES.value:
         templates = [_TEMPLATES.value] if "{}" in _TEMPLATES.value else read_templates(Path(_TEMPLATES.value))

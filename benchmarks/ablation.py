@@ -34,7 +34,7 @@ from remoteclip_jax.training.loop import train
 
 PLAIN: dict[str, Any] = {
     "gating": "none", "text_conditioning": False, "contrast": 0.0, "presence": 0.0, "denoising": 0,
-    "match_overlap": 2.0,
+    "match_overlap": 2.0, "class_loss": "bce",
 }  # fmt: skip
 # What each variant changes in the detector of the preset `small`.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -45,6 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no global contrast": {"contrast": 0.0},
     "truth left in I_g": {"remove_truth": False},
     "no presence loss": {"presence": 0.0},
+    "class target 1 in place of IoU": {"class_loss": "bce"},
     "no text conditioner": {"text_conditioning": False},
     "no denoising": {"denoising": 0},
     "learned queries": {"query_init": "learned"},

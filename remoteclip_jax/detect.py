@@ -41,9 +41,11 @@ def main() -> None:
     names = stems(images)
     check_output(output, images, names)
 
+    from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
     from remoteclip_jax.loading import load_detector
 
+    keep_compiled_programs()
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:
         detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from remoteclip_jax.errors import UserError
@@ -60,21 +61,33 @@ def read_image(path: Path, at_least: int | None = None) -> Image.Image:
     """The image as RGB, turned upright as its EXIF orientation says.
 
     16-bit grey is scaled to 8 bits, CMYK and palettes are converted, transparency is dropped. With `at_least`, a JPEG
-    may be decoded at a reduced size whose shorter side is no shorter than that: several times faster, for training.
+    is decoded at a reduced size whose shorter side is no shorter than that: several times faster, for training.
     UserError, naming the file, where it is missing, broken, of more than `MAX_PIXELS` or no image.
     """
     with _open(path) as image:
         orientation = _orientation(image)
         try:
-            if at_least is not None:
-                image.draft("RGB", (at_least, at_least))
-            image.load()
-            rgb = to_rgb(image)
+            reduced = None if at_least is None else _decode_reduced(image, path, at_least)
+            if reduced is None:
+                image.load()
+            rgb = to_rgb(image) if reduced is None else reduced
         except MemoryError:
             raise
         except Exception as e:  # Pillow's decoders let through whatever a damaged file makes them stumble over
             raise UserError(f"{path}: the image is broken ({e})") from None
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _decode_reduced(image: Image.Image, path: Path, at_least: int) -> Image.Image | None:
+    """The file that `image` was opened from, decoded at a multiple of an eighth of its size (libjpeg's scaled inverse
+    transform), at most half; None where it is no JPEG of grey or colours, or where Pillow shall say what is wrong."""
+    if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+        return None
+    try:
+        sides = {"min_width": at_least, "min_height": at_least}
+        return Image.fromarray(simplejpeg.decode_jpeg(path.read_bytes(), **sides, min_factor=2.0))
+    except ValueError:
+        return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

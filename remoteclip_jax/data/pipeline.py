@@ -13,9 +13,10 @@ import grain
 import numpy as np
 
 from remoteclip_jax.clip.preprocess import resize_and_crop
+from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
-from remoteclip_jax.data.transforms import WHOLE, augment, choose_window, pixels_needed
+from remoteclip_jax.data.transforms import SMALLEST_WINDOW, WHOLE, augment, choose_window, pixels_needed
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
@@ -42,15 +43,17 @@ def training_batches(
     """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
 
     Each epoch is shuffled afresh and no batch straddles two. `augmentation` is "none", "flip" (one of the eight flips
-    and quarter turns) or "full" (a random resized crop and other colours besides). UserError for a broken image.
+    and quarter turns) or "full" (a random resized crop and other colours besides). Images are decoded once, as far as
+    there is room. UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
+    cache = ImageCache(pixels_needed(SMALLEST_WINDOW if augmentation == "full" else WHOLE, image_size))
 
     def load(place: int) -> Batch:
         example, rng = draw_example(dataset, epoch_length, seed, place)
         size = example.width, example.height
         window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
-        image = read_image(example.image, at_least=pixels_needed(window, image_size))
+        image = cache.read(example.image, at_least=pixels_needed(window, image_size))
         pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
         return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
 

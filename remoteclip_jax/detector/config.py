@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 QueryInit = Literal["two_stage", "learned", "sinusoidal"]
 Gating = Literal["film", "concat_mlp", "none"]
-ClassLoss = Literal["bce", "focal", "varifocal"]
+ClassLoss = Literal["quality", "bce", "varifocal"]
 
 STRIDES = (8, 16, 32)  # of the levels, C3 to C5
 
@@ -16,14 +16,14 @@ class DetectorConfig:
     """The four stages in numbers; the defaults are the small detector's.
 
     `queries` are those of training, in windows; whole images get `predict_queries` (two-stage ones alone). `prior` is
-    the score of every class at the beginning: with plain cross-entropy ("bce") about the share of positives among all
-    pairs of position and class, with a focal loss 0.01 (Lin et al. 2017). `class_weight`, `l1_weight` and `giou_weight`
-    weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original experiment), `match_*` the matching cost;
-    a query that is left over but overlaps an object by an IoU of `match_overlap` counts as that object too (above 1:
-    none does). `denoising` is the number of noised queries, 0 for none; `dense` weighs the one-to-many loss of the
-    encoder's positions; `contrast` the global contrast loss of queries and positions, `background` the pull of
-    unmatched queries towards the global context, and `presence` the loss that keeps the global context aligned with
-    the texts of what is in the image.
+    the score of every class at the beginning: with binary cross-entropy ("quality" against the box's IoU, "bce" against
+    1) about the share of positives among all pairs of position and class, with varifocal loss 0.01. `class_weight`,
+    `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original
+    experiment), `match_*` the matching cost; a query that is left over but overlaps an object by an IoU of
+    `match_overlap` counts as that object too (above 1: none does). `denoising` is the number of noised queries, 0
+    for none; `dense` weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of
+    queries and positions, `background` the pull of unmatched queries towards the global context, and `presence` the
+    loss that keeps the global context aligned with the texts of what is in the image.
     """
 
     width: int = 64
@@ -36,7 +36,7 @@ class DetectorConfig:
     query_init: QueryInit = "two_stage"
     gating: Gating = "film"
     text_conditioning: bool = True
-    class_loss: ClassLoss = "bce"
+    class_loss: ClassLoss = "quality"
     prior: float = 0.0015
     class_weight: float = 1.0
     l1_weight: float = 5.0

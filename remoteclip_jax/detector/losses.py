@@ -10,6 +10,7 @@ from remoteclip_jax.detector.boxes import Boxes, corners, giou, iou
 
 ALPHA, GAMMA = 0.25, 2.0  # focal loss (Lin et al. 2017)
 VARIFOCAL_ALPHA = 0.75
+LEAST_QUALITY = 0.1
 
 
 def focal_parts(logits: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -17,12 +18,6 @@ def focal_parts(logits: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float
     p = jax.nn.sigmoid(logits)
     positive = ALPHA * (1 - p) ** GAMMA * jax.nn.softplus(-logits)
     return positive, (1 - ALPHA) * p**GAMMA * jax.nn.softplus(logits)
-
-
-def focal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
-    """Focal loss (Lin et al. 2017) against targets 0 and 1."""
-    positive, negative = focal_parts(logits)
-    return jnp.where(target > 0, positive, negative)
 
 
 def varifocal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> Float[Array, "... k"]:
@@ -34,15 +29,17 @@ def varifocal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> F
 
 
 def classification(kind: str, logits: Array, labels: Int[Array, "n q"], quality: Float[Array, "n q"]) -> Array:
-    """Class loss [n, q] of queries: label −1 is no object. `quality`, the IoU of the query's box, is varifocal's
-    target. Logits of −inf, which belong to no prompt, cost nothing."""
+    """Class loss [n, q] of queries: label −1 is no object. `quality` is the IoU of the query's box: the target of
+    binary cross-entropy ("quality", the quality focal loss of Li et al. 2020 without its weight) and of varifocal
+    loss; that of "bce" is 1. Logits of −inf, which belong to no prompt, cost nothing."""
     classes = jax.nn.one_hot(labels, logits.shape[-1])
     finite = jnp.where(jnp.isfinite(logits), logits, -30.0)
-    if kind == "bce":
-        return (jax.nn.softplus(finite) - classes * finite).sum(-1)
-    if kind == "focal":
-        return focal(finite, classes).sum(-1)
-    return varifocal(finite, classes * jax.lax.stop_gradient(jnp.clip(quality, 0.01, 1))[..., None]).sum(-1)
+    if kind != "bce":  # a box that fits badly at first still belongs to its object
+        least = LEAST_QUALITY if kind == "quality" else 0.01
+        classes *= jax.lax.stop_gradient(jnp.clip(quality, least, 1))[..., None]
+    if kind == "varifocal":
+        return varifocal(finite, classes).sum(-1)
+    return (jax.nn.softplus(finite) - classes * finite).sum(-1)
 
 
 def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
