@@ -123,7 +123,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "ema": 0.9999, "augment": "full", "checkpoint_every": 6, "dtype": "bfloat16", "max_objects": 300,
             "detector": DetectorConfig(
                 width=256, heads=8, layers=6, queries=300, feed_forward=1024, class_loss="varifocal", prior=0.01,
-                denoising=200,
+                denoising=200, contrast=0.5,  # from real weights I_g knows what an image shows
             ),
             "draw_train": 1500, "draw_val": 100, "draw_test": 100,
         },

@@ -20,10 +20,11 @@ class DetectorConfig:
     1) about the share of positives among all pairs of position and class, with varifocal loss 0.01. `class_weight`,
     `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original
     experiment), `match_*` the matching cost; a query that is left over but overlaps an object by an IoU of
-    `match_overlap` counts as that object too (above 1: none does). `denoising` is the number of noised queries, 0
-    for none; `dense` weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of
-    queries and positions, `background` the pull of unmatched queries towards the global context, and `presence` the
-    loss that keeps the global context aligned with the texts of what is in the image.
+    `match_overlap` counts as that object too (above 1: none does). `denoising` is the number of noised queries, 0 for
+    none; `dense` weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of queries
+    and positions (0 by default: docs/detector.md has the evidence), `background` the pull of unmatched queries towards
+    the global context, and `presence` the loss that keeps the global context aligned with the texts of what is in the
+    image.
     """
 
     width: int = 64
@@ -44,10 +45,10 @@ class DetectorConfig:
     match_class: float = 2.0
     match_l1: float = 5.0
     match_giou: float = 2.0
-    match_overlap: float = 0.6
+    match_overlap: float = 2.0
     dense: float = 2.0
     denoising: int = 30
-    contrast: float = 0.5
+    contrast: float = 0.0
     background: float = 0.1
     presence: float = 0.5
     remove_truth: bool = True  # take from I_g its component along the texts of what is in the image

@@ -67,7 +67,8 @@ def detection_loss(
     if c.dense:
         around, strides = _positions(images.shape[1])
         logits, boxes, _ = jax.lax.stop_gradient(outputs.dense)
-        found, _ = assign(logits, boxes, around, strides, *truth)
+        with jax.named_scope("matching"):
+            found, _ = assign(logits, boxes, around, strides, *truth)
         positions = _objects((found >= 0).sum(), axis_name)
         terms = _set_terms(c, outputs.dense, truth, found, positions)
         if c.contrast:  # the classes against each other: the focal loss alone learns them several times more slowly
@@ -81,6 +82,7 @@ def detection_loss(
     return total, (parts, updates["batch_stats"])
 
 
+@jax.named_scope("matching")
 def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:
     """Every layer's matching, in one call: the loops of all images and layers run side by side.
 
@@ -108,6 +110,7 @@ def _weigh(c: DetectorConfig, terms: Parts) -> Array:
     return sum((weights[name] * value for name, value in terms.items()), start=jnp.zeros(()))
 
 
+@jax.named_scope("losses")
 def _set_terms(c: DetectorConfig, p: Predictions, truth: Truth, found: Int[Array, "n q"], norm: Array) -> Parts:
     """Class, L1 and GIoU losses of predictions whose objects are `found` (−1: none), over `norm` objects."""
     target = jnp.take_along_axis(truth.boxes, jnp.maximum(found, 0)[..., None], 1)

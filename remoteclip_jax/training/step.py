@@ -37,7 +37,8 @@ def make_train_step(
             loss, parts, grads = jax.lax.pmean((loss, parts, grads), axis_name)
         grad_norm = optax.tree.norm(grads)
         grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         # Each phase has a course of the learning rate of its own.
         aligning = state.step < state.align_steps
         learning_rate = schedule(
@@ -45,10 +46,11 @@ def make_train_step(
             jnp.where(aligning, state.align_steps, state.total_steps - state.align_steps),
         )
         # A frozen parameter is passed through rather than having zero added: −0.0 + 0.0 would change a bit.
-        params = jax.tree.map(
-            lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
-            labels, state.params, updates,
-        )  # fmt: skip
+        with jax.named_scope("optimizer"):
+            params = jax.tree.map(
+                lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
+                labels, state.params, updates,
+            )  # fmt: skip
         average = state.ema
         if average is not None:
             decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))

@@ -31,4 +31,4 @@ def test_no_results_make_an_empty_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_changes_something_that_exists(name: str) -> None:
     preset = PRESETS["detect"]["small"]["detector"]
-    assert (preset.replace(**VARIANTS[name]) == preset) is (name == "full")
+    assert (preset.replace(**VARIANTS[name]) == preset) is (name == "default")

@@ -1,5 +1,6 @@
 """pmap over two devices equals one device on the whole batch: batch norm sees all of it, gradients are averaged."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,11 +12,13 @@ from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.metrics_log import read_rows
 from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
 from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
+from tests.command import run
 
 TINY = ARCHITECTURES["tiny"]
 pytestmark = pytest.mark.skipif(jax.local_device_count() != 2, reason="needs the two forced CPU devices of conftest.py")
@@ -64,3 +67,19 @@ def test_donating_a_replicated_state_leaves_the_original_alone() -> None:
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match="multiple of the 2 devices"):
         check_batch_size(7)
+
+
+def test_train_py_reaches_the_same_on_one_two_and_four_devices(drawn_data: Path, tmp_path: Path) -> None:
+    """Also where the last batch of an evaluation is not full: there are ten validation images."""
+    rows = {}
+    for count in (1, 2, 4):
+        workdir = tmp_path / str(count)
+        flags = (f"--data_dir={drawn_data}", f"--workdir={workdir}", "--preset=tiny", "--max_steps=4")
+        result = run("train.py", *flags, devices=count)
+        assert result.returncode == 0, result.stderr[-2000:]
+        rows[count] = read_rows(workdir / "metrics.jsonl")
+    for count in (2, 4):
+        for row, one in zip(rows[count], rows[1], strict=True):
+            assert row["loss"] == pytest.approx(one["loss"], rel=1e-3)
+            assert row["val_loss"] == pytest.approx(one["val_loss"], rel=1e-2)
+            assert row["val_top1"] == one["val_top1"]

@@ -1,0 +1,56 @@
+"""What the figures were measured on."""
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from remoteclip_jax.benchmark.clock import Action, block_length, run
+
+PEAK_SIZE = {"cpu": 2048}  # of the square matrices; elsewhere:
+PEAK_SIZE_ACCELERATOR = 8192
+
+
+def device() -> str:
+    first = jax.local_devices()[0]
+    kind = _processor() if first.platform == "cpu" else first.device_kind
+    return f"{jax.local_device_count()} × {kind}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if lines:
+            return f"{lines[0].split(':', 1)[1].strip()}, {len(lines)} cores"
+    return platform.processor() or platform.machine()
+
+
+def versions(*more: str) -> dict[str, str]:
+    names = ("jax", "jaxlib", "flax", "optax", *more)
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+
+
+def matmul_peak(dtype: str) -> float:
+    """FLOP/s of one device in a product of large square matrices, at the default precision: the peak that
+    `peak_fraction` is a share of."""
+    size = PEAK_SIZE.get(jax.default_backend(), PEAK_SIZE_ACCELERATOR)
+    a = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
+    product = jax.jit(lambda a: a @ a)
+    action = Action(lambda: product(a))
+    length = block_length(action)
+    return 2 * size**3 / min(run(action, length) for _ in range(5))
+
+
+def peak_memory(compiled: jax.stages.Compiled) -> int:
+    """Bytes of one device's memory: what the device counted at most so far, else what the compiled step needs at
+    once."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    need = compiled.memory_analysis()
+    assert need is not None
+    outputs = need.output_size_in_bytes - need.alias_size_in_bytes
+    return int(need.argument_size_in_bytes + outputs + need.temp_size_in_bytes)

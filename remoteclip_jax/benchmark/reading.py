@@ -1,0 +1,49 @@
+"""The input pipeline alone."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from remoteclip_jax.benchmark.clock import Spread, ratios, spread
+from remoteclip_jax.data.images import read_image
+from remoteclip_jax.data.transforms import WHOLE, cut, pixels_needed
+from remoteclip_jax.training.task import Task
+
+REPEATS = 7
+
+
+def images_per_second(make_task: Callable[[], Task], batch_size: int) -> tuple[float, float]:
+    """Images/s of the pipeline with all of its threads: while it decodes every image for the first time, and once it
+    has decoded all (which it keeps as far as memory allows)."""
+    first: list[float] = []
+    later: list[float] = []
+    for _ in range(REPEATS):
+        task = make_task()
+        batches = task.batches(0, 0)
+        for rates in (first, later):
+            begin = time.perf_counter()
+            for _ in range(task.per_epoch):
+                next(batches)
+            rates.append(task.per_epoch * batch_size / (time.perf_counter() - begin))
+        batches.close()
+    return statistics.median(first), statistics.median(later)
+
+
+def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spread:
+    """How many times faster one core reads the images for training at `size` pixels than `theirs` does: ratios of
+    processor time, in pairs of passes over all images."""
+
+    def ours(path: Path) -> Any:
+        return cut(read_image(path, at_least=pixels_needed(WHOLE, size)), WHOLE, size)
+
+    seconds: tuple[list[float], list[float]] = [], []
+    for warm_up in (True, *[False] * REPEATS):
+        for read, times in zip((ours, theirs), seconds, strict=True):
+            begin = time.process_time()
+            for path in paths:
+                read(path)
+            if not warm_up:
+                times.append(time.process_time() - begin)
+    return spread(ratios(*seconds))

@@ -1,0 +1,62 @@
+"""`python -m remoteclip_jax.benchmark` from end to end, small; figures are there and fit together."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.command import fails, run
+
+KEYS = {
+    "device", "versions", "iterations_per_sec", "images_per_sec", "compile_sec", "compile_sec_cached", "flops_per_step",
+    "peak_fraction", "input_images_per_sec", "input_overhead", "torch_ratio", "torch_ratio_min", "torch_ratio_max",
+    "input_ratio",
+}  # fmt: skip
+MODULE = ("-m", "remoteclip_jax.benchmark", "--preset=tiny", "--steps=1")
+
+
+def test_align_beside_pytorch_with_a_profile(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision", exc_type=ImportError)
+    arguments = (*MODULE, "--compare_torch", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace")
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr[-2000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures.keys() >= KEYS
+    numbers = [value for key, value in figures.items() if key in KEYS and not isinstance(value, (str, dict))]
+    assert all(math.isfinite(value) and value > 0 for value in numbers)
+    assert figures["images_per_sec"] == pytest.approx(8 * figures["iterations_per_sec"])
+    assert figures["torch_ratio_min"] <= figures["torch_ratio"] <= figures["torch_ratio_max"]
+    assert figures["torch_pairs"] >= 10
+    assert figures["loss"] == pytest.approx(figures["torch_loss"], rel=1e-3)
+    assert set(figures["inference"]) == {"1", "32"}
+    for shares in figures["profile"].values():
+        assert sum(shares.values()) == pytest.approx(1)
+    assert figures["profile"]["kinds"]["matmul/conv"] > 0
+    assert "PyTorch's speed" in result.stdout
+    assert "share  kind" in result.stdout
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+def test_detect(tmp_path: Path) -> None:
+    result = run(*MODULE, "--task=detect", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace")
+    assert result.returncode == 0, result.stderr[-2000:]
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures.keys() >= KEYS
+    assert figures["torch_ratio"] is None
+    for stage in ("backbone", "pyramid", "decoder", "heads", "matching"):
+        assert figures["profile"]["stages"][stage] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task=detect", "--compare_torch"), "compares --task=align"),
+        (("--steps=0",), "--steps=0 must be at least 1"),
+        (("--json=/nowhere/at/all.json",), "this folder is missing"),
+        (("--preset=huge",), "--preset=huge is unknown"),
+        (("--batch_size=100",), "larger than the 64 images"),
+    ],
+)
+def test_bad_flags_are_told_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    assert message in fails("-m", "remoteclip_jax.benchmark", *arguments)

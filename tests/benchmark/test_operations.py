@@ -1,0 +1,91 @@
+"""What a training step computes, counted: a change that makes it do more work shows here, on any machine, without a
+clock. The counts are of the program that JAX hands to XLA; its cost analysis gives operations and bytes."""
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from remoteclip_jax.clip.config import ARCHITECTURES
+from remoteclip_jax.clip.model import CLIP
+from remoteclip_jax.clip.model import init as init_clip
+from remoteclip_jax.config import TrainConfig, new_config
+from remoteclip_jax.detector.model import Detector
+from remoteclip_jax.detector.model import init as init_detector
+from remoteclip_jax.training.align import make_align_loss
+from remoteclip_jax.training.detect import make_detect_loss
+from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
+from remoteclip_jax.training.state import create_state
+from remoteclip_jax.training.step import make_train_step
+from remoteclip_jax.training.task import Loss
+
+CLASSES, SLOTS = 20, 16
+OPERATIONS = ("convolution", "dot_general", "transpose")
+
+
+class Expected(NamedTuple):
+    """Operations of the step; `transposes` is the most there may be, for they are what creeps in."""
+
+    convolutions: int
+    products: int
+    transposes: int
+    gflop: float
+    gigabytes: float
+
+
+EXPECTED = {
+    "align": Expected(convolutions=46, products=218, transposes=48, gflop=252.5, gigabytes=43.8),
+    "detect": Expected(convolutions=47, products=399, transposes=198, gflop=9.55, gigabytes=5.79),
+}
+
+
+def shape(*size: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(size, dtype)
+
+
+def lower(config: TrainConfig, variables: Any, loss: Loss, batch: dict[str, Any]) -> jax.stages.Lowered:
+    optimizer = make_optimizer(config)
+    step = make_train_step(loss, optimizer, make_schedule(config), backbone=config.backbone, ema=config.ema)
+    state = jax.eval_shape(lambda v: create_state(v, optimizer, 100, config.ema > 0), variables)
+    return jax.jit(step, donate_argnums=0).lower(state, batch)
+
+
+def align() -> jax.stages.Lowered:
+    config, clip = new_config({}), ARCHITECTURES["RN50"]
+    variables = jax.eval_shape(lambda key: init_clip(clip, key, False), jax.random.key(0))
+    n, size = config.batch_size, config.image_size
+    batch = {"image": shape(n, size, size, 3, dtype=jnp.uint8), "target": shape(n, CLASSES)}
+    texts = jnp.eye(CLASSES, clip.embed_dim)
+    return lower(config, variables, make_align_loss(CLIP(clip), texts, config.temperature), batch)
+
+
+def detect() -> jax.stages.Lowered:
+    config = new_config({"task": "detect", "preset": "small"})
+    assert config.detector is not None
+    clip, n, size = ARCHITECTURES[config.arch], config.batch_size, config.image_size
+    variables = jax.eval_shape(lambda key: init_detector(clip, config.detector, key), jax.random.key(0))
+    batch = {
+        "image": shape(n, size, size, 3, dtype=jnp.uint8), "boxes": shape(n, SLOTS, 4),
+        "labels": shape(n, SLOTS, dtype=jnp.int32), "real": shape(n, SLOTS, dtype=jnp.bool_),
+    }  # fmt: skip
+    model, texts = Detector(clip, config.detector), jnp.eye(CLASSES, clip.embed_dim)
+    return lower(config, variables, make_detect_loss(model, texts), batch)
+
+
+@pytest.mark.parametrize("task", [align, detect])
+def test_a_training_step_does_no_more_than_it_did(task: Any) -> None:
+    lowered, expected = task(), EXPECTED[task.__name__]
+    text = lowered.as_text()
+    counts = [len(re.findall(rf"stablehlo\.{name}\b", text)) for name in OPERATIONS]
+    cost = lowered.cost_analysis()
+    found = Expected(*counts, cost["flops"] / 1e9, cost["bytes accessed"] / 1e9)
+    assert found[:2] == expected[:2], found
+    assert found.transposes <= expected.transposes, found
+    assert found.gflop == pytest.approx(expected.gflop, rel=0.01), found
+    assert found.gigabytes == pytest.approx(expected.gigabytes, rel=0.05), found
+    assert "callback" not in text  # nothing asks the host in the middle of a step
+    # The state's memory is used again for the new state.
+    parameters = len(jax.tree.leaves(lowered.in_avals))
+    assert text.count("tf.aliasing_output") + text.count("jax.buffer_donor") > 0.9 * (parameters - 8)
