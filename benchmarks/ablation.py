@@ -6,6 +6,8 @@ preset has (`default`). Every part starts as the identity, so that each begins a
 evaluated on drawn images of another seed. Minutes from random weights would say little: a detector of 20 classes finds
 next to nothing by then.
 
+With `--from_random` every variant starts from random weights instead; `--steps` should then be some thousands.
+
 Started again, it goes on where it stopped: a finished run's figures stand in `VARIANT-SEED.result.json`. Several may
 run side by side, each over a part of the table (`--variants`, `--seeds`), once the start is there; each prints all that
 is finished.
@@ -68,6 +70,7 @@ _VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which rows of the tab
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the detector's weights and of its batches")
 _START = flags.DEFINE_integer("start_steps", 3600, "steps of the plain detector, of which the first align its tower")
 _STEPS = flags.DEFINE_integer("steps", 600, "steps of every variant")
+_RANDOM = flags.DEFINE_bool("from_random", False, "start every variant from random weights")
 _IMAGES = flags.DEFINE_integer("images", 200, "unseen images to evaluate on")
 
 
@@ -83,7 +86,7 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     plain = {"task": "detect", "preset": "small", "detector": preset["detector"].replace(**PLAIN)}
     start = output / "start"
-    if not RunDirectory(start).evaluated():  # which a run is at its very end
+    if not _RANDOM.value and not RunDirectory(start).evaluated():  # which a run is at its very end
         train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, start)
     missing = list(_missing(output))
     for name, seed in missing:
@@ -91,7 +94,7 @@ def main() -> None:
             _run(output, start, name, seed)
         else:  # in a process of its own: the allocator keeps the gigabytes of a finished run's images
             one = (f"--variants={name}", f"--seeds={seed}", f"--output={output}")
-            counts = (f"--{flag.name}={flag.value}" for flag in (_START, _STEPS, _IMAGES))
+            counts = (f"--{flag.name}={flag.value}" for flag in (_START, _STEPS, _IMAGES, _RANDOM))
             subprocess.run([sys.executable, __file__, *one, *counts], check=True)
     print(table(read(output)))
 
@@ -102,15 +105,17 @@ def _run(output: Path, start: Path, name: str, seed: int) -> None:
     detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
     settings = {
         "task": "detect", "preset": "small", "data_dir": str(output / "data"), "detector": detector, "seed": seed,
-        "max_steps": _STEPS.value, "weights": str(start), "learning_rate": preset["learning_rate"] / 2,
-        "backbone": "train",  # other than real weights, the start has learned for minutes only
+        "max_steps": _STEPS.value,
     }  # fmt: skip
+    if not _RANDOM.value:  # other than real weights, the start has learned for minutes only: its tower trains on
+        settings |= {"weights": str(start), "learning_rate": preset["learning_rate"] / 2, "backbone": "train"}
     run = train(settings, output / f"{_slug(name)}-{seed}")
     figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
     row = {key: figures[key] for key in FIGURES}
     row |= {"per_class": {c: v["map_50"] for c, v in figures["per_class"].items()}}
     row |= {"minutes": (time.monotonic() - begin) / 60, "detector": dataclasses.asdict(detector)}
-    content = {"variant": name, "seed": seed, "start_steps": _START.value, "steps": _STEPS.value, **row}
+    start_steps = 0 if _RANDOM.value else _START.value
+    content = {"variant": name, "seed": seed, "start_steps": start_steps, "steps": _STEPS.value, **row}
     write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
 
 

@@ -63,8 +63,9 @@ def report(f: dict[str, Any]) -> str:
                      f"{f['images_per_sec']:.3g} images/s"),
         ("compiling", f"{f['compile_sec']:.1f} s, from the persistent cache {f['compile_sec_cached']:.1f} s"),
         ("a step", f"{f['flops_per_step'] / 1e9:.1f} GFLOP, {f['bytes_per_step'] / 1e9:.2f} GB read and written"),
-        ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of the "
-                     f"{f['peak_flops_per_sec'] / 1e9:.0f} of a product of matrices"),
+        ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's"),
+        ("floor", f"{f['floor_sec']:.3g} s a step by the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
+                  f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; it takes {1 / f['iterations_per_sec']:.3g} s"),
         ("peak memory", f"{f['peak_memory_bytes'] / 2**30:.2f} GiB"),
         ("real input", f"{f['input_overhead']:.3f} times a step on random tensors "
                        f"({f['input_overhead_quartiles'][0]:.3f} to {f['input_overhead_quartiles'][1]:.3f})"),

@@ -18,13 +18,15 @@ from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
 from remoteclip_jax.parallel import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.training import align, detect
 from remoteclip_jax.training.loop import TASKS
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.setup import Data, check_batches, prepare_data
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
-from remoteclip_jax.training.task import Batch, Task
+from remoteclip_jax.training.task import Batch, MakeBatches, Task
 
+INPUTS = {"align": align.make_batches, "detect": detect.make_batches}
 DRAWN = 64  # images, where no data are given
 INFERENCE_BATCHES = {"align": (1, 32), "detect": (1,)}
 
@@ -40,6 +42,10 @@ class Case:
     task: Task
     step: Any  # pmapped
     batch: Batch
+
+    def new_batches(self) -> MakeBatches:
+        """The task's input pipeline, with nothing decoded yet."""
+        return INPUTS[self.config.task](self.config, self.data.train)
 
     def new_state(self) -> TrainState:
         config = self.config

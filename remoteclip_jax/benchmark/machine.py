@@ -44,6 +44,15 @@ def matmul_peak(dtype: str) -> float:
     return 2 * size**3 / min(run(action, length) for _ in range(5))
 
 
+def memory_bandwidth() -> float:
+    """Bytes/s that one device reads and writes when it adds one to a large array."""
+    x = jnp.zeros(2**26)
+    add = jax.jit(lambda x: x + 1)
+    action = Action(lambda: add(x))
+    length = block_length(action)
+    return 2 * x.nbytes / min(run(action, length) for _ in range(5))
+
+
 def peak_memory(compiled: jax.stages.Compiled) -> int:
     """Bytes of one device's memory: what the device counted at most so far, else what the compiled step needs at
     once."""

@@ -13,7 +13,7 @@ from remoteclip_jax.benchmark import clock, reading
 from remoteclip_jax.benchmark.cases import INFERENCE_BATCHES, Case, Trainer, inference_call, make_case
 from remoteclip_jax.benchmark.clock import Action
 from remoteclip_jax.benchmark.compiling import Compilation, compile_twice
-from remoteclip_jax.benchmark.machine import device, matmul_peak, peak_memory, versions
+from remoteclip_jax.benchmark.machine import device, matmul_peak, memory_bandwidth, peak_memory, versions
 from remoteclip_jax.benchmark.trace import Profile, profile
 from remoteclip_jax.run_directory import RunDirectory
 
@@ -45,7 +45,8 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
     part("compiling")
     compilation = compile_twice(case.step, case.new_state(), case.batch)
     part("the device's peak")
-    peak = matmul_peak(config.dtype)
+    peak = matmul_peak(config.dtype) * jax.local_device_count()
+    bandwidth = memory_bandwidth() * jax.local_device_count()
     part("training")
     trainer = Trainer(case, compilation.compiled)
     step = clock.run(Action(trainer.random), 1, clock.WARM_UP)
@@ -56,7 +57,7 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
     times = clock.alternate(both, PAIRS, warm_up=SETTLE)
     overhead = clock.spread(clock.ratios(times["random"], times["real"]))
     part("the input pipeline")
-    rates = reading.images_per_second(lambda: make_case(settings, run).task, batch_size)
+    rates = reading.images_per_second(case.new_batches, case.task.per_epoch, batch_size)
     part("inference")
     inference = {n: _inference(case, n) for n in INFERENCE_BATCHES[config.task]}
     found = None
@@ -72,8 +73,9 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
         "images_per_sec": batch_size / seconds.median,
         "compile_sec": compilation.seconds, "compile_sec_cached": compilation.seconds_cached,
         "flops_per_step": flops, "bytes_per_step": moved,
-        "flops_per_sec": flops / seconds.median, "peak_flops_per_sec": peak * jax.local_device_count(),
-        "peak_fraction": flops / seconds.median / (peak * jax.local_device_count()),
+        "flops_per_sec": flops / seconds.median, "peak_flops_per_sec": peak,
+        "peak_fraction": flops / seconds.median / peak,
+        "bandwidth_bytes_per_sec": bandwidth, "floor_sec": max(flops / peak, moved / bandwidth),
         "peak_memory_bytes": peak_memory(compilation.compiled),
         "input_images_per_sec": rates[0], "input_images_per_sec_decoded": rates[1],
         "input_overhead": overhead.median, "input_overhead_quartiles": [overhead.low, overhead.high],

@@ -9,24 +9,23 @@ from typing import Any
 from remoteclip_jax.benchmark.clock import Spread, ratios, spread
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import WHOLE, cut, pixels_needed
-from remoteclip_jax.training.task import Task
+from remoteclip_jax.training.task import MakeBatches
 
 REPEATS = 7
 
 
-def images_per_second(make_task: Callable[[], Task], batch_size: int) -> tuple[float, float]:
+def images_per_second(make_batches: Callable[[], MakeBatches], steps: int, batch_size: int) -> tuple[float, float]:
     """Images/s of the pipeline with all of its threads: while it decodes every image for the first time, and once it
-    has decoded all (which it keeps as far as memory allows)."""
+    has decoded all (which it keeps as far as memory allows). `steps` make an epoch."""
     first: list[float] = []
     later: list[float] = []
     for _ in range(REPEATS):
-        task = make_task()
-        batches = task.batches(0, 0)
+        batches = make_batches()(0, 0)
         for rates in (first, later):
             begin = time.perf_counter()
-            for _ in range(task.per_epoch):
+            for _ in range(steps):
                 next(batches)
-            rates.append(task.per_epoch * batch_size / (time.perf_counter() - begin))
+            rates.append(steps * batch_size / (time.perf_counter() - begin))
         batches.close()
     return statistics.median(first), statistics.median(later)
 

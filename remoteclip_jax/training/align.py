@@ -12,11 +12,12 @@ from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch, training_batches
+from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.evaluation.classification import make_evaluator
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.setup import Data
-from remoteclip_jax.training.task import Batch, Loss, Parts, Task
+from remoteclip_jax.training.task import Batch, Loss, MakeBatches, Parts, Task
 
 
 def make_align_loss(model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float) -> Loss:
@@ -33,6 +34,18 @@ def make_align_loss(model: CLIP, class_embeddings: Float[Array, "k d"], temperat
     return loss
 
 
+def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
+    """What training reads; images are decoded afresh by every iterator."""
+
+    def batches(step: int, _: int) -> Batches:
+        return training_batches(
+            train, batch_size=config.batch_size, image_size=config.image_size, seed=config.seed, start_step=step,
+            rule=config.label, augmentation=config.augment,
+        )  # fmt: skip
+
+    return batches
+
+
 def make_task(
     config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, class_embeddings: jax.Array, data: Data
 ) -> Task:
@@ -40,14 +53,9 @@ def make_task(
     train, val = data.train, data.val
     model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     shared = {"batch_size": config.batch_size, "image_size": config.image_size}
-
-    def batches(step: int, _: int) -> Batches:
-        return training_batches(
-            train, **shared, seed=config.seed, start_step=step, rule=config.label, augmentation=config.augment
-        )
-
     evaluate = None
     if val is not None:
         evaluate = make_evaluator(model, class_embeddings, config.temperature, val, **shared, label=config.label)
     loss = make_align_loss(model, class_embeddings, config.temperature)
-    return Task(clip.variables, loss, batches, steps_per_epoch(train, config.batch_size), evaluate)
+    per_epoch = steps_per_epoch(train, config.batch_size)
+    return Task(clip.variables, loss, make_batches(config, train), per_epoch, evaluate)

@@ -15,6 +15,7 @@ from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.detection import box_slots, close_up_batches, detection_batches
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
 from remoteclip_jax.detector.model import Detector, init
@@ -27,7 +28,7 @@ from remoteclip_jax.loading import is_detect_run, load_detector
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.setup import Data
-from remoteclip_jax.training.task import Batch, Loss, Parts, Task
+from remoteclip_jax.training.task import Batch, Loss, MakeBatches, Parts, Task
 
 CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
 
@@ -49,18 +50,11 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
     return loss
 
 
-def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: jax.Array, data: Data) -> Task:
-    """The task as the loop wants it; the image tower starts as `clip`'s. `texts` are those of all classes, of which
-    training sees those that are not novel."""
-    assert config.detector is not None
-    train, val, final = data.train, data.val, data.final
-    model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
+    """What training reads: single objects for alignment, then windows. Images are decoded once."""
     slots = box_slots(train, config.max_objects)
-    several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
-    sampler = Sampler(train, sampling)  # one for both phases: its images are decoded once
-    base = texts[np.array([data.classes.index(name) for name in train.classes])]
-    predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
+    sampler = Sampler(train, sampling)  # one for both phases
 
     def batches(step: int, align_steps: int) -> Batches:
         crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
@@ -76,6 +70,19 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
             start_step=max(step, align_steps),
         )  # fmt: skip
 
+    return batches
+
+
+def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: jax.Array, data: Data) -> Task:
+    """The task as the loop wants it; the image tower starts as `clip`'s. `texts` are those of all classes, of which
+    training sees those that are not novel."""
+    assert config.detector is not None
+    train, val, final = data.train, data.val, data.final
+    model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
+    base = texts[np.array([data.classes.index(name) for name in train.classes])]
+    predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
+
     def evaluate(variables: Variables) -> dict[str, float]:
         assert val is not None
         metrics = evaluate_detections(val, predict(variables, val))
@@ -88,7 +95,7 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
         print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 
     return Task(
-        first_variables(config, clip, base), make_detect_loss(model, base), batches,
+        first_variables(config, clip, base), make_detect_loss(model, base), make_batches(config, train),
         steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
         len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
     )  # fmt: skip

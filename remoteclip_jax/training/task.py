@@ -13,6 +13,7 @@ Batch = dict[str, Any]
 Parts = dict[str, Array]
 # (parameters, batch statistics, batch, random key) → (loss, (further metrics, new batch statistics))
 Loss = Callable[[dict[str, Any], dict[str, Any], Batch, Array], tuple[Float[Array, ""], tuple[Parts, dict[str, Any]]]]
+MakeBatches = Callable[[int, int], Batches]  # see `Task.batches`
 Evaluate = Callable[[Variables], dict[str, float]]
 
 
@@ -25,7 +26,7 @@ class Task:
 
     variables: Variables
     loss: Loss
-    batches: Callable[[int, int], Batches]
+    batches: MakeBatches
     per_epoch: int
     evaluate: Evaluate | None
     finish: Callable[[Variables], None] | None = None
