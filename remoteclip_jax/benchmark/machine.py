@@ -9,8 +9,7 @@ import jax.numpy as jnp
 
 from remoteclip_jax.benchmark.clock import Action, block_length, run
 
-PEAK_SIZE = {"cpu": 2048}  # of the square matrices; elsewhere:
-PEAK_SIZE_ACCELERATOR = 8192
+CPU_SIZE, ACCELERATOR_SIZE = 2048, 8192  # of the square matrices whose product tells the peak
 
 
 def device() -> str:
@@ -36,7 +35,7 @@ def versions(*more: str) -> dict[str, str]:
 def matmul_peak(dtype: str) -> float:
     """FLOP/s of one device in a product of large square matrices, at the default precision: the peak that
     `peak_fraction` is a share of."""
-    size = PEAK_SIZE.get(jax.default_backend(), PEAK_SIZE_ACCELERATOR)
+    size = CPU_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_SIZE
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
     product = jax.jit(lambda a: a @ a)
     action = Action(lambda: product(a))
