@@ -97,15 +97,15 @@ class TorchAlign:
 
 def torchvision_reader(size: int) -> Callable[[Path], Any]:
     """torchvision's usual way to a training image: decode with Pillow, resize bicubically with antialiasing, normalise
-    to a float tensor."""
-    torch, transforms, image = require("torch"), require("torchvision.transforms"), require("PIL.Image")
+    to a float tensor; on one thread, as in a DataLoader's worker, for the rest of the process."""
+    transforms, image = require("torchvision.transforms"), require("PIL.Image")
+    require("torch").set_num_threads(1)  # several would wait for each other in vain
     bicubic = transforms.InterpolationMode.BICUBIC
     change = transforms.Compose([
         transforms.Resize((size, size), bicubic, antialias=True), transforms.ToTensor(), transforms.Normalize(MEAN, STD)
     ])  # fmt: skip
 
     def read(path: Path) -> Any:
-        torch.set_num_threads(1)  # as in a DataLoader's worker; several would wait for each other in vain
         with image.open(path) as opened:
             return change(opened.convert("RGB"))
 

@@ -56,9 +56,7 @@ def block_length(action: Action) -> int:
     return max(1, round(SHORTEST / run(action, 1, WARM_UP)))
 
 
-def alternate(
-    actions: Mapping[str, Action], rounds: int, warm_up: int = 0, tick: Callable[[], Any] = lambda: None
-) -> dict[str, list[float]]:
+def alternate(actions: Mapping[str, Action], rounds: int, warm_up: int = 0) -> dict[str, list[float]]:
     """Seconds a step of each, in `rounds` rounds of one block of each, so that whatever drifts on the machine meets
     all of them alike. All blocks have the length that the fastest needs; `warm_up` steps go before every block."""
     length = max(block_length(action) for action in actions.values())
@@ -66,7 +64,6 @@ def alternate(
     for _ in range(rounds):
         for name, action in actions.items():
             seconds[name].append(run(action, length, warm_up))
-            tick()
     return seconds
 
 

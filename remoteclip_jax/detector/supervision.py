@@ -93,6 +93,8 @@ def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> 
     many = len(layers)
     cost, real = jax.lax.stop_gradient(jnp.concatenate(costs)), jnp.tile(truth.real, (many, 1))
     matched = match(cost, real).reshape(many, *costs[0].shape[:2])
+    if c.match_overlap > 1:  # which no overlap reaches
+        return list(matched)
     result = []
     for p, found in zip(layers, matched, strict=True):
         overlap = pairwise(iou, corners(jax.lax.stop_gradient(p.boxes)), corners(truth.boxes))
