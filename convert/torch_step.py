@@ -15,7 +15,8 @@ from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.preprocess import MEAN, STD
 from remoteclip_jax.config import TrainConfig
 
-TRIALS = 3  # steps to tell the faster memory format by
+FORMATS = "channels_last", "contiguous_format"
+TRIALS = 5  # of each memory format in turn, whose fastest tell them apart
 
 
 class TorchAlign:
@@ -38,26 +39,23 @@ class TorchAlign:
         memory format."""
         torch = self._torch
         batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
-        seconds = {}
-        for name in ("channels_last", "contiguous_format"):
-            step = self._step(getattr(torch, name), *batch)
-            float(step())
-            begin = time.perf_counter()
-            for _ in range(TRIALS):
-                float(step())
-            seconds[name] = time.perf_counter() - begin
-        self.memory_format = min(seconds, key=seconds.__getitem__)
+        steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
+        self.memory_format = _fastest({name: lambda step=step: float(step()) for name, step in steps.items()})
         return self._step(getattr(torch, self.memory_format), *batch)
 
     def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
-        """A function that embeds these normalised images."""
+        """A function that embeds these normalised images, in the memory format that is faster for it."""
+        calls = {name: self._encoder(getattr(self._torch, name), images) for name in FORMATS}
+        return calls[_fastest(calls)]
+
+    def _encoder(self, memory_format: Any, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
         torch = self._torch
-        tower = self._tower(getattr(torch, self.memory_format)).eval()
+        tower = self._tower(memory_format).eval()
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
 
         def encode() -> Any:
             with torch.inference_mode(), self._autocast():
-                moved = x.to(self.device).contiguous(memory_format=getattr(torch, self.memory_format))
+                moved = x.to(self.device).contiguous(memory_format=memory_format)
                 return torch.nn.functional.normalize(tower(moved), dim=-1).float().cpu()
 
         return encode
@@ -93,6 +91,18 @@ class TorchAlign:
             return loss.detach()
 
         return step
+
+
+def _fastest(calls: dict[str, Callable[[], Any]]) -> str:
+    """Which of these, each of which waits for its result, takes the least time."""
+    seconds = dict.fromkeys(calls, float("inf"))
+    for trial in range(1 + TRIALS):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            if trial:  # the first ones warm up
+                seconds[name] = min(seconds[name], time.perf_counter() - begin)
+    return min(seconds, key=seconds.__getitem__)
 
 
 def torchvision_reader(size: int) -> Callable[[Path], Any]:

@@ -32,6 +32,14 @@ def gather(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def mean_over_devices(values: Any, axis_name: str | None) -> Any:
+    """The mean of a tree of arrays over pmap's axis; the tree itself outside of pmap, or where there is one device:
+    XLA's collectives would copy it all the same, and no operation is fused across them."""
+    if axis_name is None or jax.lax.axis_size(axis_name) == 1:
+        return values
+    return jax.lax.pmean(values, axis_name)
+
+
 def replicate(tree: Any) -> Any:
     """A copy of `tree` on every local device, in buffers of its own."""
     sharding = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())

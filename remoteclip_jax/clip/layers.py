@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.products import convolve, dot_general, matmul
+from remoteclip_jax.clip.convolution import convolve
+from remoteclip_jax.clip.products import dot_general, matmul
+from remoteclip_jax.parallel import mean_over_devices
 
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
 Dense = partial(nn.Dense, dot_general=dot_general)
@@ -68,8 +70,10 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics never in bfloat16
         if train:
-            mean = self._over_devices(wide.mean((0, 1, 2)))
-            var = self._over_devices(jnp.square(wide - mean).mean((0, 1, 2)))
+            axis_name = None if self.is_initializing() else self.axis_name
+            mean = mean_over_devices(wide.mean((0, 1, 2)), axis_name)
+            # The variance does not change with the mean, at the mean: no gradient to sum over the map for.
+            var = mean_over_devices(jnp.square(wide - jax.lax.stop_gradient(mean)).mean((0, 1, 2)), axis_name)
             if not self.is_initializing():
                 count = x.size // channels * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
                 unbiased = var * (count / max(count - 1, 1))
@@ -79,11 +83,6 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value, running_var.value
         factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
         return (wide * factor + (bias - mean * factor)).astype(self.dtype)
-
-    def _over_devices(self, value: Array) -> Array:
-        if self.axis_name is None or self.is_initializing():
-            return value
-        return jax.lax.pmean(value, self.axis_name)
 
 
 def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, average_pool
+from remoteclip_jax.clip.products import matmul_by_head
 
 
 class Downsample(nn.Module):
@@ -125,7 +126,7 @@ class AttentionPool(nn.Module):
         scores = jnp.einsum("nhc,nkc->nhk", q, x)
         weights = jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32))).astype(x.dtype)
         mixed = jnp.einsum("nhk,nkc->nhc", weights, x)
-        out = jnp.einsum("nhc,chd->nhd", mixed, value.kernel) + value.bias
+        out = matmul_by_head(mixed, value.kernel) + value.bias
         return dense(self.embed_dim, name="c_proj")(out.reshape(n, c))
 
 

@@ -15,6 +15,7 @@ from remoteclip_jax.detector.losses import box_terms, classification, contrast, 
 from remoteclip_jax.detector.matcher import match, matching_cost
 from remoteclip_jax.detector.model import Detector, Outputs, Predictions
 from remoteclip_jax.detector.proposals import anchors
+from remoteclip_jax.parallel import mean_over_devices
 
 Parts = dict[str, Array]
 
@@ -142,7 +143,7 @@ def _rivals(c: DetectorConfig, outputs: Outputs, texts: Array, present: Array) -
 def _objects(count: Array, axis_name: str | None) -> Array:
     """The number of objects, its mean over devices, at least one."""
     count = count.astype(jnp.float32)
-    return jnp.maximum(jax.lax.pmean(count, axis_name) if axis_name else count, 1)
+    return jnp.maximum(mean_over_devices(count, axis_name), 1)
 
 
 def _positions(side: int) -> tuple[Float[Array, "p 4"], Float[Array, "p"]]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from remoteclip_jax.parallel import mean_over_devices
 from remoteclip_jax.training.optimizer import SHARES, Backbone, label_parameters
 from remoteclip_jax.training.state import TrainState, trainable
 from remoteclip_jax.training.task import Batch, Loss, Parts
@@ -33,8 +34,7 @@ def make_train_step(
         labels = label_parameters(state.params, backbone)
         grad_fn = jax.value_and_grad(total_loss, has_aux=True)
         (loss, (parts, batch_stats)), grads = grad_fn(trainable(state.params, labels), state, batch, key)
-        if axis_name:
-            loss, parts, grads = jax.lax.pmean((loss, parts, grads), axis_name)
+        loss, parts, grads = mean_over_devices((loss, parts, grads), axis_name)
         grad_norm = optax.tree.norm(grads)
         grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
         with jax.named_scope("optimizer"):
