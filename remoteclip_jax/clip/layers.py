@@ -87,9 +87,27 @@ class BatchNorm(nn.Module):
 
 def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
     """Mean over `size`×`size` cells; a remainder at the right and bottom is left out, as in `torch.nn.AvgPool2d`."""
-    n, h, w, c = x.shape
-    h, w = h // size, w // size
-    return x[:, : h * size, : w * size].reshape(n, h, size, w, size, c).mean((2, 4))
+    _, h, w, _ = x.shape
+    return _average_cells(x[:, : h - h % size, : w - w % size], size)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _average_cells(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
+    # Not as a reduction, for which XLA would first write the map that is averaged here.
+    return sum(x[:, i::size, j::size] for i in range(size) for j in range(size)) / size**2
+
+
+def _average_forward(x: Array, size: int) -> tuple[Array, None]:
+    return _average_cells(x, size), None
+
+
+def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
+    n, h, w, c = g.shape
+    cells = jnp.broadcast_to(g[:, :, None, :, None] / size**2, (n, h, size, w, size, c))
+    return (cells.reshape(n, h * size, w * size, c),)
+
+
+_average_cells.defvjp(_average_forward, _average_backward)
 
 
 def attend(
