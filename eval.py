@@ -31,7 +31,9 @@ def main() -> None:
     from remoteclip_jax.evaluation.detection import table
     from remoteclip_jax.evaluation.run import EvalSettings, evaluate
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
+    from remoteclip_jax.memory import keep_freed_memory
 
+    keep_freed_memory()
     keep_compiled_programs()
     templates = None
     if _TEMPLATES.value:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class TorchAlign:
         torch = self._torch
         batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
         steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
-        self.memory_format = _fastest({name: lambda step=step: float(step()) for name, step in steps.items()})
+        self.memory_format = _fastest({name: partial(_value, step) for name, step in steps.items()})
         return self._step(getattr(torch, self.memory_format), *batch)
 
     def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
@@ -91,6 +92,10 @@ class TorchAlign:
             return loss.detach()
 
         return step
+
+
+def _value(step: Callable[[], Any]) -> float:
+    return float(step())
 
 
 def _fastest(calls: dict[str, Callable[[], Any]]) -> str:

@@ -44,7 +44,9 @@ def main() -> None:
     from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
     from remoteclip_jax.loading import load_detector
+    from remoteclip_jax.memory import keep_freed_memory
 
+    keep_freed_memory()
     keep_compiled_programs()
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:

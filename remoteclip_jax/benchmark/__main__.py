@@ -40,8 +40,10 @@ def main() -> None:
         raise errors.UserError(f"--json={_JSON.value}: this folder is missing, or cannot be written")
 
     from remoteclip_jax.benchmark.measure import Plan, measure
+    from remoteclip_jax.memory import keep_freed_memory
     from remoteclip_jax.run_directory import RunDirectory
 
+    keep_freed_memory()
     folder = Path(_PROFILE.value) if _PROFILE.value else None
     with tempfile.TemporaryDirectory() as scratch:
         figures, profile = measure(settings, Plan(_STEPS.value, _TORCH.value, folder), RunDirectory(Path(scratch)))

@@ -4,7 +4,7 @@ Activations are NHWC. `dtype` is the compute type; parameters and running statis
 (float64 where the caller passes float64 parameters, which is how the tests compare with PyTorch).
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import flax.linen as nn
@@ -94,7 +94,7 @@ def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _average_cells(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
     # Not as a reduction, for which XLA would first write the map that is averaged here.
-    return sum(x[:, i::size, j::size] for i in range(size) for j in range(size)) / size**2
+    return reduce(jnp.add, (x[:, i::size, j::size] for i in range(size) for j in range(size))) / size**2
 
 
 def _average_forward(x: Array, size: int) -> tuple[Array, None]:

@@ -1,8 +1,8 @@
 """Convolutions with 3×3 kernels as matrix products: Winograd's F(2×2, 3×3) (Lavin and Gray 2015, arXiv 1509.09308).
 
-A tile of 2×2 outputs is 16 products of transformed inputs and kernels, Y = Aᵀ[(G k Gᵀ) ⊙ (Bᵀ d B)]A, where the definition
-takes 36: each of the 16 is one matrix product over all tiles and channels. Sums of four float32 numbers are all that
-it adds to rounding. Maps of odd size are padded to even.
+A tile of 2×2 outputs is 16 products of transformed inputs and kernels, Y = Aᵀ[(G k Gᵀ) ⊙ (Bᵀ d B)]A, where the
+definition takes 36: each of the 16 is one matrix product over all tiles and channels. Sums of four float32 numbers are
+all that it adds to rounding. Maps of odd size are padded to even.
 """
 
 from functools import partial
@@ -59,7 +59,7 @@ def input_gradient(g: Float[Array, "n h w d"], kernel: Float[Array, "3 3 c d"]) 
 @jax.jit
 def kernel_gradient(x: Float[Array, "n h w c"], g: Float[Array, "n h w d"]) -> Float[Array, "3 3 c d"]:
     """The gradient of `convolve`'s kernel: Gᵀ[Σ (Bᵀ d B)ᵀ (A g Aᵀ)]G over tiles."""
-    if x.shape[-1] <= g.shape[-1]:
+    if x.shape[-1] <= g.shape[-1]:  # the narrower is laid out anew
         v, m = apart(lambda: _transposed(_input_tiles(x))), _gradient_tiles(g)
         u = [[v[i][j] @ m[i][j] for j in range(4)] for i in range(4)]
     else:
@@ -75,6 +75,7 @@ def _convolve(x: Array, u: Tiles, transposed: bool) -> Array:
     m = [[lax.dot_general(v[i][j], u[i][j], (((1,), (inner,)), ((), ()))) for j in range(4)] for i in range(4)]
     shape = n, (h + 1) // 2, (w + 1) // 2, -1
     columns = [jnp.stack([part.reshape(shape) for part in _output(*row)], 3) for row in m]
+    # In two steps: in one, XLA reads the products four times, and copies what it made of them into place.
     y = jnp.stack(_output(*lax.optimization_barrier(columns)), 2)
     return y.reshape(n, h + h % 2, w + w % 2, -1)[:, :h, :w]
 

@@ -36,8 +36,8 @@ class Expected(NamedTuple):
 
 
 EXPECTED = {
-    "align": Expected(convolutions=46, products=218, transposes=48, gflop=252.5, gigabytes=43.8),
-    "detect": Expected(convolutions=47, products=399, transposes=198, gflop=9.55, gigabytes=5.79),
+    "align": Expected(convolutions=2, products=539, transposes=209, gflop=177.1, gigabytes=61.1),
+    "detect": Expected(convolutions=47, products=345, transposes=224, gflop=9.53, gigabytes=5.72),
 }
 
 

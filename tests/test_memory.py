@@ -1,0 +1,35 @@
+"""Freed memory is kept for the next step."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+from remoteclip_jax.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+import jax, jax.numpy as jnp
+x = jnp.ones((4096, 1024))
+step = jax.jit(lambda x: jnp.max(jnp.sin(x @ x.T)))  # a product of 64 MiB, of which it returns one number
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step(x).block_until_ready()
+before = faults()
+for _ in range(8):
+    step(x).block_until_ready()
+print(faults() - before)
+"""
+
+
+def page_faults(mode: str) -> int:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, mode], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told to")
+def test_a_step_does_not_ask_the_system_for_its_memory_anew() -> None:
+    assert page_faults("keep") < page_faults("default") / 10
