@@ -76,7 +76,7 @@ def correlation(x: Float[Array, "t c"], g: Float[Array, "t d"]) -> Float[Array, 
         if x.shape[1] <= g.shape[1]:
             return apart(lambda: x.T) @ g
         y = apart(lambda: g.T) @ x
-        return apart(lambda: y.T)
+        return apart(lambda: y.T)  # or XLA would make xᵀg of it again
 
     if len(x) < TALL:
         return product(x, g)
