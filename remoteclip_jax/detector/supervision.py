@@ -72,7 +72,7 @@ def detection_loss(
             found, _ = assign(logits, boxes, around, strides, *truth)
         positions = _objects((found >= 0).sum(), axis_name)
         terms = _set_terms(c, outputs.dense, truth, found, positions)
-        if c.contrast:  # the classes against each other: the focal loss alone learns them several times more slowly
+        if c.contrast:  # the classes against each other
             terms["contrast"] = contrast_terms(outputs.dense.hidden, found, positions)["contrast"]
         total += c.dense * _weigh(c, terms)
         parts["dense_loss"] = _weigh(c, terms)

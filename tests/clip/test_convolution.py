@@ -28,10 +28,13 @@ def plain(stride: int) -> Callable[[Array, Array], Array]:
     return convolve
 
 
-@pytest.mark.parametrize("size", [3, 1, 5])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("channels", [(3, 4), (4, 3)])
-@pytest.mark.parametrize("by_tiles", [True, False])
+@pytest.mark.parametrize(
+    ("size", "stride", "channels", "by_tiles"),
+    [
+        (3, 1, (3, 4), True), (3, 1, (4, 3), True), (3, 1, (3, 4), False), (3, 2, (3, 4), True), (1, 1, (3, 4), True),
+        (5, 2, (3, 4), True),
+    ],
+)  # fmt: skip
 def test_a_convolution_has_the_value_and_the_gradients_of_a_convolution(
     size: int, stride: int, channels: tuple[int, int], by_tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,7 +49,7 @@ def test_a_convolution_has_the_value_and_the_gradients_of_a_convolution(
             np.testing.assert_allclose(own, other, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 3), (3, 7, 7), (2, 8, 5)])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 3), (2, 8, 5)])
 def test_maps_of_any_size_are_cut_into_tiles(shape: tuple[int, ...]) -> None:
     with jax.enable_x64(True):
         x, kernel, g = arrays((*shape, 5), (3, 3, 5, 2), (*shape, 2))
