@@ -1,8 +1,6 @@
 """The step of `--task=align` in PyTorch, with open_clip's image tower: what the benchmark holds ours against."""
 
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ from jaxtyping import Float, Float32, UInt8
 from convert import require
 from convert.to_torch import to_torch
 from convert.verify import torch_model
+from remoteclip_jax.benchmark.clock import Action, alternate
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.preprocess import MEAN, STD
 from remoteclip_jax.config import TrainConfig
 
 FORMATS = "channels_last", "contiguous_format"
-TRIALS = 5  # of each memory format in turn, whose fastest tell them apart
+TRIALS = 5  # blocks of each memory format in turn, whose fastest tell them apart
 
 
 class TorchAlign:
@@ -41,13 +40,13 @@ class TorchAlign:
         torch = self._torch
         batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
         steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
-        self.memory_format = _fastest({name: partial(_value, step) for name, step in steps.items()})
+        self.memory_format = _fastest({name: Action(step, lambda loss: loss.item()) for name, step in steps.items()})
         return self._step(getattr(torch, self.memory_format), *batch)
 
     def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
         """A function that embeds these normalised images, in the memory format that is faster for it."""
         calls = {name: self._encoder(getattr(self._torch, name), images) for name in FORMATS}
-        return calls[_fastest(calls)]
+        return calls[_fastest({name: Action(call, lambda _: None) for name, call in calls.items()})]
 
     def _encoder(self, memory_format: Any, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
         torch = self._torch
@@ -94,20 +93,10 @@ class TorchAlign:
         return step
 
 
-def _value(step: Callable[[], Any]) -> float:
-    return float(step())
-
-
-def _fastest(calls: dict[str, Callable[[], Any]]) -> str:
-    """Which of these, each of which waits for its result, takes the least time."""
-    seconds = dict.fromkeys(calls, float("inf"))
-    for trial in range(1 + TRIALS):
-        for name, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            if trial:  # the first ones warm up
-                seconds[name] = min(seconds[name], time.perf_counter() - begin)
-    return min(seconds, key=seconds.__getitem__)
+def _fastest(actions: dict[str, Action]) -> str:
+    """Which of these takes the least time, at its best."""
+    times = alternate(actions, TRIALS)
+    return min(times, key=lambda name: min(times[name]))
 
 
 def torchvision_reader(size: int) -> Callable[[Path], Any]:

@@ -75,7 +75,7 @@ class BatchNorm(nn.Module):
             # The variance does not change with the mean, at the mean: no gradient to sum over the map for.
             var = mean_over_devices(jnp.square(wide - jax.lax.stop_gradient(mean)).mean((0, 1, 2)), axis_name)
             if not self.is_initializing():
-                count = x.size // channels * (jax.lax.axis_size(self.axis_name) if self.axis_name else 1)
+                count = x.size // channels * (jax.lax.axis_size(axis_name) if axis_name else 1)
                 unbiased = var * (count / max(count - 1, 1))
                 running_mean.value += BATCH_NORM_MOMENTUM * (mean - running_mean.value)
                 running_var.value += BATCH_NORM_MOMENTUM * (unbiased - running_var.value)
