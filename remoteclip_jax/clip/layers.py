@@ -14,13 +14,9 @@ from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.convolution import convolve
 from remoteclip_jax.clip.products import dot_general, matmul
-from remoteclip_jax.parallel import mean_over_devices
 
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
 Dense = partial(nn.Dense, dot_general=dot_general)
-
-BATCH_NORM_MOMENTUM = 0.1  # PyTorch's: the weight of the new statistics; Flax's momentum is one minus this
-BATCH_NORM_EPSILON = 1e-5
 
 
 def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -48,41 +44,6 @@ class Conv(nn.Module):
         if k == 1 and self.stride == 1:
             return matmul(x, kernel[0, 0])
         return convolve(x, kernel, self.stride)
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation with the running statistics of `torch.nn.BatchNorm2d`.
-
-    Flax's own module keeps the biased batch variance in its running statistics; PyTorch keeps n/(n−1) of it, and a
-    training trajectory shows the difference. Under `axis_name` the statistics are those of the whole global batch.
-    """
-
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    scale_init: nn.initializers.Initializer = nn.initializers.ones
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h w c"]:
-        channels = x.shape[-1]
-        scale = self.param("scale", self.scale_init, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # statistics never in bfloat16
-        if train:
-            axis_name = None if self.is_initializing() else self.axis_name
-            mean = mean_over_devices(wide.mean((0, 1, 2)), axis_name)
-            # The variance does not change with the mean, at the mean: no gradient to sum over the map for.
-            var = mean_over_devices(jnp.square(wide - jax.lax.stop_gradient(mean)).mean((0, 1, 2)), axis_name)
-            if not self.is_initializing():
-                count = x.size // channels * (jax.lax.axis_size(axis_name) if axis_name else 1)
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value += BATCH_NORM_MOMENTUM * (mean - running_mean.value)
-                running_var.value += BATCH_NORM_MOMENTUM * (unbiased - running_var.value)
-        else:
-            mean, var = running_mean.value, running_var.value
-        factor = scale * jax.lax.rsqrt(var + BATCH_NORM_EPSILON)
-        return (wide * factor + (bias - mean * factor)).astype(self.dtype)
 
 
 def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:

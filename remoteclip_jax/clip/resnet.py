@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, average_pool
+from remoteclip_jax.clip.batch_norm import BatchNorm
+from remoteclip_jax.clip.layers import Conv, Dense, average_pool
 from remoteclip_jax.clip.products import matmul_by_head
 
 

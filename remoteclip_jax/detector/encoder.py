@@ -12,7 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.layers import BatchNorm, Conv, Dense, LayerNorm, attend, average_pool
+from remoteclip_jax.clip.batch_norm import BatchNorm
+from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, attend, average_pool
 from remoteclip_jax.detector.config import STRIDES
 
 Map = Float[Array, "n h w d"]
