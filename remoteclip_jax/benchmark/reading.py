@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from remoteclip_jax.benchmark.clock import Spread, ratios, spread
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import WHOLE, cut, pixels_needed
@@ -35,7 +37,7 @@ def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spre
     processor time, in pairs of passes over all images."""
 
     def ours(path: Path) -> Any:
-        return cut(read_image(path, at_least=pixels_needed(WHOLE, size)), WHOLE, size)
+        return cut(np.asarray(read_image(path, at_least=pixels_needed(WHOLE, size))), WHOLE, size)
 
     seconds: tuple[list[float], list[float]] = [], []
     for warm_up in (True, *[False] * REPEATS):

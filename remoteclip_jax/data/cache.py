@@ -3,7 +3,8 @@ from afar, are most of the work of a small data set."""
 
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from jaxtyping import UInt8
 
 from remoteclip_jax.data.images import read_image
 
@@ -18,20 +19,21 @@ class ImageCache:
 
     def __init__(self, size: int, limit: int = LIMIT) -> None:
         self._size, self._left = size, limit
-        self._images: dict[Path, list[Image.Image]] = {}
+        self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
-    def read(self, path: Path, at_least: int) -> Image.Image:
+    def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
         """The image in RGB, its shorter side of at least `at_least` pixels or the file's own. UserError as from
         `read_image`."""
         kept = self._images.get(path)
         if kept is not None:
-            return next((image for image in reversed(kept) if min(image.size) >= at_least), kept[0])
+            return next((level for level in reversed(kept) if min(level.shape[:2]) >= at_least), kept[0])
         if self._left <= 0:
-            return read_image(path, at_least=at_least)
+            return np.asarray(read_image(path, at_least=at_least))
         image = read_image(path, at_least=self._size)
-        levels = [image]
-        while min(levels[-1].size) >= 2 * LEAST:
-            levels.append(levels[-1].reduce(2))
-        self._left -= sum(3 * level.width * level.height for level in levels)
+        levels = [np.asarray(image)]
+        while min(image.size) >= 2 * LEAST:
+            image = image.reduce(2)
+            levels.append(np.asarray(image))
+        self._left -= sum(level.size for level in levels)
         self._images[path] = levels
-        return image
+        return levels[0]

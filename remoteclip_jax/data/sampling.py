@@ -1,16 +1,18 @@
 """Training samples for detection: windows of images at the scales at which they are predicted, alone or in fours."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float64, Int32, UInt8
 
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.views import size_ranges
-from remoteclip_jax.data.windows import cut_square, random_square, square_around
+from remoteclip_jax.data.windows import cut_square_for_training, random_square, square_around, whole_pixels
 
 Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
 
@@ -45,6 +47,13 @@ class _Object:
     extent: float  # its longer side in units of the image's
 
 
+class _Views(NamedTuple):
+    """The objects of a class by view, and the likelihoods of those groups, added up."""
+
+    groups: list[list[_Object]]
+    cumulative: Float64[np.ndarray, " g"]
+
+
 class Sampler:
     """Draws samples of a data set. Objects are drawn by class, each as often as any other (class-aware sampling, Shen
     et al. 2016), for an airport is one to an image and cars are dozens; those of a class by view, in proportion to the
@@ -60,15 +69,15 @@ class Sampler:
                 for j in np.flatnonzero((low <= sizes) & (sizes < high)):
                     own = _Object(example, int(j), view, float(sides[j].max()))
                     groups.setdefault(int(example.labels[j]), {}).setdefault(view, []).append(own)
-        self._all = [list(views.values()) for views in groups.values()]
+        self._all = [_views(views.values()) for views in groups.values()]
         size = sampling.size
-        self._groups: dict[int, list[list[list[_Object]]]] = {}  # by the side of the tile, then by class and view
+        self._groups: dict[int, list[_Views]] = {}  # by the side of the tile, then by class
         for tile in (size, size // 2, size // 4):
             fitting = [
-                [some for group in views.values() if (some := [x for x in group if self._fits(x, tile)])]
+                _views([x for x in group if self._fits(x, tile)] for group in views.values())
                 for views in groups.values()
             ]
-            self._groups[tile] = [views for views in fitting if views]
+            self._groups[tile] = [views for views in fitting if views.groups]
 
     def close_up(
         self, example: Example, size: int, rng: np.random.Generator
@@ -140,14 +149,20 @@ class Sampler:
     def _cut(self, example: Example, window: Window, size: int) -> Cut:
         """What is in a square `window` at `size` pixels: pixels, and the boxes and labels worth keeping."""
         needed = size * min(example.width, example.height) / (window.w * example.width)
-        pixels = cut_square(self._cache.read(example.image, at_least=round(needed)), window, size)
+        image = self._cache.read(example.image, at_least=round(needed))
+        window = whole_pixels(window, image.shape[1], image.shape[0])
         boxes, kept = crop_boxes(example.boxes, window)
         kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
-        return pixels, boxes[kept], example.labels[kept]
+        return cut_square_for_training(image, window, size), boxes[kept], example.labels[kept]
 
 
-def _choose(classes: list[list[list[_Object]]], rng: np.random.Generator) -> _Object:
-    groups = classes[rng.integers(len(classes))]
-    weights = np.sqrt([len(group) for group in groups])
-    group = groups[rng.choice(len(groups), p=weights / weights.sum())]
+def _views(groups: Iterable[list[_Object]]) -> _Views:
+    kept = [group for group in groups if group]
+    weights = np.sqrt([len(group) for group in kept])
+    return _Views(kept, np.cumsum(weights) / weights.sum())
+
+
+def _choose(classes: list[_Views], rng: np.random.Generator) -> _Object:
+    views = classes[rng.integers(len(classes))]
+    group = views.groups[min(int(views.cumulative.searchsorted(rng.random(), side="right")), len(views.groups) - 1)]
     return group[rng.integers(len(group))]

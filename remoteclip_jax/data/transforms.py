@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
-from PIL import Image
 
 cv2.setNumThreads(1)  # the pipeline reads in threads of its own
 
@@ -21,6 +20,8 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 CROP_TRIES = 5
 MUCH_SMALLER = 1.2  # times, from which four pixels of a bicubic kernel would leave out too many
 JITTER = 0.2  # of brightness, contrast and saturation
+
+_TURNS = cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,13 @@ def crop_boxes(boxes: Boxes, window: Window) -> tuple[Boxes, np.ndarray]:
 
     All n boxes come back, so that labels can be masked alike.
     """
-    scale = np.array([window.w, window.h] * 2, np.float32)
-    offset = np.array([window.x, window.y] * 2, np.float32)
-    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], -1)
-    corners = (corners - offset) / scale
-    clipped = np.clip(corners, 0, 1)
-    size, clipped_size = (c[:, 2:] - c[:, :2] for c in (corners, clipped))
-    area = size.prod(-1)
-    share = np.divide(clipped_size.prod(-1), area, out=np.zeros_like(area), where=area > 0)
-    inside = np.concatenate([(clipped[:, :2] + clipped[:, 2:]) / 2, clipped_size], -1)
-    return inside.astype(np.float32), share >= KEPT_AREA
+    scale, offset = np.array([[window.w, window.h], [window.x, window.y]], np.float32)
+    centre, half = (boxes[:, :2] - offset) / scale, boxes[:, 2:] / (2 * scale)
+    low, high = (np.minimum(np.maximum(corner, 0), 1) for corner in (centre - half, centre + half))
+    size = high - low
+    area = 4 * half[:, 0] * half[:, 1]
+    kept = (size[:, 0] * size[:, 1] >= KEPT_AREA * area) & (area > 0)
+    return np.concatenate([(low + high) / 2, size], -1), kept
 
 
 def random_window(rng: np.random.Generator, width: int, height: int) -> Window:
@@ -93,16 +91,21 @@ def pixels_needed(window: Window, size: int) -> int:
     return math.ceil(size / min(window.w, window.h))
 
 
-def cut(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The pixels in `window`, which is rounded to whole ones, resized to a square: averaged over their area where much
-    smaller, else by bicubic interpolation. On real images in the mean less than two of 255 away from Pillow's bicubic
-    filter, and faster (docs/performance.md)."""
-    w, h = image.size
+def cut(
+    image: UInt8[np.ndarray, "h w 3"], window: Window, size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The pixels in `window`, which is rounded to whole ones, resized to a square by `resize`."""
+    h, w = image.shape[:2]
     left, top = round(window.x * w), round(window.y * h)
     right, bottom = max(left + 1, round((window.x + window.w) * w)), max(top + 1, round((window.y + window.h) * h))
-    pixels = np.asarray(image)[top:bottom, left:right]
-    shrinks = min(pixels.shape[:2]) > MUCH_SMALLER * size
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return resize(image[top:bottom, left:right], size, size)
+
+
+def resize(pixels: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Averaged over their area where much smaller, else by bicubic interpolation. On real images in the mean less than
+    two of 255 away from Pillow's bicubic filter, and faster (docs/performance.md)."""
+    shrinks = min(pixels.shape[0] / height, pixels.shape[1] / width) > MUCH_SMALLER
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
@@ -120,13 +123,15 @@ def flip_and_turn(
 ) -> tuple[UInt8[np.ndarray, "s s 3"], Boxes]:
     """One of the eight flips and quarter turns of a square picture and its boxes."""
     if rng.random() < 0.5:
-        pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
+        pixels, boxes = cv2.flip(pixels, 1), flip_boxes(boxes)
     quarters = int(rng.integers(4))
-    return np.rot90(pixels, quarters), turn_boxes(boxes, quarters)
+    if quarters:
+        pixels = cv2.rotate(pixels, _TURNS[quarters - 1])
+    return pixels, turn_boxes(boxes, quarters)
 
 
 def augment(
-    image: Image.Image, boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
+    image: UInt8[np.ndarray, "h w 3"], boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
     rng: np.random.Generator, level: str = "full",
 ) -> tuple[UInt8[np.ndarray, "size size 3"], Boxes, Int32[np.ndarray, "m"]]:  # fmt: skip
     """What is in `window` (see `choose_window`), changed as `level` says.

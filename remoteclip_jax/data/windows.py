@@ -4,11 +4,14 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from remoteclip_jax.data.transforms import Window
+from remoteclip_jax.data.transforms import Window, resize
 
 PADDING = (122, 117, 104)  # CLIP's mean colour: zero after normalisation
 REDUCING_GAP = 1.0  # Pillow's: much larger images are averaged down first, which looks nearly the same and is faster
 FILLED = 0.9  # at most this share of a window's side is the box that it is drawn around
+
+Corners = tuple[float, float, float, float]  # left, top, right, bottom
+Place = tuple[tuple[int, int], tuple[int, int]]
 
 
 def whole_square(width: int, height: int) -> Window:
@@ -41,23 +44,50 @@ def square_around(
     return Window(corner[0] / width, corner[1] / height, side / width, side / height)
 
 
+def whole_pixels(window: Window, width: int, height: int) -> Window:
+    """A square window moved and sized to whole pixels of an image of `width` x `height`, at least one of them in it."""
+    side = max(1, round(window.w * width))
+    left = min(max(round(window.x * width), 1 - side), width - 1)
+    top = min(max(round(window.y * height), 1 - side), height - 1)
+    return Window(left / width, top / height, side / width, side / height)
+
+
 def cut_square(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The pixels in a square `window`, resized by Pillow's bicubic filter; `PADDING` where there is no image."""
-    width, height = image.size
+    inner, place = _visible(window, *image.size, size)
+    (left, top), (right, bottom) = place
+    part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=inner, reducing_gap=REDUCING_GAP)
+    return _padded(np.asarray(part), place, size)
+
+
+def cut_square_for_training(
+    image: UInt8[np.ndarray, "h w 3"], window: Window, size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The same for a window of whole pixels, by the faster filters of `resize`."""
+    inner, place = _visible(window, image.shape[1], image.shape[0], size)
+    (left, top), (right, bottom) = place
+    x1, y1, x2, y2 = (round(v) for v in inner)
+    return _padded(resize(image[y1:y2, x1:x2], bottom - top, right - left), place, size)
+
+
+def _visible(window: Window, width: int, height: int, size: int) -> tuple[Corners, Place]:
+    """What of a square `window` lies in the image, in the image's pixels, and where it lies in the result of `size`
+    pixels: in whole ones, at least one."""
     side = window.w * width
     left, top = window.x * width, window.y * height
-    right, bottom = min(left + side, width), min(top + side, height)
-    inner = max(left, 0.0), max(top, 0.0), right, bottom
-    # Where the visible part lies in the result, in whole pixels; at least one.
-    place = [round((v - o) * size / side) for v, o in zip(inner, (left, top, left, top), strict=True)]
-    x1, y1 = min(place[0], size - 1), min(place[1], size - 1)
-    x2, y2 = max(place[2], x1 + 1), max(place[3], y1 + 1)
-    part = image.resize((x2 - x1, y2 - y1), Image.Resampling.BICUBIC, box=inner, reducing_gap=REDUCING_GAP)
-    if (x1, y1, x2, y2) == (0, 0, size, size):
-        return np.asarray(part)
+    inner = max(left, 0.0), max(top, 0.0), min(left + side, width), min(top + side, height)
+    x1, y1, x2, y2 = (round((v - o) * size / side) for v, o in zip(inner, (left, top, left, top), strict=True))
+    x1, y1 = min(x1, size - 1), min(y1, size - 1)
+    return inner, ((x1, y1), (max(x2, x1 + 1), max(y2, y1 + 1)))
+
+
+def _padded(part: UInt8[np.ndarray, "h w 3"], place: Place, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    if part.shape[:2] == (size, size):
+        return part
+    (left, top), (right, bottom) = place
     out = np.empty((size, size, 3), np.uint8)
     out[:] = PADDING
-    out[y1:y2, x1:x2] = np.asarray(part)
+    out[top:bottom, left:right] = part
     return out
 
 

@@ -103,6 +103,6 @@ def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None
 def test_the_cache_gives_no_more_pixels_than_are_needed(tmp_path: Path) -> None:
     write_image(tmp_path / "0.png", size=(500, 400))
     cache = ImageCache(1000)
-    sizes = [cache.read(tmp_path / "0.png", needed).size for needed in (400, 1, 100, 101, 200, 201, 900)]
-    halves = [(500, 400), (250, 200), (125, 100)]
+    sizes = [cache.read(tmp_path / "0.png", needed).shape for needed in (400, 1, 100, 101, 200, 201, 900)]
+    halves = [(400, 500, 3), (200, 250, 3), (100, 125, 3)]
     assert sizes == [halves[i] for i in (0, 2, 2, 1, 1, 0, 0)]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from remoteclip_jax.data import transforms
 from remoteclip_jax.data.transforms import (
@@ -21,9 +20,9 @@ from remoteclip_jax.data.transforms import (
 )
 
 
-def drawn(image: Image.Image, boxes: np.ndarray, labels: list[int], size: int, rng: np.random.Generator) -> tuple:
+def drawn(image: np.ndarray, boxes: np.ndarray, labels: list[int], size: int, rng: np.random.Generator) -> tuple:
     """As the pipeline augments: a window first, then what is in it."""
-    window = choose_window(boxes, *image.size, rng)
+    window = choose_window(boxes, image.shape[1], image.shape[0], rng)
     return augment(image, boxes, np.array(labels, np.int32), window, size, rng)
 
 
@@ -32,13 +31,13 @@ def random_boxes(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.concatenate([rng.uniform(size / 2, 1 - size / 2), size], -1).astype(np.float32)
 
 
-def marked(width: int, height: int, corners: tuple[int, int, int, int]) -> tuple[Image.Image, np.ndarray]:
+def marked(width: int, height: int, corners: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     """A black picture with one white rectangle, and the rectangle as a box."""
     x1, y1, x2, y2 = corners
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[y1:y2, x1:x2] = 255
     box = [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
-    return Image.fromarray(pixels), np.array([box], np.float32)
+    return pixels, np.array([box], np.float32)
 
 
 def bright_box(pixels: np.ndarray) -> np.ndarray:
@@ -154,7 +153,7 @@ def test_labels_stay_with_their_boxes() -> None:
     rng = np.random.default_rng(2)
     boxes = random_boxes(rng, 30)
     boxes[:, 2:] = np.linspace(0.1, 0.11, 30)[:, None]
-    image, window = Image.new("RGB", (64, 64)), Window(0.2, 0.2, 0.5, 0.5)
+    image, window = np.zeros((64, 64, 3), np.uint8), Window(0.2, 0.2, 0.5, 0.5)
     inside, kept = crop_boxes(boxes, window)
     uncut = kept & (np.abs(inside[:, 2] - boxes[:, 2] / 0.5) < 1e-6) & (np.abs(inside[:, 3] - boxes[:, 3] / 0.5) < 1e-6)
     assert 0 < uncut.sum() < 30

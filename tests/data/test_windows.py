@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import Window, crop_boxes, flip_boxes, turn_boxes
-from remoteclip_jax.data.windows import PADDING, cut_square, from_square, random_square, square_around, whole_square
+from remoteclip_jax.data.windows import (
+    PADDING,
+    cut_square,
+    cut_square_for_training,
+    from_square,
+    random_square,
+    square_around,
+    whole_pixels,
+    whole_square,
+)
+from tests.shared_data import SHARED, requires_shared
 
 SIZES = [(100, 100), (160, 90), (90, 160), (333, 47), (64, 63)]
 
@@ -83,8 +94,45 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: float) -> None:
         if inside[0, 2:].min() * side < 4:  # cut away, or nearly
             continue
         np.testing.assert_allclose(red_corners(cut_square(image, window, side)), corners(inside[0], side), atol=2)
+        window = whole_pixels(window, *size)
+        inside, _ = crop_boxes(boxes, window)
+        pixels = cut_square_for_training(np.asarray(image), window, side)
+        np.testing.assert_allclose(red_corners(pixels), corners(inside[0], side), atol=2)
         checked += 1
     assert checked >= 3
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1, 40), (2000, 1)])
+def test_windows_of_whole_pixels_are_square_near_and_never_empty(size: tuple[int, int]) -> None:
+    width, height = size
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        window = random_square(width, height, rng.uniform(0.5, 3), rng)
+        whole = whole_pixels(window, width, height)
+        numbers = np.array([whole.x * width, whole.y * height, whole.w * width, whole.h * height])
+        np.testing.assert_allclose(numbers, numbers.round(), atol=1e-9)
+        assert numbers[2] == pytest.approx(numbers[3])
+        before = np.array([window.x * width, window.y * height, window.w * width, window.h * height])
+        assert np.abs(numbers - before).max() <= 1
+        pixels = cut_square_for_training(np.full((height, width, 3), 250, np.uint8), whole, 16)
+        assert pixels.shape == (16, 16, 3)
+        assert (pixels == 250).any()
+
+
+@requires_shared
+def test_training_windows_look_as_predicted_ones_do() -> None:
+    """Less than two of 255 away in the mean, on real images at every scale; the same where nothing is resized."""
+    rng, differences = np.random.default_rng(0), []
+    for path in sorted((SHARED / "gdit_airport" / "images").rglob("*.jpg"))[:20]:
+        image = read_image(path)
+        for side in (300, 256, 200, 400, 520):
+            place = [int(rng.integers(0, length - side + 1)) for length in image.size]
+            window = Window(place[0] / image.width, place[1] / image.height, side / image.width, side / image.height)
+            expected = cut_square(image, window, 256).astype(int)
+            found = cut_square_for_training(np.asarray(image), window, 256)
+            differences.append(np.abs(found - expected).mean())
+            assert side != 256 or not differences[-1]
+    assert np.mean(differences) < 2
 
 
 @pytest.mark.parametrize("size", SIZES)
