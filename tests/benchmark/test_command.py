@@ -16,10 +16,10 @@ KEYS = {
 MODULE = ("-m", "remoteclip_jax.benchmark", "--preset=tiny", "--steps=1")
 
 
-def test_align_beside_pytorch_with_a_profile(tmp_path: Path) -> None:
+def test_align_beside_pytorch_with_a_profile(tmp_path: Path, drawn_data: Path) -> None:
     pytest.importorskip("torchvision", exc_type=ImportError)
-    arguments = (*MODULE, "--compare_torch", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace")
-    result = run(*arguments)
+    files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
+    result = run(*MODULE, "--compare_torch", *files)
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures.keys() >= KEYS
@@ -38,8 +38,9 @@ def test_align_beside_pytorch_with_a_profile(tmp_path: Path) -> None:
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
 
 
-def test_detect(tmp_path: Path) -> None:
-    result = run(*MODULE, "--task=detect", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace")
+def test_detect(tmp_path: Path, drawn_data: Path) -> None:
+    files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
+    result = run(*MODULE, "--task=detect", *files)
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures.keys() >= KEYS
