@@ -37,8 +37,8 @@ def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array,
         return jax.vjp(lambda kernel: _convolve(stride, x, kernel), kernel)[1](g)[0]
 
     if _by_tiles(x, kernel, stride):
-        made = g
-        g = apart(lambda: made)  # or what made g would be computed again in each of the 32 uses of its tiles
+        # Or what made g would be computed again in each of its 32 tiles.
+        g = lax.platform_dependent(g, cpu=lambda g: apart(lambda: g), default=lambda g: g)
         dx = lax.platform_dependent(g, kernel, cpu=winograd.input_gradient, default=input_gradient)
         dk = lax.platform_dependent(x, g, cpu=winograd.kernel_gradient, default=kernel_gradient)
         return dx, dk

@@ -91,9 +91,7 @@ def pixels_needed(window: Window, size: int) -> int:
     return math.ceil(size / min(window.w, window.h))
 
 
-def cut(
-    image: UInt8[np.ndarray, "h w 3"], window: Window, size: int
-) -> UInt8[np.ndarray, "size size 3"]:
+def cut(image: UInt8[np.ndarray, "h w 3"], window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """The pixels in `window`, which is rounded to whole ones, resized to a square by `resize`."""
     h, w = image.shape[:2]
     left, top = round(window.x * w), round(window.y * h)
