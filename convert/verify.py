@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from convert import require
 from remoteclip_jax.clip.config import CLIPConfig
+from remoteclip_jax.clip.inference import EXACT
 from remoteclip_jax.clip.model import CLIP, Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.clip.prompts import prompts
@@ -70,9 +71,10 @@ def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Varia
         expected_text = reference.encode_text(torch.from_numpy(ids).long()).numpy()
 
     clip = CLIP(config)
-    ours = jax.jit(partial(clip.apply, method="features"))(variables, images)
+    with jax.default_matmul_precision(EXACT):
+        ours = jax.jit(partial(clip.apply, method="features"))(variables, images)
+        found_text = np.asarray(jax.jit(partial(clip.apply, method="encode_text"))(variables, ids))
     found = [np.asarray(ours[name]) for name in ("stem", "c2", "c3", "c4", "c5", "embedding")]
-    found_text = np.asarray(jax.jit(partial(clip.apply, method="encode_text"))(variables, ids))
     stages = zip(STAGES, found, expected, strict=True)
     return Certificate(
         stages={name: float(np.linalg.norm(a - b) / np.linalg.norm(b)) for name, a, b in stages},

@@ -28,7 +28,8 @@ class TrainConfig:
     `detector` has the model's shape; images are predicted whole at the sizes `views` (see `data.views`), and for
     training cut from these at `image_size`, `jitter` times larger or smaller, a share `mosaic` of the samples put
     together from four tiles. Where there are several classes, the first `align_share` of the steps, which makes
-    `align_steps`, align the image tower on single objects. `novel` names classes held out: training and validation
+    `align_steps`, align the image tower on single objects; `fits` are what was fitted, and after which step (see
+    `training.plan`). `novel` names classes held out: training and validation
     leave out every image that shows one, the test has them all. `validations` are spread evenly over the training
     (None: after every epoch); `draw_*` say what is drawn where no data are given.
     """
@@ -50,6 +51,7 @@ class TrainConfig:
     total_steps: int | None = None
     align_share: float = 0.0
     align_steps: int = 0
+    fits: tuple[tuple[int, int, int], ...] = ()
     batch_size: int = 8
     learning_rate: float = 1e-4
     weight_decay: float = 0.01  # torch.optim.AdamW's default
@@ -141,6 +143,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 # What may differ when a run is started again; anything else would make it another run.
 EXTENDABLE = ("epochs", "max_steps", "max_minutes")
+# What may have moved since: the same data, names and weights under another path.
+PATHS = ("data_dir", "classes", "weights", "text_embeddings")
 
 
 def new_config(settings: dict[str, Any], accelerator: bool = False) -> TrainConfig:
@@ -169,6 +173,7 @@ def load_config(path: Path) -> TrainConfig:
             values["detector"] = DetectorConfig(**values["detector"])
         for name in ("views", "novel"):
             values[name] = tuple(values[name])
+        values["fits"] = tuple((int(step), int(total), int(align)) for step, total, align in values.get("fits", ()))
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None
@@ -179,8 +184,11 @@ def load_config(path: Path) -> TrainConfig:
 def resumed_config(saved: TrainConfig, settings: dict[str, Any], workdir: Path) -> TrainConfig:
     """`saved`, with the user's new length of training; UserError naming every other setting that differs.
 
-    Settings that the user does not name again keep their saved values.
+    Settings that the user does not name again keep their saved values. Paths may be named anew: whether they lead to
+    the same data is seen when these are read.
     """
+    moved = {name: settings[name] for name in PATHS if name in settings and getattr(saved, name) is not None}
+    settings = {name: value for name, value in settings.items() if name not in moved}
     differing = [
         f"--{name}={value} (was {getattr(saved, name)})"
         for name, value in settings.items()
@@ -195,9 +203,9 @@ def resumed_config(saved: TrainConfig, settings: dict[str, Any], workdir: Path) 
     if longer.get("max_minutes", saved.max_minutes) != saved.max_minutes:
         raise UserError(f"{workdir} was fitted to --max_minutes={saved.max_minutes}; to go on give --epochs")
     if any(getattr(saved, name) != value for name, value in longer.items()):
-        longer["total_steps"] = None
+        longer |= {"total_steps": None, "fits": ()}
         if "epochs" in longer and "max_steps" not in longer:
             longer["max_steps"] = None
         if "epochs" in longer:
             longer["max_minutes"] = None
-    return dataclasses.replace(saved, **longer)
+    return dataclasses.replace(saved, **longer, **moved)

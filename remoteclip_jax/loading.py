@@ -1,10 +1,8 @@
 """Loading a CLIP or a detector from wherever its weights are: a converted directory, or a run."""
 
-from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from remoteclip_jax.clip.config import architecture
@@ -14,7 +12,7 @@ from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.clip.weights import load_weights
 from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.detector.inference import TrainedDetector
-from remoteclip_jax.detector.model import init
+from remoteclip_jax.detector.model import detector_shapes
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.checkpoint import Checkpoints
@@ -36,7 +34,8 @@ def load(path: str | Path) -> RemoteCLIP:
     clip = load_run(path) if is_run(path) else RemoteCLIP(*load_weights(path))
     if "visual" not in clip.variables["params"]:
         raise UserError(f"{path} holds a text tower alone; name the run or the weights that it belongs to")
-    return clip
+    # On the device, where they stay from call to call.
+    return RemoteCLIP(clip.config, jax.device_put(clip.variables))
 
 
 def load_towers(path: str | Path) -> RemoteCLIP:
@@ -84,7 +83,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         text = RemoteCLIP(clip_config, frozen)
     if config.detector is None:
         raise UserError(f"{run.config} is damaged: it does not tell the detector's shape")
-    expected = jax.eval_shape(partial(init, clip_config, config.detector), jax.random.key(0))
+    expected = detector_shapes(clip_config, config.detector)
     shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]
     if shapes[0] != shapes[1]:
         raise UserError(
@@ -92,9 +91,8 @@ def load_detector(path: str | Path) -> TrainedDetector:
             f"version; put it back, or train again"
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
-    variables = jax.tree.map(jnp.asarray, trained)  # on the device, where they stay from image to image
     return TrainedDetector(
-        clip_config, config.detector, variables, config.views, texts.class_names, texts.embeddings, text
+        clip_config, config.detector, trained, config.views, texts.class_names, texts.embeddings, text
     )
 
 

@@ -13,11 +13,14 @@ Row = dict[str, Any]
 UNVALIDATED = 1e6  # above any loss that is worth keeping
 
 
-def ranking(metrics: Mapping[str, float]) -> float:
+def ranking(metrics: Mapping[str, Any]) -> float:
     """What makes a checkpoint the best, the lower the better: validation mAP@50 turned round for `detect`, and for
     `align` the validation loss (not top-1: small validation sets tie on it). Where nothing was validated, the training
-    loss, behind everything that was, and last of all what a detector learns before it detects.
+    loss, behind everything that was, then what a detector learns before it detects, and last of all, the latest first,
+    the checkpoints that are made within an epoch (`partial`), for a run that is killed.
     """
+    if "partial" in metrics:
+        return 1e3 * UNVALIDATED - float(metrics["step"])
     if "val_map_50" in metrics:
         return -float(metrics["val_map_50"])
     if "val_loss" in metrics:

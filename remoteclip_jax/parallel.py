@@ -1,11 +1,18 @@
-"""Several devices: the one place where pmap wraps the pure functions of training and evaluation."""
+"""Several devices: the one place where pmap wraps the pure functions of training and evaluation.
+
+What a device does never depends on how many there are: sums are divided by counts of the global batch, randomness
+follows from a sample's place in it. So one, two and four devices train alike.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Key
 
 from remoteclip_jax.errors import UserError
 
@@ -27,7 +34,7 @@ def gather(function: Callable[..., Any]) -> Callable[..., Any]:
     mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
 
     def run(*arguments: Any) -> Any:
-        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), mapped(*arguments))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(mapped(*arguments)))
 
     return run
 
@@ -40,17 +47,49 @@ def mean_over_devices(values: Any, axis_name: str | None) -> Any:
     return jax.lax.pmean(values, axis_name)
 
 
+def mean_count(count: Array, axis_name: str | None) -> Float[Array, ""]:
+    """The `count` of the global batch, at least one, as its mean over devices: where every device divides a sum by
+    this, the mean over devices is the global sum over the global count."""
+    count = count.astype(jnp.float32)
+    devices = jax.lax.axis_size(axis_name) if axis_name else 1
+    return jnp.maximum(mean_over_devices(count, axis_name), 1 / devices)
+
+
+def sample_keys(key: Key[Array, ""], count: int, axis_name: str | None) -> Key[Array, " n"]:
+    """A random key for each of this device's `count` samples, by their places in the global batch."""
+    first = jax.lax.axis_index(axis_name) * count if axis_name else 0
+    return jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(count))
+
+
+def on_all_devices() -> NamedSharding:
+    """The layout of what every local device has whole."""
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
+
+
 def replicate(tree: Any) -> Any:
     """A copy of `tree` on every local device, in buffers of its own."""
-    sharding = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
     # device_put alone would alias the source's buffer on the first device, and a donation would delete both.
-    return jax.tree.map(lambda x: jax.device_put(np.array(x), sharding), tree)
+    return jax.tree.map(lambda x: jax.device_put(np.array(x), on_all_devices()), jax.device_get(tree))
 
 
-def split_batch(batch: dict[str, Any]) -> dict[str, Any]:
-    """Arrays [b, …] to [devices, b / devices, …], for `parallel`."""
-    devices = jax.local_device_count()
-    return {name: x.reshape(devices, len(x) // devices, *x.shape[1:]) for name, x in batch.items()}
+def split_batch(batch: dict[str, Any]) -> dict[str, Array]:
+    """Arrays [b, …] to [devices, b / devices, …], each share put on its device, for `parallel` and `gather`."""
+    devices = jax.local_devices()
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+
+    def put(x: Any) -> Array:
+        return jax.device_put(x.reshape(len(devices), len(x) // len(devices), *x.shape[1:]), sharding)
+
+    return {name: put(x) for name, x in batch.items()}
+
+
+def check_processes() -> None:
+    """UserError where this is one of several processes: each would read the same batches and write the same files."""
+    if jax.process_count() > 1:
+        raise UserError(
+            f"this is one of {jax.process_count()} processes (jax.distributed), which are not supported yet: start one "
+            f"process, which trains on all {jax.local_device_count()} devices of its machine"
+        )
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP, encode_image
-from remoteclip_jax.clip.model import init
+from remoteclip_jax.clip.model import Variables, init
 from remoteclip_jax.config import TrainConfig, new_config
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
@@ -40,6 +39,7 @@ class Case:
     clip: RemoteCLIP
     texts: Float[Array, "k e"]
     task: Task
+    variables: Variables
     step: Any  # pmapped
     batch: Batch
 
@@ -49,7 +49,7 @@ class Case:
 
     def new_state(self) -> TrainState:
         config = self.config
-        state = create_state(self.task.variables, make_optimizer(config), 10**6, config.ema > 0, config.seed)
+        state = create_state(self.variables, make_optimizer(config), 10**6, config.ema > 0, config.seed)
         return replicate(state)
 
 
@@ -70,7 +70,8 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
         axis_name=AXIS,
     )  # fmt: skip
     return Case(
-        config, data, clip, jnp.asarray(texts), task, parallel(step, donate_first=True), _on_device(_random(task))
+        config, data, clip, jnp.asarray(texts), task, task.variables(), parallel(step, donate_first=True),
+        split_batch(_random(task)),
     )
 
 
@@ -80,11 +81,6 @@ def _random(task: Task) -> Batch:
     batch = next(batches)
     batches.close()
     return {**batch, "image": np.random.default_rng(0).integers(0, 256, batch["image"].shape, np.uint8)}
-
-
-def _on_device(batch: Batch) -> Batch:
-    sharding = NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec(AXIS))
-    return {name: jax.device_put(x, sharding) for name, x in split_batch(batch).items()}
 
 
 class Trainer:
@@ -123,4 +119,4 @@ def inference_call(case: Case, batch_size: int) -> Callable[[], Any]:
     model = Detector(case.clip.config, config.detector, dtype=jnp.dtype(config.dtype))
     views = [rng.integers(0, 256, (batch_size, v, v, 3), np.uint8) for v in config.views]
     find = jax.jit(lambda variables, views, texts: find_objects(model, variables, views, texts))
-    return lambda: find(case.task.variables, views, case.texts)
+    return lambda: find(case.variables, views, case.texts)

@@ -17,6 +17,7 @@ from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
 from remoteclip_jax.errors import UserError
 
+EXACT = "highest"  # precision of float32 products; a GPU's default is TF32, of ten bits
 TEXT_BATCH = 32  # one shape for any number of texts: one compilation, bounded memory
 
 
@@ -49,8 +50,12 @@ def _encode_text(config: CLIPConfig, variables: Variables, ids: Array) -> Array:
 
 
 def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:
-    """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32."""
-    return _encode_image(clip.config, one_tower(clip.variables, "visual"), images)
+    """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32.
+
+    Products are of full float32, also on a GPU, whose own choice (TF32) moves embeddings by some 3e-5.
+    """
+    with jax.default_matmul_precision(EXACT):
+        return _encode_image(clip.config, one_tower(clip.variables, "visual"), jax.device_put(images))
 
 
 def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
@@ -61,9 +66,10 @@ def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
     tower, rows = one_tower(clip.variables, "text"), []
     for start in range(0, len(ids), TEXT_BATCH):
         part = ids[start : start + TEXT_BATCH]
-        padded = np.pad(part, ((0, TEXT_BATCH - len(part)), (0, 0)))
-        rows.append(_encode_text(clip.config, tower, padded)[: len(part)])
-    return jnp.concatenate(rows) if rows else jnp.zeros((0, clip.config.embed_dim))
+        padded = jax.device_put(np.pad(part, ((0, TEXT_BATCH - len(part)), (0, 0))))
+        with jax.default_matmul_precision(EXACT):
+            rows.append(_encode_text(clip.config, tower, padded))
+    return jnp.concatenate(rows)[: len(ids)] if rows else jnp.zeros((0, clip.config.embed_dim))
 
 
 def class_embeddings(

@@ -71,9 +71,9 @@ def run_once(function: Callable[[Array], Any], key: Array) -> Any:
     return jax.jit(function, compiler_options=options if jax.default_backend() == "cpu" else None)(key)
 
 
-def init_shapes(config: CLIPConfig) -> Variables:
+def init_shapes(config: CLIPConfig, text_tower: bool = True) -> Variables:
     """The tree of `jax.ShapeDtypeStruct` that `init` would return, without computing anything."""
-    return jax.eval_shape(partial(init, config), jax.random.key(0))
+    return jax.eval_shape(partial(init, config, text_tower=text_tower), jax.random.key(0))
 
 
 def one_tower(variables: Variables, name: str) -> Variables:

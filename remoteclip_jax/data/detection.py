@@ -1,7 +1,10 @@
 """Batches of images with their boxes, padded to one number, for training; and of whole images, for prediction."""
 
+from typing import NamedTuple
+
 import grain
 import numpy as np
+from jaxtyping import Bool, Int32
 
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.pipeline import ENDLESS, Batch, Batches, draw_example, iterate, steps_per_epoch
@@ -10,32 +13,56 @@ from remoteclip_jax.data.transforms import Boxes, flip_and_turn, jitter_colours
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.windows import whole_squares
 
+IGNORED = 32  # at most so many ignored boxes of a sample are kept: those that cover most
 
-def box_slots(dataset: Dataset, limit: int) -> int:
-    """Slots for boxes that every image gets: enough for the fullest, in steps of eight, at most `limit`."""
+
+class Slots(NamedTuple):
+    """Rows for boxes that every image of a batch has: for its objects, and for boxes that are ignored."""
+
+    objects: int
+    ignored: int
+
+
+def box_slots(dataset: Dataset, limit: int, mosaic: bool = False) -> Slots:
+    """Slots for the objects of the fullest image, in steps of eight, at most `limit`; and for what is ignored in it:
+    its crowds and difficult objects, and the objects beyond the limit. A `mosaic` may have more than any one image."""
     most = max(len(example.labels) for example in dataset.examples)
-    return min(max(8, -(-most // 8) * 8), limit)
+    objects = min(max(8, _in_eights(most)), limit)
+    beyond = max(len(x.ignored_labels) + max(0, len(x.labels) - objects) for x in dataset.examples)
+    return Slots(objects, min(_in_eights(beyond + (objects if mosaic else 0)), IGNORED))
+
+
+def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
+    """A note on images that have more than `limit` objects, where there are any."""
+    counts = np.array([len(example.labels) for example in dataset.examples])
+    beyond = np.maximum(counts - limit, 0)
+    if not beyond.any():
+        return ()
+    return (
+        f"{dataset.split}: {(beyond > 0).sum()} images have more than {limit} objects; where more than these are in a "
+        f"sample, up to {beyond.max()} are not learned from, nor taken for background",
+    )
 
 
 def detection_batches(
-    dataset: Dataset, sampler: Sampler, *, batch_size: int, slots: int, seed: int, start_step: int = 0
+    dataset: Dataset, sampler: Sampler, *, batch_size: int, slots: Slots, seed: int, start_step: int = 0
 ) -> Batches:
-    """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3], `boxes` float32 [b, slots, 4] normalised
-    (cx, cy, w, h), `labels` int32 [b, slots] and `real` bool [b, slots].
+    """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3], and as in `pad` `boxes`, `labels`,
+    `real`, `ignored` and `ignored_labels`.
 
-    Shuffling as in `training_batches`; of more boxes than slots a random choice stays. UserError for a broken image.
+    Shuffling as in `training_batches`. UserError for a broken image.
     """
     epoch_length, level = steps_per_epoch(dataset, batch_size) * batch_size, sampler.sampling.level
 
     def load(place: int) -> Batch:
         example, rng = draw_example(dataset, epoch_length, seed, place)
-        pixels, boxes, labels = sampler.draw(example, rng)
+        pixels, boxes, labels, real = sampler.draw(example, rng)
         if level != "none":
             pixels, boxes = flip_and_turn(pixels, boxes, rng)
         if level == "full":
             pixels = jitter_colours(pixels, rng)
-        chosen = rng.permutation(len(labels))[:slots]
-        return {"image": np.ascontiguousarray(pixels), **pad(boxes[chosen], labels[chosen], slots)}
+        order = rng.permutation(len(labels))
+        return {"image": np.ascontiguousarray(pixels), **pad(boxes[order], labels[order], real[order], slots)}
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 
@@ -44,32 +71,50 @@ def close_up_batches(
     dataset: Dataset, sampler: Sampler, *, batch_size: int, size: int, seed: int, start_step: int = 0
 ) -> Batches:
     """Endless batches of single objects from step `start_step` on, each class as often as any other, and of ground
-    without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, and `shown` bool [b, k], all
-    classes that are to be seen. UserError for a broken image."""
+    without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, `shown` bool [b, k], all
+    classes that are to be seen, and `ignored` bool [b, k], those of which nothing is known. UserError for a broken
+    image."""
     level = sampler.sampling.level
 
     def load(place: int) -> Batch:
         rng = np.random.default_rng([seed, 2, place])
         example = dataset.examples[rng.integers(len(dataset))]
-        pixels, label, every = sampler.close_up(example, size, rng)
+        (pixels, _, labels, real), label = sampler.close_up(example, size, rng)
         if level != "none":
             pixels, _ = flip_and_turn(pixels, np.zeros((0, 4), np.float32), rng)
         if level == "full":
             pixels = jitter_colours(pixels, rng)
-        shown = np.isin(np.arange(len(dataset.classes)), every)
-        return {"image": np.ascontiguousarray(pixels), "label": np.array(label, np.int32), "shown": shown}
+        classes = np.arange(len(dataset.classes))
+        shown = np.isin(classes, labels[real]) | (classes == label)
+        ignored = np.isin(classes, labels[~real]) & ~shown
+        return {
+            "image": np.ascontiguousarray(pixels), "label": np.array(label, np.int32), "shown": shown,
+            "ignored": ignored,
+        }  # fmt: skip
 
     return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
 
 
-def pad(boxes: Boxes, labels: np.ndarray, slots: int) -> Batch:
-    """Boxes and labels in the first of `slots` rows, and which rows are `real`. The rest lie in the image's middle."""
-    n = len(labels)
-    padded = np.full((slots, 4), 0.5, np.float32)
-    padded[:n] = boxes
-    numbers = np.zeros(slots, np.int32)
-    numbers[:n] = labels
-    return {"boxes": padded, "labels": numbers, "real": np.arange(slots) < n}
+def pad(boxes: Boxes, labels: Int32[np.ndarray, " n"], real: Bool[np.ndarray, " n"], slots: Slots) -> Batch:
+    """The first objects in `boxes` float32 [slots, 4] (normalised centre and size) and `labels` int32 [slots], of which
+    `real` bool [slots] are taken and the rest lie in the image's middle. Objects beyond the slots, and boxes that are
+    not real, stand in `ignored` float32 [i, 4] and `ignored_labels` int32 [i], −1 where there is none."""
+    objects, others = np.flatnonzero(real), np.flatnonzero(~real)
+    others = np.concatenate([others, objects[slots.objects :]])
+    others = others[np.argsort(-boxes[others, 2:].prod(-1), kind="stable")][: slots.ignored]
+    objects = objects[: slots.objects]
+    padded, numbers = np.full((slots.objects, 4), 0.5, np.float32), np.zeros(slots.objects, np.int32)
+    padded[: len(objects)], numbers[: len(objects)] = boxes[objects], labels[objects]
+    ignored, ignored_labels = np.zeros((slots.ignored, 4), np.float32), np.full(slots.ignored, -1, np.int32)
+    ignored[: len(others)], ignored_labels[: len(others)] = boxes[others], labels[others]
+    return {
+        "boxes": padded, "labels": numbers, "real": np.arange(slots.objects) < len(objects), "ignored": ignored,
+        "ignored_labels": ignored_labels,
+    }  # fmt: skip
+
+
+def _in_eights(count: int) -> int:
+    return -(-count // 8) * 8
 
 
 def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Batches:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int32, UInt8
+from jaxtyping import Bool, Float64, Int32, UInt8
 
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
@@ -14,7 +14,16 @@ from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import cut_square_for_training, random_square, square_around, whole_pixels
 
-Cut = tuple[UInt8[np.ndarray, "s s 3"], Boxes, Int32[np.ndarray, "n"]]
+
+class Cut(NamedTuple):
+    """A training sample. Boxes that are not `real` are of crowds and of difficult objects, of which nothing is to be
+    learned."""
+
+    pixels: UInt8[np.ndarray, "s s 3"]
+    boxes: Boxes
+    labels: Int32[np.ndarray, " n"]
+    real: Bool[np.ndarray, " n"]
+
 
 ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
 TILES_ANYWHERE = 0.25  # the same of a mosaic's tiles
@@ -79,19 +88,16 @@ class Sampler:
             ]
             self._groups[tile] = [views for views in fitting if views.groups]
 
-    def close_up(
-        self, example: Example, size: int, rng: np.random.Generator
-    ) -> tuple[UInt8[np.ndarray, "s s 3"], int, Int32[np.ndarray, "n"]]:
-        """One object that fills a good part of `size` pixels, its label, and those of all objects there; or some ground
-        of `example` without any, and −1."""
+    def close_up(self, example: Example, size: int, rng: np.random.Generator) -> tuple[Cut, int]:
+        """One object that fills a good part of `size` pixels, and its label; or some ground of `example` without any,
+        and −1."""
         if rng.random() < CLOSE_UPS_ANYWHERE:
-            pixels, _, labels = self._window(example, None, size, rng)
-            if not len(labels):
-                return pixels, -1, labels
+            cut = self._window(example, None, size, rng)
+            if not cut.real.any():
+                return cut, -1
         drawn = _choose(self._all, rng)
-        pixels, _, labels = self._cut(drawn.example, self._around(drawn, size, rng), size)
-        label = drawn.example.labels[drawn.index]
-        return pixels, int(label), np.append(labels, label)
+        cut = self._cut(drawn.example, self._around(drawn, size, rng), size)
+        return cut, int(drawn.example.labels[drawn.index])
 
     def draw(self, example: Example, rng: np.random.Generator) -> Cut:
         """A sample; `example` is the one whose turn it is, and the ground of it."""
@@ -105,18 +111,19 @@ class Sampler:
         (Bochkovskiy et al. 2020), but tiles keep the scale at which images are predicted, and are little larger than
         what they show: a small batch holds many objects, and the large ones of many whole images."""
         pixels = np.empty((2 * size, 2 * size, 3), np.uint8)
-        boxes, labels = [], []
+        boxes, labels, real = [], [], []
         for quarter in range(4):
             drawn = None if rng.random() < TILES_ANYWHERE else self._object(size, rng)
             if drawn and self._groups.get(size // 2) and self._fits(drawn, size // 2) and rng.random() < QUARTERED:
-                tile, tile_boxes, tile_labels = self._four(example, size // 2, rng)
+                tile = self._four(example, size // 2, rng)
             else:
-                tile, tile_boxes, tile_labels = self._window(example, drawn, size, rng)
+                tile = self._window(example, drawn, size, rng)
             y, x = divmod(quarter, 2)
-            pixels[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
-            boxes.append(tile_boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
-            labels.append(tile_labels)
-        return pixels, np.concatenate(boxes), np.concatenate(labels)
+            pixels[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile.pixels
+            boxes.append(tile.boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
+            labels.append(tile.labels)
+            real.append(tile.real)
+        return Cut(pixels, np.concatenate(boxes), np.concatenate(labels), np.concatenate(real))
 
     def _fits(self, x: _Object, tile: int) -> bool:
         """Whether the object belongs into windows of `tile` pixels: its view fills them, and it fits into them or, for
@@ -147,13 +154,17 @@ class Sampler:
         return view / size * math.exp(rng.uniform(-1, 1) * math.log(self.sampling.jitter))
 
     def _cut(self, example: Example, window: Window, size: int) -> Cut:
-        """What is in a square `window` at `size` pixels: pixels, and the boxes and labels worth keeping."""
+        """What is in a square `window` at `size` pixels, with the objects worth keeping."""
         needed = size * min(example.width, example.height) / (window.w * example.width)
         image = self._cache.read(example.image, at_least=round(needed))
         window = whole_pixels(window, image.shape[1], image.shape[0])
-        boxes, kept = crop_boxes(example.boxes, window)
+        boxes, kept = crop_boxes(np.concatenate([example.boxes, example.ignored]), window)
+        labels = np.concatenate([example.labels, example.ignored_labels])
+        real = np.arange(len(labels)) < len(example.labels)
+        # Of an object a good part must be there to be learned, of an ignored one nothing but a glimpse to be ignored.
         kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
-        return cut_square_for_training(image, window, size), boxes[kept], example.labels[kept]
+        kept = np.where(real, kept, boxes[:, 2:].min(-1, initial=1) > 0)
+        return Cut(cut_square_for_training(image, window, size), boxes[kept], labels[kept], real[kept])
 
 
 def _views(groups: Iterable[list[_Object]]) -> _Views:

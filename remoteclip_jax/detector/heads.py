@@ -53,8 +53,11 @@ class ClassHead(nn.Module):
     def cosines(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
         """<f, t̂> in [-1, 1]."""
         hidden, kernel = self._hidden(q), self._whitened(self.projection)
-        lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ (kernel @ kernel.T)) * hidden, -1, keepdims=True), 1e-8))
-        return hidden @ jnp.swapaxes(self.distinct(texts) @ kernel.T, -1, -2) / lengths
+        # What depends on no query is small, and worth a GPU's full float32; the queries' own products may be TF32.
+        with jax.default_matmul_precision("highest"):
+            gram, prompts = kernel @ kernel.T, jnp.swapaxes(self.distinct(texts) @ kernel.T, -1, -2)
+        lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ gram) * hidden, -1, keepdims=True), 1e-8))
+        return hidden @ prompts / lengths
 
     def temperature(self) -> Float[Array, ""]:
         """exp(−s)."""
@@ -78,7 +81,8 @@ class ClassHead(nn.Module):
 
     def _whitened(self, x: Array) -> Array:
         directions, gains = jax.lax.stop_gradient((self.directions, self.gains))
-        return x + ((x @ directions.T) * (gains - 1)) @ directions
+        with jax.default_matmul_precision("highest"):
+            return x + ((x @ directions.T) * (gains - 1)) @ directions
 
 
 def adapt(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array]:

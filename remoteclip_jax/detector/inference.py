@@ -102,12 +102,12 @@ def detect_with(
     an image that was reduced while it was decoded; `image`'s own where it is None."""
     if not min(image.size):
         raise UserError(f"an image of {image.width}x{image.height} pixels: there is nothing to look at")
-    squares = [square[None] for square in whole_squares(_rgb(image), detector.views)]
+    squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     known = np.arange(count + padding) < count
-    found = _run(detector.clip, detector.config, detector.variables, squares, texts, known)
+    found = _run(detector.clip, detector.config, detector.variables, squares, *jax.device_put((texts, known)))
     return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
 
 

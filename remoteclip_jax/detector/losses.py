@@ -11,6 +11,7 @@ from remoteclip_jax.detector.boxes import Boxes, corners, giou, iou
 ALPHA, GAMMA = 0.25, 2.0  # focal loss (Lin et al. 2017)
 VARIFOCAL_ALPHA = 0.75
 LEAST_QUALITY = 0.1
+ABSENT = -1e4  # a logit that takes no part in a softmax
 
 
 def focal_parts(logits: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -28,18 +29,21 @@ def varifocal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> F
     return jnp.where(target > 0, target, VARIFOCAL_ALPHA * p**GAMMA) * entropy
 
 
-def classification(kind: str, logits: Array, labels: Int[Array, "n q"], quality: Float[Array, "n q"]) -> Array:
-    """Class loss [n, q] of queries: label −1 is no object. `quality` is the IoU of the query's box: the target of
+def classification(
+    kind: str, logits: Float[Array, "n q k"], labels: Int[Array, "n q"], quality: Float[Array, "n q"],
+    ignored: Bool[Array, "n q k"] | None = None,
+) -> Float[Array, "n q"]:  # fmt: skip
+    """Class loss of queries: label −1 is no object. `quality` is the IoU of the query's box: the target of
     binary cross-entropy ("quality", the quality focal loss of Li et al. 2020 without its weight) and of varifocal
-    loss; that of "bce" is 1. Logits of −inf, which belong to no prompt, cost nothing."""
+    loss; that of "bce" is 1. Logits of −inf, which belong to no prompt, cost nothing; nor do those `ignored`, unless
+    they are of the query's own class."""
     classes = jax.nn.one_hot(labels, logits.shape[-1])
     finite = jnp.where(jnp.isfinite(logits), logits, -30.0)
     if kind != "bce":  # a box that fits badly at first still belongs to its object
         least = LEAST_QUALITY if kind == "quality" else 0.01
         classes *= jax.lax.stop_gradient(jnp.clip(quality, least, 1))[..., None]
-    if kind == "varifocal":
-        return varifocal(finite, classes).sum(-1)
-    return (jax.nn.softplus(finite) - classes * finite).sum(-1)
+    loss = varifocal(finite, classes) if kind == "varifocal" else jax.nn.softplus(finite) - classes * finite
+    return (loss if ignored is None else jnp.where(ignored & (classes == 0), 0, loss)).sum(-1)
 
 
 def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
@@ -48,9 +52,14 @@ def box_terms(boxes: Boxes, truth: Boxes) -> tuple[Float[Array, "..."], Float[Ar
     return jnp.abs(boxes - truth).sum(-1), 1 - giou(a, b), iou(a, b)
 
 
-def presence(likeness: Float[Array, "n k"], present: Bool[Array, "n k"]) -> Float[Array, "n"]:
+def presence(
+    likeness: Float[Array, "n k"], present: Bool[Array, "n k"], ignored: Bool[Array, "n k"] | None = None
+) -> Float[Array, " n"]:
     """Cross-entropy over the prompts of an image's global context with all that is `present` in the image, alike; zero
-    where nothing is, and where it is met exactly: the loss of the task `align` with several labels."""
+    where nothing is, and where it is met exactly: the loss of the task `align` with several labels. Prompts that are
+    `ignored` and not present are left out."""
+    if ignored is not None:
+        likeness = jnp.where(ignored & ~present, ABSENT, likeness)
     return align_loss(likeness, present / jnp.maximum(present.sum(-1, keepdims=True), 1))
 
 
@@ -60,9 +69,11 @@ def without_truth(
     """The global context less its component in the span of the texts of what is `present` in each image, of unit
     length: I_g of an airport resembles "airport", and would push its queries from their own class."""
     span = texts[None] * present[..., None]
-    gram = span @ span.swapaxes(-1, -2) + 1e-4 * jnp.eye(len(texts))
-    weights = jnp.linalg.solve(gram, span @ context[..., None])
-    return unit(context - (span.swapaxes(-1, -2) @ weights)[..., 0] + 1e-8)
+    # A GPU's float32 products are of ten bits unless told otherwise, which is more than the ridge is good for.
+    with jax.default_matmul_precision("highest"):
+        gram = span @ span.swapaxes(-1, -2) + 1e-4 * jnp.eye(len(texts))
+        weights = jnp.linalg.solve(gram, span @ context[..., None])
+        return unit(context - (span.swapaxes(-1, -2) @ weights)[..., 0] + 1e-8)
 
 
 def contrast(

@@ -1,5 +1,6 @@
 """The four stages together: image and prompts in, class features and boxes out."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -164,3 +165,8 @@ def init(clip: CLIPConfig, config: DetectorConfig, key: Array) -> Variables:
         noised = Noised(jnp.full((1, 1, 4), 0.5), jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
     images, texts = jnp.zeros((1, size, size, 3)), jnp.ones((2, dim))
     return run_once(lambda k: Detector(clip, config).init(k, images, texts, None, noised), key)
+
+
+def detector_shapes(clip: CLIPConfig, config: DetectorConfig) -> Variables:
+    """The tree of `jax.ShapeDtypeStruct` that `init` would return, without computing anything."""
+    return jax.eval_shape(partial(init, clip, config), jax.random.key(0))

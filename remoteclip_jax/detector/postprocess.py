@@ -63,7 +63,7 @@ def postprocess(predictions: Predictions, count: int = DETECTIONS) -> Found:
 
 def to_detections(found: Found, i: int, width: int, height: int, classes: Sequence[str]) -> Detections:
     """Row `i` of a batch, in pixels of its image of `width` x `height`."""
-    boxes, scores, labels, kept = (np.asarray(x)[i] for x in found)
+    boxes, scores, labels, kept = (x[i] for x in jax.device_get(found))
     return Detections(
         from_square(boxes[kept], width, height), scores[kept].astype(np.float32), labels[kept].astype(np.int32),
         tuple(classes),

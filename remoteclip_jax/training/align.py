@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from remoteclip_jax.alignment import align_loss, class_logits
+from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
-from remoteclip_jax.clip.model import CLIP
+from remoteclip_jax.clip.model import CLIP, Variables, init_shapes, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch, training_batches
@@ -47,15 +47,24 @@ def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
 
 
 def make_task(
-    config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, class_embeddings: jax.Array, data: Data
+    config: TrainConfig, run: RunDirectory, clip: RemoteCLIP | None, class_embeddings: Float[Array, "k d"], data: Data
 ) -> Task:
-    """The task as the loop wants it."""
+    """The task as the loop wants it; `clip` is where the image tower starts, None where a checkpoint says."""
     train, val = data.train, data.val
-    model = CLIP(clip.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    shape = clip.config if clip else architecture(config.arch)
+    model = CLIP(shape, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     shared = {"batch_size": config.batch_size, "image_size": config.image_size}
     evaluate = None
     if val is not None:
         evaluate = make_evaluator(model, class_embeddings, config.temperature, val, **shared, label=config.label)
     loss = make_align_loss(model, class_embeddings, config.temperature)
     per_epoch = steps_per_epoch(train, config.batch_size)
-    return Task(clip.variables, loss, make_batches(config, train), per_epoch, evaluate)
+
+    def variables() -> Variables:
+        assert clip is not None
+        return one_tower(clip.variables, "visual")
+
+    def shapes() -> Variables:
+        return one_tower(init_shapes(shape, text_tower=False), "visual")
+
+    return Task(variables, shapes, loss, make_batches(config, train), per_epoch, evaluate)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run through Orbax: what trains is saved each time, the frozen text tower once for the whole run."""
+"""Checkpoints of a run through Orbax, to be read on however many devices there are."""
 
 import contextlib
 import errno
@@ -14,7 +14,8 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from remoteclip_jax.errors import UserError, explain
 from remoteclip_jax.metrics_log import ranking
-from remoteclip_jax.training.state import TrainState, stored
+from remoteclip_jax.parallel import on_all_devices
+from remoteclip_jax.training.state import TrainState
 
 
 class Checkpoints:
@@ -49,26 +50,36 @@ class Checkpoints:
         steps = self.steps()
         return min(steps, key=lambda step: ranking(self._manager.metrics(step)), default=None)
 
-    def save(self, state: TrainState, metrics: Mapping[str, float]) -> None:
+    def save(self, state: TrainState, metrics: Mapping[str, Any]) -> None:
         """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
-        step, content = int(state.step), _content(state)
+        step, content = int(jax.device_get(state.step)), _content(state)
         with self._reporting(f"save the checkpoint of step {step}"):
             # Asked before, because Orbax's threads fill the screen with tracebacks when a write fails.
             if shutil.disk_usage(self.directory).free < sum(x.nbytes for x in jax.tree.leaves(content)):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory))
             self._manager.save(step, args=ocp.args.StandardSave(content), metrics=dict(metrics))
 
-    def restore(self, template: TrainState, step: int) -> TrainState:
-        """The state of `step`; frozen parameters and the layout over devices are the template's."""
-        part = _content(template)
+    def metrics(self, step: int) -> dict[str, Any]:
+        """What was saved with the state of `step`."""
+        return dict(self._manager.metrics(step) or {})
+
+    def restore(self, shapes: TrainState, step: int) -> TrainState:
+        """The state of `step`, of these shapes, on all local devices."""
+        everywhere = on_all_devices()
+
+        def target(x: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere)
+
         with self._reporting(f"restore the checkpoint of step {step}"):
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore(jax.tree.map(_abstract, part)))
-        return TrainState(**{**restored, "params": {**template.params, **restored["params"]}})
+            content = jax.tree.map(target, _content(shapes))
+            return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(content)))
 
     def restore_weights(self, step: int) -> dict[str, Any]:
-        """`params` and `batch_stats` of `step` alone, as numpy arrays: their moving average where there is one."""
+        """`params` and `batch_stats` of `step` alone, on the first device: their moving average where there is one."""
+        # The devices that a checkpoint was written on need not be here.
+        one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         with self._reporting(f"restore the checkpoint of step {step}"):
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore())
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(fallback_sharding=one))
         source = restored.get("ema") or restored
         return {"params": source["params"], "batch_stats": source["batch_stats"]}
 
@@ -76,6 +87,11 @@ class Checkpoints:
         """The last whole checkpoint in words, for messages about what is left."""
         latest = self.latest()
         return f"last good checkpoint: {self.directory / str(latest)}" if latest is not None else "no checkpoint yet"
+
+    def wait(self) -> None:
+        """Wait until everything is saved. UserError where that failed."""
+        with self._reporting("save the last checkpoint"):
+            self._manager.wait_until_finished()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -98,9 +114,4 @@ class Checkpoints:
 
 def _content(state: TrainState) -> dict[str, Any]:
     """What a checkpoint holds of `state`."""
-    content = state._replace(params=stored(state.params))._asdict()
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+    return {name: value for name, value in state._asdict().items() if value is not None}

@@ -1,6 +1,7 @@
 """The task `detect`: the context-guided detector, trained end to end."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
@@ -18,7 +20,7 @@ from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import told
 from remoteclip_jax.detector.heads import adapt
-from remoteclip_jax.detector.model import Detector, init
+from remoteclip_jax.detector.model import Detector, detector_shapes, init
 from remoteclip_jax.detector.recognition import recognition_loss
 from remoteclip_jax.detector.supervision import Truth, detection_loss
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
@@ -34,8 +36,8 @@ CLOSE_UP = 64  # pixels of the images of single objects that the image tower is 
 
 
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
-    """The loss of a batch of `image` uint8 [b, s, s, 3], `boxes`, `labels` and `real` (see `detection_batches`); or, of
-    `image`, `label` and `shown` (see `close_up_batches`), that of recognising single objects."""
+    """The loss of a batch of `detection_batches`; or, of one of `close_up_batches`, that of recognising single
+    objects."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
@@ -43,8 +45,9 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
         variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
         frozen = jax.lax.stop_gradient(texts)
         if "label" in batch:
-            return recognition_loss(model, variables, images, frozen, batch["label"], batch["shown"])
-        truth = Truth(batch["boxes"], batch["labels"], batch["real"])
+            seen = batch["label"], batch["shown"], batch["ignored"]
+            return recognition_loss(model, variables, images, frozen, *seen, model.axis_name)
+        truth = Truth(*(batch[name] for name in Truth._fields))
         return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
 
     return loss
@@ -52,7 +55,7 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
 
 def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
     """What training reads: single objects for alignment, then windows. Images are decoded once."""
-    slots = box_slots(train, config.max_objects)
+    slots = box_slots(train, config.max_objects, config.mosaic > 0)
     sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
     sampler = Sampler(train, sampling)  # one for both phases
 
@@ -73,12 +76,15 @@ def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
     return batches
 
 
-def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: jax.Array, data: Data) -> Task:
-    """The task as the loop wants it; the image tower starts as `clip`'s. `texts` are those of all classes, of which
-    training sees those that are not novel."""
+def make_task(
+    config: TrainConfig, run: RunDirectory, clip: RemoteCLIP | None, texts: Float[Array, "k d"], data: Data
+) -> Task:
+    """The task as the loop wants it; the image tower starts as `clip`'s, None where a checkpoint says. `texts` are
+    those of all classes, of which training sees those that are not novel."""
     assert config.detector is not None
     train, val, final = data.train, data.val, data.final
-    model = Detector(clip.config, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    shape = clip.config if clip else architecture(config.arch)
+    model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     base = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
@@ -94,10 +100,14 @@ def make_task(config: TrainConfig, run: RunDirectory, clip: RemoteCLIP, texts: j
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
         print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 
+    def variables() -> Variables:
+        assert clip is not None
+        return first_variables(config, clip, base)
+
     return Task(
-        first_variables(config, clip, base), make_detect_loss(model, base), make_batches(config, train),
-        steps_per_epoch(train, config.batch_size), evaluate if val else None, finish if final else None,
-        len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
+        variables, partial(detector_shapes, shape, config.detector), make_detect_loss(model, base),
+        make_batches(config, train), steps_per_epoch(train, config.batch_size), evaluate if val else None,
+        finish if final else None, len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
     )  # fmt: skip
 
 

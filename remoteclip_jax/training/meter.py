@@ -3,9 +3,9 @@
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import jax
-import numpy as np
 
 
 class NotFinite(Exception):
@@ -22,32 +22,43 @@ def check_finite(metrics: Mapping[str, float], step: int) -> None:
 class Meter:
     """Collects the metrics of the steps of one epoch.
 
-    A step's metrics are fetched while the next step runs, so that the device never waits for the host.
+    A step's metrics are fetched while the next step runs, so that the device never waits for the host; the first ones
+    at once, for the clock starts when that step, which may have compiled, has ended. `begun` is what `to_json` gave of
+    the epoch's steps before a checkpoint, so that a resumed epoch has the means of an unbroken one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begun: Mapping[str, Any] | None = None) -> None:
+        begun = begun or {"sums": {}, "counts": {}, "last": {}}
+        self._sums: dict[str, float] = dict(begun["sums"])
+        self._counts: dict[str, int] = dict(begun["counts"])  # not every kind of step has all metrics
+        self._last: dict[str, float] = dict(begun["last"])
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
-        self._rows: list[dict[str, float]] = []
-        self._first = self._last = 0.0
+        self._fetched, self._begin, self._end = 0, 0.0, 0.0
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
-        """Take in the metrics of `step` and return the previous step's (empty at the first).
+        """Take in the metrics of `step` and return the latest that are there, the previous step's as a rule.
 
         Raises NotFinite where those are not finite.
         """
         self._fetch()
         self._pending = step, metrics
-        return self._rows[-1] if self._rows else {}
+        if not self._fetched:
+            self._fetch()
+        return self._last
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint in the middle of an epoch has to keep."""
+        self._fetch()
+        return {"sums": self._sums, "counts": self._counts, "last": self._last}
 
     def means(self) -> dict[str, float]:
-        """Mean metrics of the epoch, its last learning rate, and `iterations_per_sec` without the first step, which
-        may have compiled."""
+        """Mean metrics of the epoch, its last learning rate, and `iterations_per_sec` from the end of the first step to
+        the end of the last (0 where there is but one)."""
         self._fetch()
-        timed = len(self._rows) - 1
-        names = dict.fromkeys(name for row in self._rows for name in row)  # not every kind of step has all of them
-        means = {name: float(np.mean([row[name] for row in self._rows if name in row])) for name in names}
-        means["learning_rate"] = self._rows[-1]["learning_rate"]
-        means["iterations_per_sec"] = timed / (self._last - self._first) if timed else 0.0
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        means["learning_rate"] = self._last["learning_rate"]
+        timed = self._fetched - 1
+        means["iterations_per_sec"] = timed / (self._end - self._begin) if timed > 0 else 0.0
         return means
 
     def _fetch(self) -> None:
@@ -55,8 +66,11 @@ class Meter:
             return
         step, metrics = self._pending
         self._pending = None
-        row = {name: float(value) for name, value in metrics.items()}  # waits for the step
-        check_finite(row, step)
-        self._last = time.monotonic()
-        self._first = self._last if not self._rows else self._first
-        self._rows.append(row)
+        self._last = {name: float(value) for name, value in jax.device_get(metrics).items()}  # waits for the step
+        check_finite(self._last, step)
+        self._end = time.monotonic()
+        self._begin = self._begin if self._fetched else self._end
+        self._fetched += 1
+        for name, value in self._last.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1

@@ -1,6 +1,7 @@
 """From a configuration to what the loop needs: the data, the towers, the class embeddings, the first state."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
@@ -44,8 +46,12 @@ class Data:
     notes: tuple[str, ...]
 
 
-def class_names(config: TrainConfig) -> tuple[str, ...] | None:
-    """The classes the user named: `--classes`, else those of `--text_embeddings`, else None (the data decide)."""
+def class_names(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | None:
+    """The classes the user named: `--classes`, else those of `--text_embeddings`, else None (the data decide). A run
+    that has begun knows them, and needs neither file any more."""
+    named = config.classes or config.text_embeddings
+    if named and run.text_embeddings.exists() and not Path(named).exists():
+        return load_text_embeddings(run.text_embeddings).class_names
     if config.classes:
         return read_class_file(Path(config.classes))
     if config.text_embeddings:
@@ -73,7 +79,7 @@ def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
         counts = {"train": config.draw_train, "val": config.draw_val, "test": config.draw_test}
         draw_dataset(run.data, **counts, seed=config.seed, image_size=config.draw_size, progress=True)
     data_dir = Path(config.data_dir) if config.data_dir else run.data
-    classes = class_names(config)
+    classes = class_names(config, run)
     train = read_split(config, run, "train", classes)
     if not any(len(example.labels) for example in train.examples):
         raise UserError(f"{data_dir}: no image of the split 'train' has an object")
@@ -90,11 +96,55 @@ def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
     return Data(every, train, val, final, tuple(notes))
 
 
-def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, jax.Array]:
-    """The towers that training starts from and the class embeddings [K, D] that it aligns with.
+def check_same_data(run: RunDirectory, data: Data) -> None:
+    """UserError where a run that has begun would go on with other classes or other images than it began with: labels
+    would mean something else, and nothing would show it."""
+    if not run.has_begun():
+        return
+    if run.text_embeddings.exists():
+        before = load_text_embeddings(run.text_embeddings).class_names
+        if before != data.classes:
+            raise UserError(
+                f"{run.root} was begun with other classes: {_difference(before, data.classes)}; put them back, or "
+                f"choose another --workdir"
+            )
+    stored = json.loads(run.summary.read_text()).get("fingerprints", {}) if run.summary.exists() else {}
+    for split, now in _fingerprints(data).items():
+        if split in stored and stored[split] != now:
+            raise UserError(
+                f"{run.root} was begun with other data: images or annotations of the split {split!r} have changed; "
+                f"put them back, or choose another --workdir (--weights={run.root} starts from what was learned)"
+            )
 
-    What stays frozen is written into the run directory once, at its first start, and read from there ever after.
-    """
+
+def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Two lists of classes, in a few words."""
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    if not gone and not new:
+        return f"they have another order, which was {', '.join(before)}"
+    parts = [f"{', '.join(names)} {verb}" for names, verb in ((gone, "is gone"), (new, "is new")) if names]
+    return " and ".join(parts)
+
+
+def _fingerprints(data: Data) -> dict[str, str]:
+    """What must be the same for a run to go on: names, sizes, boxes and labels of the splits that it trains and
+    validates on, wherever they lie."""
+    result = {}
+    for dataset in (data.train, data.val):
+        if dataset is not None:
+            digest = hashlib.sha256()
+            for x in dataset.examples:
+                digest.update(f"{x.image.name}\0{x.width}\0{x.height}\0".encode("utf-8", "surrogateescape"))
+                for array in (x.boxes, x.labels, x.ignored, x.ignored_labels):
+                    digest.update(np.ascontiguousarray(array).tobytes())
+            result[dataset.split] = digest.hexdigest()
+    return result
+
+
+def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> RemoteCLIP:
+    """The towers that training starts from. The text tower, which stays frozen, is written into the run directory, and
+    read from there ever after."""
     read = load_towers if config.task == "detect" else load
     clip = read(config.weights) if config.weights else None
     clip_config = clip.config if clip else architecture(config.arch)
@@ -102,20 +152,31 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, .
     if clip is None:
         clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed), with_text_tower))
     if not with_text_tower:  # no text was encoded with it, so it is not part of this run
-        clip = RemoteCLIP(clip_config, one_tower(clip.variables, "visual"))
-    elif not run.frozen.exists():
+        return RemoteCLIP(clip_config, one_tower(clip.variables, "visual"))
+    if not run.frozen.exists():
         frozen = {name: value for name, value in clip.variables["params"].items() if name != "visual"}
         save_weights(run.frozen, clip_config, {"params": frozen, "batch_stats": {}}, {"part": "frozen"})
+    return clip
+
+
+def prepare_texts(
+    config: TrainConfig, run: RunDirectory, classes: tuple[str, ...], clip: RemoteCLIP | None
+) -> Float[Array, "k d"]:
+    """The class embeddings that training aligns with: the user's, or made by the text tower of `clip`, at the first
+    start of a run, and read from its directory ever after."""
+    dim = architecture(config.arch).embed_dim
     if not run.text_embeddings.exists():
         if config.text_embeddings:
-            given = load_text_embeddings(Path(config.text_embeddings), clip_config.embed_dim)
+            given = load_text_embeddings(Path(config.text_embeddings), dim)
             rows = [resolve(name, given.class_names, config.text_embeddings) for name in classes]
             embeddings = given.embeddings[np.array(rows)]
+        elif clip is None:
+            raise UserError(f"{run.text_embeddings} is gone: put it back, or choose another --workdir")
         else:
             embeddings = np.asarray(class_embeddings(clip, classes))
         TextEmbeddings(classes, embeddings).save(run.text_embeddings)
     # Read back even when just written: normalising again may move a last bit, and a resumed run must see the same.
-    return clip, jnp.asarray(load_text_embeddings(run.text_embeddings, clip_config.embed_dim).embeddings)
+    return jnp.asarray(load_text_embeddings(run.text_embeddings, dim).embeddings)
 
 
 def check_batches(config: TrainConfig, data: Data) -> None:
@@ -124,13 +185,21 @@ def check_batches(config: TrainConfig, data: Data) -> None:
     check_batch_size(config.batch_size)
 
 
-def write_summary(run: RunDirectory, config: TrainConfig, data: Data, params: dict[str, Any]) -> None:
-    """What the report tells about a run besides its settings and its curves."""
+def write_summary(
+    run: RunDirectory, config: TrainConfig, data: Data, params: dict[str, Any], clip: RemoteCLIP | None
+) -> None:
+    """What the report tells about a run besides its settings and its curves. `params` are those that train, `clip` the
+    towers at the run's first start, None at a later one."""
     sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in params.items()}
+    if clip is not None and clip.has_text_tower:
+        sizes["text"] = int(sum(np.size(x) for x in jax.tree.leaves(clip.variables["params"]["text"])))
+    elif clip is None and run.summary.exists():
+        sizes = json.loads(run.summary.read_text())["parameters"]
     device = jax.local_devices()[0]
     summary = {
         "classes": list(data.classes),
         "images": {d.split: len(d) for d in (data.train, data.val) if d},
+        "fingerprints": _fingerprints(data),
         "notes": list(data.notes),
         "parameters": sizes,
         "device": f"{jax.local_device_count()} × {device.device_kind} ({device.platform})",

@@ -13,8 +13,8 @@ from remoteclip_jax.clip.model import Variables
 class TrainState(NamedTuple):
     """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps`
     align a detector's image tower. `ema` is a moving average of params and batch_stats, or None. There is no random
-    key in here: randomness follows from the `seed` and the step. (The seed is here and not in the program, so that runs
-    of several seeds share one compilation.)"""
+    key in here, for randomness follows from the `seed` and the step, and no text tower, which no step needs. (The seed
+    is here and not in the program, so that runs of several seeds share one compilation.)"""
 
     seed: Int[Array, ""]
     step: Int[Array, ""]
@@ -41,11 +41,6 @@ def create_state(
 def trainable(params: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
     """The part of `params` that gets gradients: all but what its labels (see `optimizer`) call frozen altogether."""
     return {name: value for name, value in params.items() if set(jax.tree.leaves(labels[name])) != {"frozen"}}
-
-
-def stored(params: dict[str, Any]) -> dict[str, Any]:
-    """The part of `params` that a checkpoint stores: all but the text tower, which is stored once for the whole run."""
-    return {name: value for name, value in params.items() if name != "text"}
 
 
 def evaluated(state: TrainState) -> Variables:

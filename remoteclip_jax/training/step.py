@@ -29,8 +29,6 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        if axis_name:
-            key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
         labels = label_parameters(state.params, backbone)
         grad_fn = jax.value_and_grad(total_loss, has_aux=True)
         (loss, (parts, batch_stats)), grads = grad_fn(trainable(state.params, labels), state, batch, key)

@@ -8,23 +8,27 @@ from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.pipeline import Batches
+from remoteclip_jax.training.state import TrainState
 
 Batch = dict[str, Any]
 Parts = dict[str, Array]
 # (parameters, batch statistics, batch, random key) → (loss, (further metrics, new batch statistics))
 Loss = Callable[[dict[str, Any], dict[str, Any], Batch, Array], tuple[Float[Array, ""], tuple[Parts, dict[str, Any]]]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Parts]]
 MakeBatches = Callable[[int, int], Batches]  # see `Task.batches`
 Evaluate = Callable[[Variables], dict[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """`variables` are the first ones; `batches(step, align_steps)` iterates from that step on, where the first
-    `align_steps` of a training, a share `align_share`, have another kind of batch; `evaluate` is None where there is
-    nothing to validate on, and else gives the metrics that `ranking` knows. `finish` evaluates the best weights after
+    """`variables` makes the first ones, and `shapes` their shapes alone, for a checkpoint to fill.
+    `batches(step, align_steps)` iterates from that step on, where the first `align_steps` of a training, a share
+    `align_share`, have another kind of batch; `evaluate` is None where there is nothing to validate on, and else gives
+    the metrics that `ranking` knows. `finish` evaluates the best weights after
     the last step, which takes `finish_share` times as long as `evaluate`."""
 
-    variables: Variables
+    variables: Callable[[], Variables]
+    shapes: Callable[[], Variables]
     loss: Loss
     batches: MakeBatches
     per_epoch: int

@@ -1,0 +1,141 @@
+"""A training: step, and at each epoch's end evaluate, log, save, in this order, before the next batch is taken.
+
+That order, and batches that depend on the seed and the step alone, make a resumed run end as an unbroken one: with the
+same bits on a CPU, and on a GPU where its operations are deterministic (docs/align.md).
+"""
+
+import contextlib
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.data.pipeline import Batches
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.metrics_log import append_row, ranking, read_rows
+from remoteclip_jax.parallel import replicate, split_batch
+from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.training.checkpoint import Checkpoints
+from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
+from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
+from remoteclip_jax.training.plan import Plan
+from remoteclip_jax.training.state import TrainState, evaluated
+from remoteclip_jax.training.task import Step, Task
+
+SAVE_SECONDS = 90.0  # what a killed run loses at most
+
+
+def run_training(
+    config: TrainConfig, run: RunDirectory, task: Task, step: Step, state: TrainState, plan: Plan,
+    checkpoints: Checkpoints,
+) -> None:  # fmt: skip
+    """Train from `state` to the end of `plan`. Interrupted at SIGINT or SIGTERM, with the state saved; UserError for a
+    loss that is no number."""
+    done = int(jax.device_get(state.step))
+    rows = read_rows(run.metrics)
+    best = min(map(ranking, rows), default=math.inf)
+    meter = Meter(checkpoints.metrics(done).get("partial") if done else None)
+    spent, begin = (rows[-1]["seconds"] if rows else 0.0), time.monotonic()
+    saved = begin
+    with (
+        deferred_signals() as signal,
+        contextlib.closing(_Feed(task, done, plan.align_steps)) as feed,
+        tqdm(total=plan.total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar,
+    ):
+        while done < plan.total:
+            epoch = done // task.per_epoch + 1
+            try:
+                while done < min(epoch * task.per_epoch, plan.total):
+                    state, metrics = step(state, split_batch(next(feed)))
+                    done += 1
+                    if shown := meter.add(done, metrics):
+                        bar.set_postfix(loss=f"{shown['loss']:.3f}", lr=f"{shown['learning_rate']:.1e}", refresh=False)
+                    bar.update()
+                    if plan.after_step(done):
+                        state = state._replace(**planned(plan))
+                        feed.replan(done, plan.align_steps)
+                        bar.total = plan.total
+                    ended = done >= min(epoch * task.per_epoch, plan.total)
+                    if not ended and (signal() or time.monotonic() - saved > SAVE_SECONDS):
+                        checkpoints.save(state, {"step": done, "partial": meter.to_json()})
+                        saved = time.monotonic()
+                        _stop_if(signal(), done, checkpoints)
+                row = {"step": done, "epoch": epoch, **meter.means()}
+                validated = _validated(config, math.ceil(plan.total / task.per_epoch)) if task.evaluate else set()
+                if task.evaluate and epoch in validated:
+                    row |= {f"val_{name}": value for name, value in _evaluate(task, state, plan).items()}
+                check_finite(row, done)
+            except NotFinite as e:
+                raise UserError(f"{e}; {checkpoints.describe_last()}; a lower --learning_rate may help") from None
+            row["seconds"] = spent + time.monotonic() - begin
+            append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
+            bar.write(_describe(row, math.ceil(plan.total / task.per_epoch)))
+            better = (epoch in validated or not validated) and ranking(row) < best
+            overdue = signal() or time.monotonic() - saved > SAVE_SECONDS
+            if epoch % config.checkpoint_every == 0 or done == plan.total or better or overdue:
+                checkpoints.save(state, row)
+                saved = time.monotonic()
+            if done < plan.total:
+                _stop_if(signal(), done, checkpoints)
+            best, meter = min(best, ranking(row)), Meter()
+
+
+def planned(plan: Plan) -> dict[str, Any]:
+    """The parts of a state that follow from `plan`."""
+    steps = {"total_steps": plan.total, "align_steps": plan.align_steps}
+    return dict(replicate({name: np.asarray(n, np.int32) for name, n in steps.items()}))
+
+
+class _Feed:
+    """The batches of a training; of other ones from here on where the plan changes what kind they are."""
+
+    def __init__(self, task: Task, done: int, align_steps: int) -> None:
+        self._task, self._align_steps = task, align_steps
+        self._batches: Batches = task.batches(done, align_steps)
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._batches)
+
+    def replan(self, done: int, align_steps: int) -> None:
+        if align_steps == self._align_steps:
+            return
+        self.close()
+        self._align_steps, self._batches = align_steps, self._task.batches(done, align_steps)
+
+    def close(self) -> None:
+        self._batches.close()
+
+
+def _stop_if(signal: int | None, done: int, checkpoints: Checkpoints) -> None:
+    if signal is None:
+        return
+    checkpoints.wait()
+    raise Interrupted(signal, f"interrupted at step {done}, which is saved: the same command goes on from there")
+
+
+def _evaluate(task: Task, state: TrainState, plan: Plan) -> dict[str, float]:
+    assert task.evaluate is not None
+    begin = time.monotonic()
+    metrics = task.evaluate(evaluated(state))
+    plan.evaluated(time.monotonic() - begin)
+    return metrics
+
+
+def _validated(config: TrainConfig, epochs: int) -> set[int]:
+    """The epochs after which to validate: all, or as many as the configuration says, the last among them."""
+    if config.validations is None:
+        return set(range(1, epochs + 1))
+    return {math.ceil(epochs * (i + 1) / config.validations) for i in range(config.validations)}
+
+
+SHOWN = ("loss", "val_loss", "val_top1", "val_top5", "val_map", "val_map_50")
+
+
+def _describe(row: dict[str, Any], epochs: int) -> str:
+    parts = [f"epoch {row['epoch']}/{epochs}", f"step {row['step']}"]
+    parts += [f"{name} {row[name]:.4f}" for name in SHOWN if name in row]
+    return "  ".join([*parts, f"{row['iterations_per_sec']:.2f} it/s"])
