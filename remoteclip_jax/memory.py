@@ -1,12 +1,34 @@
-"""Memory that a step has freed is kept for the next one."""
+"""How much memory there is, and that what a step has freed is kept for the next one."""
 
 import ctypes
+import os
 import sys
-
-import jax
+from pathlib import Path
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 _HEAPS = 2**27  # bytes: two of the heaps that threads other than the main one have
+
+
+_CGROUP = Path("/sys/fs/cgroup")
+PLENTY = 2**40  # where nothing tells
+
+
+def free_memory() -> int:
+    """Bytes that this process may still use: what the system has available, or a container's limit leaves."""
+    free = PLENTY
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:  # the file cache gives way, which sysconf does not count as free
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        free = min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # no control group of version 2, or one without a limit ("max")
+        pass
+    return max(free, 0)
 
 
 def keep_freed_memory() -> None:
@@ -22,5 +44,7 @@ def keep_freed_memory() -> None:
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, -1)
     libc.mallopt(_TOP_PAD, _HEAPS)  # which keeps empty heaps too
+    import jax  # here, because the processes that read images must not load it
+
     # The one heap that holds such pieces is the main thread's: the step has to be dispatched there.
     jax.config.update("jax_cpu_enable_async_dispatch", False)

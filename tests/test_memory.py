@@ -1,10 +1,13 @@
 """Freed memory is kept for the next step."""
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from remoteclip_jax.memory import free_memory
 
 PROGRAM = """
 import resource, statistics, sys
@@ -34,3 +37,8 @@ def page_faults(mode: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told to")
 def test_a_step_does_not_ask_the_system_for_its_memory_anew() -> None:
     assert page_faults("keep") < page_faults("default") / 10
+
+
+def test_free_memory_is_some_and_no_more_than_there_is() -> None:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < free_memory() <= pages

@@ -69,7 +69,9 @@ def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
         padded = jax.device_put(np.pad(part, ((0, TEXT_BATCH - len(part)), (0, 0))))
         with jax.default_matmul_precision(EXACT):
             rows.append(_encode_text(clip.config, tower, padded))
-    return jnp.concatenate(rows)[: len(ids)] if rows else jnp.zeros((0, clip.config.embed_dim))
+    if not rows:
+        return jnp.zeros((0, clip.config.embed_dim))
+    return jax.lax.slice_in_dim(jnp.concatenate(rows), 0, len(ids))
 
 
 def class_embeddings(

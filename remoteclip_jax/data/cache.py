@@ -7,18 +7,21 @@ import numpy as np
 from jaxtyping import UInt8
 
 from remoteclip_jax.data.images import read_image
+from remoteclip_jax.memory import free_memory
 
 LIMIT = 4 * 2**30  # bytes
+SHARE = 0.25  # of the memory that is free: the training step needs more than its images
 LEAST = 64  # pixels
 
 
 class ImageCache:
     """Reads images of at most `size` pixels a side, reduced where the file has more; the first ones that fit into
-    `limit` bytes are read once, and kept whole, at half their size, at a quarter and so on down to `LEAST` pixels.
-    Threads may share it: at worst two of them read the same image."""
+    `limit` bytes (None: `LIMIT`, or less where memory is short) are read once, and kept whole, at half their size, at a
+    quarter and so on down to `LEAST` pixels. Threads may share it: at worst two of them read the same image."""
 
-    def __init__(self, size: int, limit: int = LIMIT) -> None:
-        self._size, self._left = size, limit
+    def __init__(self, size: int, limit: int | None = None) -> None:
+        self._size = size
+        self._left = min(LIMIT, int(SHARE * free_memory())) if limit is None else limit
         self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
     def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -30,6 +33,9 @@ class ImageCache:
         if self._left <= 0:
             return np.asarray(read_image(path, at_least=at_least))
         image = read_image(path, at_least=self._size)
+        # A JPEG comes reduced; what does not is kept no larger, though it was read whole.
+        if (factor := min(image.size) // self._size) > 1:
+            image = image.reduce(factor)
         levels = [np.asarray(image)]
         while min(image.size) >= 2 * LEAST:
             image = image.reduce(2)

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from remoteclip_jax.data.detection import box_slots, detection_batches, pad, whole_images
+from remoteclip_jax.data.detection import (
+    IGNORED,
+    Slots,
+    box_slots,
+    close_up_batches,
+    crowded,
+    detection_batches,
+    pad,
+    whole_images,
+)
 from remoteclip_jax.data.pipeline import Batch
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import SMALLEST, Sampler, Sampling
@@ -28,7 +37,7 @@ def drawn(drawn_data: Path) -> Dataset:
 
 
 def batches(dataset: Dataset, count: int = 3, sampling: Sampling = FULL, **options: Any) -> list[Batch]:
-    settings = {"batch_size": 4, "slots": 16, "seed": 0} | options
+    settings = {"batch_size": 4, "slots": Slots(16, 8), "seed": 0} | options
     return list(itertools.islice(detection_batches(dataset, Sampler(dataset, sampling), **settings), count))
 
 
@@ -50,7 +59,7 @@ def test_shapes_and_padding(drawn: Dataset, mosaic: float) -> None:
         kinds = {name: (value.shape, value.dtype) for name, value in batch.items()}
         assert kinds == {
             "image": ((4, 64, 64, 3), np.uint8), "boxes": ((4, 16, 4), np.float32), "labels": ((4, 16), np.int32),
-            "real": ((4, 16), bool),
+            "real": ((4, 16), bool), "ignored": ((4, 8, 4), np.float32), "ignored_labels": ((4, 8), np.int32),
         }  # fmt: skip
         real, boxes, labels = batch["real"], batch["boxes"], batch["labels"]
         assert (boxes[~real] == 0.5).all()
@@ -134,13 +143,16 @@ def test_images_without_objects_are_ordinary(drawn: Dataset, mosaic: float) -> N
 
 
 def test_more_boxes_than_slots(drawn: Dataset) -> None:
-    """A random choice stays, each box with its own label."""
+    """A random choice stays, each box with its own label; the others are ignored."""
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(4)), -1).reshape(20, 2)
     boxes = np.concatenate([0.1 + 0.2 * grid, np.full((20, 2), 0.1)], -1).astype(np.float32)
     full = with_boxes(drawn, boxes)
     seen = []
-    for batch in batches(full, 12, Sampling(64, (64,), level="none"), batch_size=1, slots=8):
+    for batch in batches(full, 12, Sampling(64, (64,), level="none"), batch_size=1, slots=Slots(8, 16)):
         assert batch["real"].all()
+        ignored = batch["ignored_labels"][0]
+        assert sorted([*batch["labels"][0].tolist(), *ignored[ignored >= 0].tolist()]) == list(range(20))
+        np.testing.assert_allclose(batch["ignored"][0, :12], boxes[ignored[:12]], atol=1e-5)
         labels = batch["labels"][0]
         assert len(set(labels.tolist())) == 8
         np.testing.assert_allclose(batch["boxes"][0], boxes[labels], atol=1e-5)
@@ -151,21 +163,58 @@ def test_more_boxes_than_slots(drawn: Dataset) -> None:
 
 def test_slots(drawn: Dataset) -> None:
     box = [[0.5, 0.5, 0.1, 0.1]]
-    assert box_slots(with_boxes(drawn, [], []), 100) == 8
-    assert box_slots(with_boxes(drawn, box * 8), 100) == 8
-    assert box_slots(with_boxes(drawn, box, box * 9), 100) == 16
-    assert box_slots(with_boxes(drawn, box * 90), 50) == 50
+    assert box_slots(with_boxes(drawn, [], []), 100) == (8, 0)
+    assert box_slots(with_boxes(drawn, box * 8), 100) == (8, 0)
+    assert box_slots(with_boxes(drawn, box * 8), 100, mosaic=True) == (8, 8)
+    assert box_slots(with_boxes(drawn, box, box * 9), 100) == (16, 0)
+    assert box_slots(with_boxes(drawn, box * 60), 50) == (50, 16)
+    assert box_slots(with_boxes(drawn, box * 90), 50) == (50, IGNORED)
+
+
+def test_images_with_more_objects_than_the_limit_are_told(drawn: Dataset) -> None:
+    box = [[0.5, 0.5, 0.1, 0.1]]
+    assert crowded(with_boxes(drawn, box * 5, box * 8), 8) == ()
+    (note,) = crowded(with_boxes(drawn, box * 5, box * 9, box * 12), 8)
+    assert "2 images have more than 8 objects" in note
+    assert "up to 4" in note
 
 
 def test_pad() -> None:
-    empty = pad(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), 3)
+    empty = pad(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool), Slots(3, 2))
     assert not empty["real"].any()
+    assert empty["ignored_labels"].tolist() == [-1, -1]
     assert (empty["boxes"] == 0.5).all()
     boxes = np.array([[0.1, 0.2, 0.3, 0.4]] * 3, np.float32)
-    full = pad(boxes, np.array([4, 5, 6], np.int32), 3)
+    full = pad(boxes, np.array([4, 5, 6], np.int32), np.ones(3, bool), Slots(3, 0))
     assert full["real"].all()
     np.testing.assert_array_equal(full["boxes"], boxes)
     assert full["labels"].tolist() == [4, 5, 6]
+    assert full["ignored"].shape == (0, 4)
+    mixed = pad(boxes, np.array([4, 5, 6], np.int32), np.array([False, True, True]), Slots(1, 4))
+    assert mixed["labels"].tolist() == [5]
+    assert mixed["ignored_labels"].tolist() == [4, 6, -1, -1]
+
+
+def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> None:
+    """In windows and in close-ups."""
+    box = np.array([[0.3, 0.3, 0.2, 0.2]], np.float32)
+    crowd = np.array([[0.6, 0.6, 0.8, 0.8]], np.float32)
+    example = dataclasses.replace(
+        drawn.examples[0], boxes=box, labels=np.array([3], np.int32), ignored=crowd, ignored_labels=np.array([7], np.int32)
+    )
+    data = dataclasses.replace(drawn, examples=(example,))
+    for batch in batches(data, 4, Sampling(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
+        assert batch["real"].sum() == 1
+        assert batch["labels"][0, 0] == 3
+        assert batch["ignored_labels"][0].tolist() == [7, -1, -1, -1, -1, -1, -1, -1]
+        np.testing.assert_allclose(batch["ignored"][0, 0], crowd[0], atol=1e-6)
+    sampler = Sampler(data, Sampling(64, (64,), level="none"))
+    iterator = close_up_batches(data, sampler, batch_size=8, size=64, seed=0)
+    batch = next(iterator)
+    iterator.close()
+    assert set(batch["label"].tolist()) <= {-1, 3}
+    assert not batch["shown"][:, 7].any()
+    assert batch["ignored"][:, 7].any()
 
 
 def test_slivers_of_objects_are_left_out(drawn: Dataset) -> None:

@@ -31,7 +31,8 @@ def noised(objects: Any) -> tuple[Noised, np.ndarray]:
 
 
 def make_noise(key: int, objects: Any, count: int = COUNT) -> tuple[Noised, np.ndarray]:
-    return jax.tree.map(np.asarray, fast(jax.random.key(key), *objects, count, CLASSES))
+    keys = jax.random.split(jax.random.key(key), len(objects[1]))
+    return jax.tree.map(np.asarray, fast(keys, *objects, count, CLASSES))
 
 
 def test_sources_and_groups(objects: Any, noised: tuple[Noised, np.ndarray]) -> None:

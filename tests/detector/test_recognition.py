@@ -15,12 +15,15 @@ IMAGES, TEXTS = random_images(3), random_texts(5)
 LABELS = np.array([2, -1, 4], np.int32)
 SHOWN = np.zeros((3, 5), bool)
 SHOWN[0, [0, 2]] = SHOWN[2, 4] = True
+IGNORED = np.zeros((3, 5), bool)
+IGNORED[1, 3] = True
 
 
 def loss_of(params: dict, labels: np.ndarray) -> tuple:
     variables = {**random_variables(SMALL), "params": params}
     texts = jnp.asarray(TEXTS)
-    return recognition_loss(Detector(TINY, SMALL), variables, jnp.asarray(IMAGES), texts, labels, jnp.asarray(SHOWN))
+    shown, ignored = jnp.asarray(SHOWN), jnp.asarray(IGNORED)
+    return recognition_loss(Detector(TINY, SMALL), variables, jnp.asarray(IMAGES), texts, labels, shown, ignored, None)
 
 
 LOSS = quick(jax.value_and_grad(loss_of, has_aux=True))
@@ -34,7 +37,8 @@ def test_both_terms_equal_torch() -> None:
     )
     likeness, presence = (torch.from_numpy(np.array(x)) for x in function(variables))
     context = F.cross_entropy(likeness[[0, 2]], torch.tensor([2, 4]))
-    every = F.binary_cross_entropy_with_logits(presence, torch.from_numpy(SHOWN).float(), reduction="none").sum(-1)
+    every = F.binary_cross_entropy_with_logits(presence, torch.from_numpy(SHOWN).float(), reduction="none")
+    every = (every * torch.from_numpy(~IGNORED)).sum(-1)
     assert float(parts["align_context_loss"]) == pytest.approx(float(context), rel=1e-3)
     assert float(parts["align_loss"]) == pytest.approx(float(every.mean()), rel=1e-3)
     assert float(loss) == pytest.approx(float(context + every.mean()), rel=1e-3)

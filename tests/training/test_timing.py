@@ -1,0 +1,78 @@
+"""A training fitted to a time takes that time, whatever the first steps made one believe."""
+
+from collections.abc import Callable
+
+import pytest
+
+from remoteclip_jax.training import timing
+from remoteclip_jax.training.timing import Fit
+
+Pace = Callable[[bool, float], float]  # (aligning, seconds since the start) → seconds of a step
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def train(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, pace: Pace, *, start: float, guess: tuple[float, float],
+    align_share: float = 0.45, evaluation: float = 10.0, guessed_evaluation: float = 10.0,
+    validations: int | None = 1, per_epoch: int = 60,
+) -> tuple[float, list[tuple[int, int]]]:  # fmt: skip
+    """Minutes by the clock, and the plans (steps in all, of which align) on the way."""
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    fit = Fit(minutes, 0.0, align_share, validations, per_epoch, 1.0, *guess, guessed_evaluation)
+    clock.now = start
+    plans, done = [fit.steps(0, None)], 0
+    while done < plans[-1][0]:
+        done += 1
+        align_steps = plans[-1][1]
+        clock.now += pace(done <= align_steps, clock.now)
+        if fit.after_step(done, done <= align_steps, changed=done in (1, align_steps + 1)):
+            plans.append(fit.steps(done, align_steps))
+        if validations is None and done % per_epoch == 0:
+            clock.now += evaluation
+            fit.evaluated(evaluation)
+            fit.pause()
+    clock.now += (0 if validations is None else evaluation) + evaluation
+    return clock.now / 60, plans
+
+
+def steady(aligning: bool, _: float) -> float:
+    return 0.1 if aligning else 0.15
+
+
+CASES: dict[str, tuple[Pace, tuple[float, float]]] = {
+    "as guessed": (steady, (0.1, 0.15)),
+    "twice as slow as guessed": (steady, (0.05, 0.075)),
+    "three times as fast": (steady, (0.3, 0.45)),
+    "the second kind alone is slower": (lambda aligning, _: 0.1 if aligning else 0.4, (0.1, 0.15)),
+    "slow at first, while images are decoded": (lambda a, t: steady(a, t) * (3 if t < 90 else 1), (0.3, 0.45)),
+    "slower from the middle on": (lambda a, t: steady(a, t) * (1 if t < 180 else 1.6), (0.1, 0.15)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("validations", [1, 3, None])
+def test_six_minutes_are_six_minutes(monkeypatch: pytest.MonkeyPatch, name: str, validations: int | None) -> None:
+    pace, guess = CASES[name]
+    minutes, plans = train(monkeypatch, 6, pace, start=30, guess=guess, validations=validations, per_epoch=200)
+    assert 5.3 <= minutes <= 6.3
+    for total, align_steps in plans:
+        assert 0.35 * total <= align_steps <= 0.55 * total or align_steps == plans[-1][1]
+
+
+@pytest.mark.parametrize("minutes", [3, 20, 60])
+def test_other_times(monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
+    pace, guess = CASES["twice as slow as guessed"]
+    taken, _ = train(monkeypatch, minutes, pace, start=25, guess=guess)
+    assert 0.88 <= taken / minutes <= 1.05
+
+
+def test_a_start_that_takes_longer_than_the_time_still_gives_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plans = train(monkeypatch, 0.1, steady, start=100, guess=(0.1, 0.15))
+    assert plans[0][0] == 1
