@@ -69,6 +69,7 @@ def detect() -> jax.stages.Lowered:
     batch = {
         "image": shape(n, size, size, 3, dtype=jnp.uint8), "boxes": shape(n, SLOTS, 4),
         "labels": shape(n, SLOTS, dtype=jnp.int32), "real": shape(n, SLOTS, dtype=jnp.bool_),
+        "ignored": shape(n, 8, 4), "ignored_labels": shape(n, 8, dtype=jnp.int32),
     }  # fmt: skip
     model, texts = Detector(clip, config.detector), jnp.eye(CLASSES, clip.embed_dim)
     return lower(config, variables, make_detect_loss(model, texts), batch)
