@@ -1,0 +1,209 @@
+"""Where a YOLO data set's images and labels lie: by its YAML file, read as ultralytics does, or by its folders."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from remoteclip_jax.data.finding import Finder
+from remoteclip_jax.data.images import EXTENSIONS
+from remoteclip_jax.data.splits import role
+from remoteclip_jax.errors import UserError
+
+USUAL = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
+NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")  # LabelImg, Label Studio, CVAT
+_NOTHING = ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True)
+class YoloLayout:
+    """`names` by class number, None where no file says them; `source` is the file that does, or the directory.
+    `splits` are directories of images, or lists of them; `absent` those that the file names and that are not there."""
+
+    told: str
+    source: Path
+    names: dict[int, str] | None
+    splits: dict[str, tuple[Path, ...]]
+    absent: tuple[str, ...] = ()
+
+
+def yolo_layout(data_dir: Path) -> YoloLayout | None:
+    """The layout of `data_dir`; None where there is none. UserError for a YAML file that is broken."""
+    file = _yaml_file(data_dir)
+    if file is not None:
+        content = _load(file)
+        splits = _splits(file, content, data_dir)
+        absent = tuple(name for name, paths in splits.items() if not paths)
+        splits = {name: paths for name, paths in splits.items() if paths} or _folders(data_dir)
+        exported = "roboflow" in content or (data_dir / "README.roboflow.txt").is_file()
+        told = "YOLO (Roboflow's export)" if exported else "YOLO"
+        return YoloLayout(told, file, _names(file, content), splits, absent)
+    folders = _folders(data_dir)
+    if not folders:
+        return None
+    source = next((path for name in NAME_FILES if (path := data_dir / name).is_file()), data_dir)
+    names = None if source is data_dir else dict(enumerate(_lines(source)))
+    return YoloLayout("YOLO (without a data.yaml)", source, names, folders)
+
+
+def images_of(paths: tuple[Path, ...], data_dir: Path) -> list[Path]:
+    """The images of a split, each once, in the order of its lists, or of their names."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        found |= dict.fromkeys(_listed(path, data_dir) if path.is_file() else _images(path))
+    return list(found)
+
+
+def label_file(image: Path, data_dir: Path) -> Path:
+    """Where the labels of `image` are: in `labels/` for the last folder named `images/` of its path, or beside it."""
+    folders = list(image.relative_to(data_dir).parts[:-1])
+    if "images" in folders:
+        folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
+    path = data_dir.joinpath(*folders, f"{image.stem}.txt")
+    return path if path.is_file() else image.with_suffix(".txt")
+
+
+def _yaml_file(data_dir: Path) -> Path | None:
+    """The usual one, or the only one that names classes."""
+    for name in USUAL:
+        if (data_dir / name).is_file():
+            return data_dir / name
+    files = sorted(p for p in data_dir.iterdir() if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith("."))
+    found = []
+    for path in files:
+        try:
+            content = _load(path)
+        except UserError:
+            continue
+        if "names" in content or "nc" in content:
+            found.append(path)
+    if len(found) > 1:
+        raise UserError(f"{data_dir} has several data sets: {', '.join(p.name for p in found)}; leave one of them there")
+    return found[0] if found else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The file's mapping, of strings: a class called `no` or `1e3` keeps its name."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # noqa: S506 strings alone
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        raise UserError(f"{path}: broken YAML ({' '.join(str(e).split())[:200]})") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path}: expected names and values, such as `train: images/train`")
+    return content
+
+
+def _names(path: Path, content: dict[str, Any]) -> dict[int, str] | None:
+    names = content.get("names")
+    if names is None or names in _NOTHING:
+        count = content.get("nc", "")
+        return {i: f"class_{i}" for i in range(int(count))} if _is_number(count) and int(count) else None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        raise UserError(f"{path}: `names` must be a list, or a mapping of numbers to names")
+    result: dict[int, str] = {}
+    for key, name in names.items():
+        number = int(key) if _is_number(key) else None
+        if number is None or number in result or not isinstance(name, str) or not name.strip():
+            value = name[:40] if isinstance(name, str) else type(name).__name__  # aliases may nest without end
+            raise UserError(f"{path}: `names` says {str(key)[:40]!r}: {value!r}; expected a number and a name")
+        result[number] = name.strip()
+    return dict(sorted(result.items()))
+
+
+def _is_number(text: Any) -> bool:
+    return str(text).isdecimal() and len(str(text)) < 6 if isinstance(text, str | int) else False
+
+
+def _splits(path: Path, content: dict[str, Any], data_dir: Path) -> dict[str, tuple[Path, ...]]:
+    """The splits that the file names. What lies outside the data directory, as on the author's machine, is looked for
+    inside by the end of its path. UserError where it is not there; a test split, which exports name whether they have
+    one or not, is then empty."""
+    root = content.get("path", "")
+    finder = Finder(data_dir)
+    places = [data_dir]
+    if isinstance(root, str) and root not in _NOTHING and (inside := finder.find(root, places, directories=True)):
+        places.insert(0, inside)
+    result = {}
+    for key in content:
+        if role(key) is None:
+            continue
+        values = content[key]
+        values = values if isinstance(values, list) else [values]
+        if not all(isinstance(value, str) for value in values):
+            raise UserError(f"{path}: `{key}` must be a directory, a list of images, or several of these")
+        values = [value for value in values if value not in _NOTHING]
+        found = [
+            data_dir if value.strip("./\\") == "" else finder.find(value, places, directories=True) for value in values
+        ]
+        if None in found and role(key) != "test":
+            raise UserError(f"{path}: `{key}: {values[found.index(None)]}` is not in {data_dir}")
+        if values:
+            result[key] = tuple(place for place in found if place is not None)
+    return result
+
+
+def _folders(data_dir: Path) -> dict[str, tuple[Path, ...]]:
+    """The splits that the folders show: `images/SPLIT` or `SPLIT/images`, each with labels; Darknet's lists beside
+    `obj.names`; or one folder of images."""
+    images = data_dir / "images"
+    splits = {p.name: p for p in _directories(images) if role(p.name) and _has_labels(p, data_dir / "labels" / p.name)}
+    for p in _directories(data_dir):
+        if role(p.name) and _has_labels(p / "images", p / "labels"):
+            splits.setdefault(p.name, p / "images")
+    if not splits and (data_dir / "obj.names").is_file():
+        splits = {path.stem: path for path in sorted(data_dir.glob("*.txt")) if role(path.stem)}
+    if not splits:
+        places = ((images, data_dir / "labels"), (data_dir, data_dir))
+        splits = {"images": place for place, labels in reversed(places) if _has_labels(place, labels)}
+    return {name: (path,) for name, path in splits.items()}
+
+
+def _has_labels(images: Path, labels: Path) -> bool:
+    """Whether an image of the directory has a text file in `labels` or beside it."""
+    stems = {p.stem for p in images.iterdir() if p.suffix.lower() in EXTENSIONS} if images.is_dir() else set()
+    places = (place for place in (labels, images) if place.is_dir())
+    return any(path.suffix == ".txt" and path.stem in stems for place in places for path in place.iterdir())
+
+
+def _directories(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+
+
+def _images(directory: Path) -> Iterator[Path]:
+    """All images below `directory`, hidden ones left out; links to files and to directories are followed."""
+    seen = set()
+    for folder, folders, files in os.walk(directory, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
+        for name in sorted(files) if real not in seen else ():
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
+                yield Path(folder, name)
+        seen.add(real)
+
+
+def _listed(path: Path, data_dir: Path) -> Iterator[Path]:
+    """The images that a list names, relative to itself or to the data directory. UserError for one that is missing."""
+    finder = Finder(data_dir)
+    for number, line in enumerate(_lines(path), 1):
+        if not line:
+            continue
+        found = finder.find(line, [path.parent, data_dir, data_dir / "images"])
+        if found is None:
+            raise UserError(f"{path}, line {number}: there is no image {line!r} in {data_dir}")
+        yield found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as e:
+        raise UserError(f"{path}: {e.strerror}") from None
