@@ -1,5 +1,6 @@
 """Image files in, RGB out: whatever the file's own mode, depth and orientation."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,25 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file tells: its `size` (width, height) in pixels as `read_image` will give it, and
+    the EXIF `orientation` (1 to 8; 1 is upright) that it is turned by to that end."""
+
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_header(path: Path) -> Header:
+    """UserError as from `read_image`; the pixels are not looked at."""
+    with _open(path) as image:
+        turn = _orientation(image)
+        return Header(image.size[::-1] if turn >= 5 else image.size, turn)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels as `read_image` will give them, from the header alone. UserError as there."""
-    with _open(path) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    return read_header(path).size
 
 
 def read_image(path: Path, at_least: int | None = None) -> Image.Image:
