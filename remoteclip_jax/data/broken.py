@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from remoteclip_jax.data.files import shown
-from remoteclip_jax.data.images import image_size, read_image
+from remoteclip_jax.data.images import Header, read_header, read_image
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 
@@ -22,12 +22,13 @@ class Images:
         self.skip_broken = skip_broken
         self._left_out: dict[str, None] = {}
 
-    def size(self, path: Path) -> tuple[int, int] | None:
-        """Width and height from the header; None where the image is to be left out. UserError where it is broken."""
+    def header(self, path: Path) -> Header | None:
+        """None where the image is to be left out. UserError where it is broken."""
         try:
-            return image_size(path)
+            return read_header(path)
         except UserError as e:
-            return self.fail(path.name, e)
+            self.fail(path.name, e)
+            return None
 
     def fail(self, name: str, error: UserError) -> None:
         """Leave out the image `name` because of `error`, or raise it."""

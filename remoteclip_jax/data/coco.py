@@ -13,8 +13,9 @@ from remoteclip_jax.data.coco_layout import CocoLayout, coco_layout, first_split
 from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.finding import Finder
 from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.stated_size import Sized, settle_sizes
 from remoteclip_jax.data.types import Annotated, Dataset, Example
-from remoteclip_jax.data.voc import LARGEST, annotated_size
+from remoteclip_jax.data.voc import LARGEST
 from remoteclip_jax.errors import UserError
 
 Box = Float64[np.ndarray, " 4"]
@@ -179,9 +180,9 @@ def _read_images(
 ) -> list[Example]:  # fmt: skip
     finder, places = Finder(data_dir), layout.places(data_dir, split)
     names: dict[Path, str] = {}
-    examples = []
+    items, sized = [], []
     for item in content["images"]:
-        number, name = _number(item["id"]), str(item["file_name"])
+        name = str(item["file_name"])
         try:
             file = finder.find(name, places)
         except UserError as e:
@@ -191,22 +192,34 @@ def _read_images(
             continue
         if names.setdefault(file, name) != name:
             raise UserError(f"{path}: the images {names[file]!r} and {name!r} would both be {file}")
-        size = images.size(file)
-        if size is None:
-            continue
-        try:
-            width, height = item.get("width"), item.get("height")
-            stated = (int(float(width)), int(float(height))) if width and height else None
-        except _MALFORMED as e:
-            raise UserError(f"{path}: not in COCO's format (image {item['id']}: {type(e).__name__}: {e})") from None
-        width, height = annotated_size(path, stated, file, size)
-        boxes, areas, labels, crowd = zip(*objects[number], strict=True) if objects[number] else ((), (), (), ())
+        header = images.header(file)
+        if header is not None:
+            boxes = np.array([box for box, *_ in objects[_number(item["id"])]], np.float64).reshape(-1, 4)
+            items.append(item)
+            sized.append(Sized(path, file, _stated(path, item), header.size, header.orientation, boxes))
+    examples = []
+    for item, image, frame in zip(items, sized, settle_sizes(sized, notes), strict=True):
+        number = _number(item["id"])
+        _, areas, labels, crowd = zip(*objects[number], strict=True) if objects[number] else ((), (), (), ())
         annotated = Annotated(
-            item["id"] if isinstance(item["id"], str) else number, width, height,
-            np.array(boxes, np.float64).reshape(-1, 4), np.array(areas, np.float64), np.array(labels, np.int32),
-            np.array(crowd, bool), np.zeros(len(boxes), bool),
+            item["id"] if isinstance(item["id"], str) else number, frame.width, frame.height, frame.boxes,
+            np.array(areas, np.float64), np.array(labels, np.int32), np.array(crowd, bool), np.zeros(len(labels), bool),
         )  # fmt: skip
-        example, without_area = make_example(file, size, annotated)
+        example, without_area = make_example(image.image, image.actual, annotated)
         notes.add("boxes without area dropped", f"{path.name}, image {item['id']}", without_area)
         examples.append(example)
     return examples
+
+
+def _stated(path: Path, item: Any) -> tuple[int, int] | None:
+    """The size (width, height) that the file states of an image; None where it does not, or says zero."""
+    width, height = item.get("width"), item.get("height")
+    if not width or not height:
+        return None
+    try:
+        size = int(float(width)), int(float(height))
+    except _MALFORMED as e:
+        raise UserError(f"{path}: not in COCO's format (image {item['id']}: {type(e).__name__}: {e})") from None
+    if min(size) <= 0 or max(size) > LARGEST:
+        raise UserError(f"{path}: says {size[0]}x{size[1]} pixels for image {item['id']}")
+    return size

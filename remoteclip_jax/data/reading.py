@@ -33,7 +33,7 @@ class Format:
 FORMATS = {
     "dior": Format(
         "images/, annotations/*.xml, splits/*.txt (or DIOR's official JPEGImages-*, Annotations, ImageSets/Main)",
-        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, read_dior, lambda _: "DIOR",
+        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, lambda d, s, c, _: read_dior(d, s, c), lambda _: "DIOR",
     ),
     "coco": Format(
         "annotations/instances_SPLIT.json with images in SPLIT/ or images/ (or SPLIT/_annotations.coco.json)",
@@ -44,7 +44,7 @@ FORMATS = {
         is_yolo, splits_of_yolo, yolo_classes, read_yolo, told_yolo,
     ),
     "folder": Format(
-        "SPLIT/CLASS/*.jpg", is_folder, splits_of_folder, folder_classes, read_folder, lambda _: "class folders"
+        "SPLIT/CLASS/*.jpg", is_folder, splits_of_folder, folder_classes, lambda d, s, c, _: read_folder(d, s, c), lambda _: "class folders"
     ),
 }  # fmt: skip
 
@@ -67,6 +67,15 @@ def splits_of(data_dir: Path, dataset_format: str = "auto") -> tuple[str, ...]:
     return FORMATS[recognise(data_dir, dataset_format)].splits(data_dir)
 
 
+def find_parts(data_dir: Path, split: str, dataset_format: str = "auto") -> tuple[str, ...]:
+    """The splits of `data_dir` that `split` is made of, by their own names (see `splits.parts`); empty where there is
+    no such split. UserError where it may be one of several."""
+    try:
+        return parts(split, splits_of(data_dir, dataset_format))
+    except UserError as e:
+        raise UserError(f"{data_dir}: {e}") from None
+
+
 def default_classes(data_dir: Path, dataset_format: str = "auto") -> tuple[str, ...]:
     """The 20 DIOR names (dior), the JSON's categories (coco), the YAML's names (yolo), or the folders' (folder)."""
     return FORMATS[recognise(data_dir, dataset_format)].classes(data_dir)
@@ -86,13 +95,9 @@ def read_dataset(
     """
     name = recognise(data_dir, dataset_format)
     kind = FORMATS[name]
-    splits = kind.splits(data_dir)
-    try:
-        found = parts(split, splits)
-    except UserError as e:
-        raise UserError(f"{data_dir}: {e}") from None
+    found = find_parts(data_dir, split, name)
     if not found:
-        raise UserError(f"{data_dir} has no split {split!r}; it has {', '.join(splits)}")
+        raise UserError(f"{data_dir} has no split {split!r}; it has {', '.join(kind.splits(data_dir))}")
     classes = classes or kind.classes(data_dir)
     datasets = [_read_part(data_dir, part, split, name, classes, skip_broken) for part in found]
     dataset = dataclasses.replace(

@@ -52,9 +52,9 @@ def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: Images
         notes.add(f"split that is not there: {name}", layout.source)
     examples = []
     for image in images_of(layout.splits[split], data_dir):
-        size = images.size(image)
-        if size is not None:
-            examples.append(_read_example(image, size, data_dir, numbers, notes))
+        header = images.header(image)
+        if header is not None:
+            examples.append(_read_example(image, header.size, data_dir, numbers, notes))
     return Dataset(
         split, tuple(classes), tuple(examples), notes=notes.lines(), category_ids=_category_ids(numbers, classes)
     )
