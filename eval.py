@@ -10,7 +10,7 @@ from remoteclip_jax import errors
 _WORKDIR = flags.DEFINE_string("workdir", None, "run directory, or converted weights for zero-shot classification")
 _SPLIT = flags.DEFINE_string("split", "test", "which split of the data")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "other data than the run's own")
-_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "yolo", "folder"], "layout of --data_dir")
+_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir")
 _CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apart, one a line")
 _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")

@@ -13,7 +13,7 @@ SETTINGS = (
     flags.DEFINE_enum("task", None, ["align", "detect"], "what to train: the image tower, or a detector (align)"),
     flags.DEFINE_string("preset", None, "named settings: rn50 or tiny; for detect small, dior or tiny"),
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
-    flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "yolo", "folder"], "layout of --data_dir (auto)"),
+    flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir (auto)"),
     flags.DEFINE_string("train_split", None, "split to train on, such as trainval or train+val (train)"),
     flags.DEFINE_string("val_split", None, "split to validate on (val, valid, val2017, …, as the data call it)"),
     flags.DEFINE_string("test_split", None, "detect: split to evaluate at the end (test)"),

@@ -9,10 +9,11 @@ from jaxtyping import Float64
 
 from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import find, resolve
-from remoteclip_jax.data.coco_layout import CocoLayout, coco_layout, first_split, load_coco
+from remoteclip_jax.data.coco_layout import CocoLayout, coco_layout, load_coco
 from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.finding import Finder
 from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.splits import first_split
 from remoteclip_jax.data.stated_size import Sized, settle_sizes
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.data.voc import LARGEST
@@ -168,7 +169,7 @@ def _box(path: Path, of: str, item: Any, notes: Notes) -> Box | None:
     except _MALFORMED as e:
         raise UserError(f"{path}: the box of {of} is not in COCO's format ({type(e).__name__}: {e})") from None
     if box.shape != (4,):
-        raise UserError(f"{path}: the box of {of} is not in COCO's format ({len(box)} numbers, not x, y, width, height)")
+        raise UserError(f"{path}: the box of {of} is not in COCO's format ({len(box)} numbers, not 4)")
     if not (np.abs(box) <= LARGEST).all():
         raise UserError(f"{path}: the box of {of} is not finite: {box.tolist()}")
     return box

@@ -1,7 +1,6 @@
 """Where COCO's annotations lie: COCO's own layout, Roboflow's export, and what other tools write."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +70,6 @@ def load_coco(path: Path) -> Any:
         raise UserError(f"{path}: broken JSON ({e})") from None
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
-
-
-def first_split(splits: Sequence[str]) -> str:
-    """The split whose classes are those of all others: the training split, or else the first."""
-    return next((name for name in splits if role(name) == "train"), splits[0])
 
 
 def _is_coco_file(path: Path) -> bool:

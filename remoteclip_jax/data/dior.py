@@ -6,47 +6,36 @@ from pathlib import Path
 import numpy as np
 
 from remoteclip_jax.data.classes import resolve
-from remoteclip_jax.data.files import Notes, images_by_stem, read_stems
+from remoteclip_jax.data.files import Notes, images_by_stem
 from remoteclip_jax.data.images import image_size
+from remoteclip_jax.data.split_lists import ALL, read_lists, split_lists
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.voc import annotated_size, normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError
 
-SPLIT_DIRS = ("splits", "ImageSets/Main", "Main", "ImageSets")
 IMAGE_DIRS = ("images", "JPEGImages-trainval", "JPEGImages-test", "JPEGImages")
 ANNOTATION_DIRS = ("annotations", "Annotations/Horizontal Bounding Boxes", "Annotations")
-SPLITS = ("train", "val", "trainval", "test")
 
 
 def is_dior(data_dir: Path) -> bool:
-    return bool(splits_of_dior(data_dir)) and any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
+    """Without lists of splits there must be XML beside images: other formats have an `annotations/` as well."""
+    if split_lists(data_dir):
+        return any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
+    annotated = any(next((data_dir / name).glob("*.xml"), None) for name in ANNOTATION_DIRS)
+    return annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS)
 
 
 def splits_of_dior(data_dir: Path) -> tuple[str, ...]:
-    """The splits that have a list; `trainval` also where `train` and `val` have one."""
-    listed = {name for name in SPLITS if _split_file(data_dir, name)}
-    if {"train", "val"} <= listed:
-        listed.add("trainval")
-    return tuple(name for name in SPLITS if name in listed)
-
-
-def _split_file(data_dir: Path, split: str) -> Path | None:
-    candidates = (data_dir / directory / f"{split}.txt" for directory in SPLIT_DIRS)
-    return next((path for path in candidates if path.is_file()), None)
+    """The splits that have a list (see `split_lists`); one of all images where none has."""
+    return tuple(split_lists(data_dir)) or (ALL,)
 
 
 def read_dior(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
     """One split. UserError, naming the file, for a missing image or annotation, an unknown class, broken XML."""
-    files = [_split_file(data_dir, split)]
-    if files == [None] and split == "trainval":
-        files = [_split_file(data_dir, "train"), _split_file(data_dir, "val")]
-    stems = [(file, stem) for file in files if file for stem in read_stems(file)]
-    seen: dict[str, Path] = {}
-    for file, stem in stems:
-        if seen.setdefault(stem, file) != file:
-            raise UserError(f"{file}: {stem!r} stands in {seen[stem]} too")
+    lists = split_lists(data_dir)
+    stems = read_lists(lists[split]) if lists else [(data_dir, stem) for stem in sorted(_images(data_dir))]
     annotations = _annotation_dir(data_dir)
-    images = images_by_stem([data_dir / name for name in IMAGE_DIRS])
+    images = _images(data_dir)
     notes, examples = Notes(split), []
     for file, stem in stems:
         if stem not in images:
@@ -54,6 +43,10 @@ def read_dior(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
             raise UserError(f"{file}: there is no image {stem!r} in {data_dir} (looked in {looked})")
         examples.append(_read_example(images[stem], annotations / f"{stem}.xml", classes, notes))
     return Dataset(split, tuple(classes), tuple(examples), notes=notes.lines())
+
+
+def _images(data_dir: Path) -> dict[str, Path]:
+    return images_by_stem([data_dir / name for name in IMAGE_DIRS])
 
 
 def _annotation_dir(data_dir: Path) -> Path:

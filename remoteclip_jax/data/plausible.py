@@ -70,8 +70,8 @@ OF_FORMAT = {"coco": "xywh", "dior": "corners", "yolo": "centre_shares"}
 def check_plausible(dataset: Dataset, dataset_format: str, data_dir: Path) -> tuple[str, ...]:
     """Notes on the boxes, as the files have them, that reach far beyond their images or have a side under a pixel.
 
-    UserError, naming what they look like, where many of them cannot be meant as `dataset_format` writes boxes and nearly
-    all would be right if read otherwise; or where nearly all are far off.
+    UserError, naming what they look like, where many of them cannot be meant as `dataset_format` writes boxes and
+    nearly all would be right if read otherwise; or where nearly all are far off.
     """
     boxes, sizes, names = _written(dataset)
     if not len(boxes):
@@ -87,7 +87,7 @@ def check_plausible(dataset: Dataset, dataset_format: str, data_dir: Path) -> tu
                 f"{where} (first in {names[int(right.argmin())]}): this format has {native.told}, and the numbers look "
                 f"like {other.told}; write them as {native.told}"
             )
-    far, tiny = _far(boxes, sizes), ((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).any(1)
+    far, tiny = _far(boxes, sizes), np.asarray(((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).any(1))
     if len(boxes) >= ENOUGH and (far | tiny).mean() >= NEARLY_ALL:
         raise UserError(
             f"{where}: they reach far beyond their images or are under a pixel; this format has {native.told}"

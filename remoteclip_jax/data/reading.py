@@ -11,7 +11,7 @@ from remoteclip_jax.data.coco import coco_classes, is_coco, read_coco, splits_of
 from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior
 from remoteclip_jax.data.folder import folder_classes, is_folder, read_folder, splits_of_folder
 from remoteclip_jax.data.plausible import check_plausible
-from remoteclip_jax.data.splits import parts
+from remoteclip_jax.data.splits import TRAIN, parts, role
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.yolo import is_yolo, read_yolo, splits_of_yolo, told_yolo, yolo_classes
 from remoteclip_jax.errors import UserError
@@ -50,7 +50,7 @@ FORMATS = {
 
 
 def recognise(data_dir: Path, dataset_format: str = "auto") -> str:
-    """The layout of `data_dir`: "dior", "coco", "yolo" or "folder". UserError where it is none, or not the one named."""
+    """The layout of `data_dir`: one of `FORMATS`. UserError where it is none, or not the one named."""
     if not data_dir.is_dir():
         raise UserError(f"{data_dir}: no such directory")
     if dataset_format not in ("auto", *FORMATS):
@@ -97,7 +97,8 @@ def read_dataset(
     kind = FORMATS[name]
     found = find_parts(data_dir, split, name)
     if not found:
-        raise UserError(f"{data_dir} has no split {split!r}; it has {', '.join(kind.splits(data_dir))}")
+        known = ", ".join(kind.splits(data_dir))
+        raise UserError(f"{data_dir} has no split {split!r}; it has {known}: name one of these")
     classes = classes or kind.classes(data_dir)
     datasets = [_read_part(data_dir, part, split, name, classes, skip_broken) for part in found]
     dataset = dataclasses.replace(
@@ -107,6 +108,9 @@ def read_dataset(
     )  # fmt: skip
     if not len(dataset):
         raise UserError(f"{data_dir}: the split {split!r} is empty")
+    if role(split) == TRAIN and role(found[0]) is None and split not in found:
+        note = f"{split}: there are no splits here, so all images are read as {split!r}"
+        dataset = dataclasses.replace(dataset, notes=(note, *dataset.notes), found=split)
     return dataset
 
 

@@ -19,8 +19,8 @@ def role(name: str) -> str | None:
 
 
 def find_split(asked: str, splits: Sequence[str]) -> str | None:
-    """Which of `splits` is the one `asked` for: the one of that name, else the one that means the same (of the same year
-    where both have one), else, for the training split, the only one there is if its name says nothing.
+    """Which of `splits` is the one `asked` for: the one of that name, else the one that means the same (of the same
+    year where both have one), else, for the training split, the only one there is if its name says nothing.
 
     None where there is none. UserError where several mean the same, as `train2014` and `train2017` do.
     """
@@ -46,6 +46,11 @@ def parts(asked: str, splits: Sequence[str]) -> tuple[str, ...]:
     names = [TRAIN, VAL] if role(asked) == TRAINVAL else asked.split("+")
     each = [find_split(name, splits) for name in names] if len(names) > 1 else []
     return tuple(name for name in each if name is not None) if None not in each else ()
+
+
+def first_split(splits: Sequence[str]) -> str:
+    """The split whose classes are those of all others: the training split, or else the first."""
+    return next((name for name in splits if role(name) == TRAIN), splits[0])
 
 
 def _same_year(a: str, b: str) -> bool:

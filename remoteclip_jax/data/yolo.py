@@ -44,7 +44,7 @@ def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: Images
     names = layout.names
     if names is None:
         numbers = {number: number for number in range(len(classes))}
-        what = "classes known by their numbers alone (a data.yaml with `names`, or --classes=FILE in this order, names them)"
+        what = "classes known by their numbers alone (`names` in a data.yaml, or --classes=FILE in order, names them)"
         notes.add(what, layout.source, len(classes))
     else:
         numbers = {number: resolve(name, classes, layout.source) for number, name in names.items()}
@@ -132,7 +132,7 @@ def _object(
         low, high = points.min(0), points.max(0)
         values = np.concatenate([(low + high) / 2, high - low])
     if len(values) != 4:
-        raise UserError(f"{where}: {len(values)} numbers after the class; expected 4 of a box, or the points of an outline")
+        raise UserError(f"{where}: {len(values)} numbers after the class; expected a box's 4, or an outline's points")
     return numbers[number], values
 
 

@@ -71,9 +71,10 @@ def _yaml_file(data_dir: Path) -> Path | None:
     for name in USUAL:
         if (data_dir / name).is_file():
             return data_dir / name
-    files = sorted(p for p in data_dir.iterdir() if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith("."))
     found = []
-    for path in files:
+    for path in sorted(data_dir.glob("*.y*ml")):
+        if path.name.startswith("."):
+            continue
         try:
             content = _load(path)
         except UserError:
@@ -81,14 +82,15 @@ def _yaml_file(data_dir: Path) -> Path | None:
         if "names" in content or "nc" in content:
             found.append(path)
     if len(found) > 1:
-        raise UserError(f"{data_dir} has several data sets: {', '.join(p.name for p in found)}; leave one of them there")
+        names = ", ".join(path.name for path in found)
+        raise UserError(f"{data_dir} has several data sets: {names}; leave one of them there, or call it data.yaml")
     return found[0] if found else None
 
 
 def _load(path: Path) -> dict[str, Any]:
     """The file's mapping, of strings: a class called `no` or `1e3` keeps its name."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # noqa: S506 strings alone
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise UserError(f"{path}: broken YAML ({' '.join(str(e).split())[:200]})") from None
     except OSError as e:
@@ -161,7 +163,7 @@ def _folders(data_dir: Path) -> dict[str, tuple[Path, ...]]:
         splits = {path.stem: path for path in sorted(data_dir.glob("*.txt")) if role(path.stem)}
     if not splits:
         places = ((images, data_dir / "labels"), (data_dir, data_dir))
-        splits = {"images": place for place, labels in reversed(places) if _has_labels(place, labels)}
+        splits = {place.name: place for place, labels in places if _has_labels(place, labels)}
     return {name: (path,) for name, path in splits.items()}
 
 
