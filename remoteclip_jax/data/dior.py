@@ -8,7 +8,8 @@ import numpy as np
 from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.files import Notes, images_by_stem
 from remoteclip_jax.data.images import image_size
-from remoteclip_jax.data.split_lists import ALL, read_lists, split_lists
+from remoteclip_jax.data.split_lists import read_lists, split_lists
+from remoteclip_jax.data.splits import ALL
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.voc import annotated_size, normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError

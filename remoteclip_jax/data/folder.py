@@ -7,8 +7,7 @@ import numpy as np
 
 from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.images import EXTENSIONS, image_size
-from remoteclip_jax.data.split_lists import ALL
-from remoteclip_jax.data.splits import first_split, role
+from remoteclip_jax.data.splits import ALL, first_split, role
 from remoteclip_jax.data.types import Dataset, Example
 
 NO_CLASSES = ("images", "annotations", "labels", "jpegimages", "imagesets", "splits")

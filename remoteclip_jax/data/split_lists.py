@@ -8,7 +8,6 @@ from remoteclip_jax.errors import UserError
 
 DIRECTORIES = ("splits", "ImageSets/Main", "Main", "ImageSets")
 ORDER = (TRAIN, VAL, TRAINVAL, "test")
-ALL = "all"  # what data without lists call their only split
 
 
 def split_lists(data_dir: Path) -> dict[str, tuple[Path, ...]]:

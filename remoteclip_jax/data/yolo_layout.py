@@ -10,7 +10,7 @@ import yaml
 
 from remoteclip_jax.data.finding import Finder
 from remoteclip_jax.data.images import EXTENSIONS
-from remoteclip_jax.data.splits import role
+from remoteclip_jax.data.splits import ALL, role
 from remoteclip_jax.errors import UserError
 
 USUAL = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
@@ -163,7 +163,8 @@ def _folders(data_dir: Path) -> dict[str, tuple[Path, ...]]:
         splits = {path.stem: path for path in sorted(data_dir.glob("*.txt")) if role(path.stem)}
     if not splits:
         places = ((images, data_dir / "labels"), (data_dir, data_dir))
-        splits = {place.name: place for place, labels in places if _has_labels(place, labels)}
+        found = next((place for place, labels in places if _has_labels(place, labels)), None)
+        splits = {} if found is None else {ALL: found}
     return {name: (path,) for name, path in splits.items()}
 
 
