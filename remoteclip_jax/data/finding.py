@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from remoteclip_jax.data.splits import role
 from remoteclip_jax.errors import UserError
 
 DEEPEST = 12  # folders of a name that are looked at; what lies before is another machine's
@@ -23,16 +24,25 @@ class Finder:
         self._root = root
         self._by_name: dict[str, list[Path]] | None = None
 
-    def find(self, name: str, places: Sequence[Path], directories: bool = False) -> Path | None:
-        """The file (or, with `directories`, file or directory), None where there is none. UserError where it may be one
-        of several."""
+    def find(self, name: str, places: Sequence[Path]) -> Path | None:
+        """The file, None where there is none. UserError where it may be one of several."""
         parts = _parts(name)
-        exists = os.path.exists if directories else os.path.isfile  # neither minds a name that is too long
         for first in dict.fromkeys((0, *range(max(0, len(parts) - DEEPEST), len(parts)))):
             for place in places:
-                if parts and exists(path := place.joinpath(*parts[first:])):
+                if parts and os.path.isfile(path := place.joinpath(*parts[first:])):  # which minds no name too long
                     return path
-        return None if directories or not parts else self._by_last_part(name, parts[-1], places)
+        return self._by_last_part(name, parts[-1], places) if parts else None
+
+    def find_directory(self, name: str, places: Sequence[Path]) -> Path | None:
+        """The directory, or the list of files, in the first of `places` that has it. The end of a name will do, as long
+        as it keeps the part that names a split: `images/` alone may be another's."""
+        parts = _parts(name)
+        last = next((i for i in reversed(range(len(parts))) if role(parts[i])), len(parts) - 1)
+        for first in range(max(0, last + 1 - DEEPEST), last + 1):
+            for place in places:
+                if os.path.exists(path := place.joinpath(*parts[first:])):
+                    return path
+        return None
 
     def _by_last_part(self, name: str, last: str, places: Sequence[Path]) -> Path | None:
         if self._by_name is None:

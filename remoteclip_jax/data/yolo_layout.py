@@ -130,7 +130,7 @@ def _splits(path: Path, content: dict[str, Any], data_dir: Path) -> dict[str, tu
     root = content.get("path", "")
     finder = Finder(data_dir)
     places = [data_dir]
-    if isinstance(root, str) and root not in _NOTHING and (inside := finder.find(root, places, directories=True)):
+    if isinstance(root, str) and root not in _NOTHING and (inside := finder.find_directory(root, places)):
         places.insert(0, inside)
     result = {}
     for key in content:
@@ -142,7 +142,7 @@ def _splits(path: Path, content: dict[str, Any], data_dir: Path) -> dict[str, tu
             raise UserError(f"{path}: `{key}` must be a directory, a list of images, or several of these")
         values = [value for value in values if value not in _NOTHING]
         found = [
-            data_dir if value.strip("./\\") == "" else finder.find(value, places, directories=True) for value in values
+            data_dir if value.rstrip("/\\") == "." else finder.find_directory(value, places) for value in values
         ]
         if None in found and role(key) != "test":
             raise UserError(f"{path}: `{key}: {values[found.index(None)]}` is not in {data_dir}")
