@@ -38,6 +38,7 @@ class TrainConfig:
     arch: str = "RN50"
     data_dir: str | None = None  # None: synthetic data, drawn into WORKDIR/data
     dataset_format: DatasetFormat = "auto"
+    bands: tuple[int, ...] | None = None  # of images that have more than three, counted from 1; None: the first three
     classes: str | None = None
     weights: str | None = None
     text_embeddings: str | None = None
@@ -169,6 +170,8 @@ def load_config(path: Path) -> TrainConfig:
             values["detector"] = DetectorConfig(**values["detector"])
         for name in ("views", "novel"):
             values[name] = tuple(values[name])
+        if values.get("bands") is not None:
+            values["bands"] = tuple(values["bands"])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

@@ -71,7 +71,7 @@ def read_image(path: Path, at_least: int | None = None, bands: Bands | None = No
         except (UserError, MemoryError):
             raise
         except Exception as e:  # decoders let through whatever a damaged file makes them stumble over
-            raise UserError(f"{path}: the image is broken ({e}); copy or download it again") from None
+            raise UserError(f"{path}: the image is broken ({e}; copy or download it again)") from None
     return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.coco import coco_classes, is_coco, read_coco, splits_of_coco
+from remoteclip_jax.data.depth import with_bands
 from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior
 from remoteclip_jax.data.folder import folder_classes, is_folder, read_folder, splits_of_folder
 from remoteclip_jax.data.types import Dataset
@@ -45,12 +46,14 @@ def default_classes(data_dir: Path, dataset_format: str = "auto") -> tuple[str, 
 
 
 def read_dataset(
-    data_dir: Path, split: str, dataset_format: str = "auto", classes: tuple[str, ...] | None = None
-) -> Dataset:
+    data_dir: Path, split: str, dataset_format: str = "auto", classes: tuple[str, ...] | None = None,
+    bands: tuple[int, ...] | None = None,
+) -> Dataset:  # fmt: skip
     """Read a split; every annotation is parsed and every image's header is opened, so that what is broken shows now
     and not in the middle of training.
 
-    `classes` None takes `default_classes`. UserError, naming the file, for whatever is missing, broken or unknown.
+    `classes` None takes `default_classes`, `bands` None the first three of each image. UserError, naming the file, for
+    whatever is missing, broken or unknown.
     """
     name = recognise(data_dir, dataset_format)
     splits = _SPLITS[name](data_dir)
@@ -59,7 +62,7 @@ def read_dataset(
     dataset = _READ[name](data_dir, split, classes or default_classes(data_dir, name))
     if not len(dataset):
         raise UserError(f"{data_dir}: the split {split!r} is empty")
-    return dataset
+    return with_bands(dataset, bands)
 
 
 def check_boxes(dataset: Dataset, data_dir: Path) -> Dataset:

@@ -60,7 +60,7 @@ class Example:
 class Dataset:
     """One split. `has_boxes` is False for class folders, which `detect` cannot use. `notes` go to the screen and the
     report: what was dropped or repaired while reading, and how often. `category_ids` are the file's own numbers of the
-    `classes` (COCO), None where it has none."""
+    `classes` (COCO), None where it has none. `bands` are those of its images that are seen (see `read_image`)."""
 
     split: str
     classes: tuple[str, ...]
@@ -68,6 +68,7 @@ class Dataset:
     has_boxes: bool = True
     notes: tuple[str, ...] = field(default=())
     category_ids: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -57,7 +57,7 @@ def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tupl
     """One split of the run's own data; for `align`, without the images that have no object to align with. UserError
     where nothing is left to learn from."""
     data_dir = Path(config.data_dir) if config.data_dir else run.data
-    dataset = read_dataset(data_dir, split, config.dataset_format, classes)
+    dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.bands)
     if config.task == "detect":
         return check_boxes(dataset, data_dir)
     dataset, dropped = drop_empty(dataset)
