@@ -43,6 +43,7 @@ class TrainConfig:
     test_split: str | None = None
     val_share: float | None = None  # of the training images, kept for validation
     skip_broken: bool = False
+    bands: tuple[int, ...] | None = None  # of images that have more than three, counted from 1; None: the first three
     classes: str | None = None
     weights: str | None = None
     text_embeddings: str | None = None
@@ -178,6 +179,8 @@ def load_config(path: Path) -> TrainConfig:
             values["detector"] = DetectorConfig(**values["detector"])
         for name in ("views", "novel"):
             values[name] = tuple(values[name])
+        if values.get("bands") is not None:
+            values["bands"] = tuple(values["bands"])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

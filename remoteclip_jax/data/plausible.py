@@ -13,7 +13,7 @@ from remoteclip_jax.errors import UserError
 Boxes = Float64[np.ndarray, "n 4"]
 Sizes = Float64[np.ndarray, "n 2"]  # (width, height) of the image of each box
 
-FAR = 0.1  # of the image's side: no pixel convention and no cutting of scenes into tiles explains more
+FAR = 0.5  # of the image's side; what is cut off where scenes are cut into tiles reaches less far
 SLACK = 0.01  # of it, by which a box that is meant so may reach beyond
 NEARLY_ALL, ENOUGH = 0.95, 10
 MANY = 0.25  # corners read as sizes stay inside the image where an object lies in its upper left
@@ -88,12 +88,13 @@ def check_plausible(dataset: Dataset, dataset_format: str, data_dir: Path) -> tu
                 f"like {other.told}; write them as {native.told}"
             )
     far, tiny = _far(boxes, sizes), np.asarray(((boxes[:, 2:] > 0) & (boxes[:, 2:] < 1)).any(1))
-    if len(boxes) >= ENOUGH and (far | tiny).mean() >= NEARLY_ALL:
+    outside = _outside(boxes, sizes)
+    if len(boxes) >= ENOUGH and (far | tiny | outside).mean() >= NEARLY_ALL:
         raise UserError(
             f"{where}: they reach far beyond their images or are under a pixel; this format has {native.told}"
         )
     return (
-        *_noted(dataset.split, far, names, "boxes reach far beyond their images"),
+        *_noted(dataset.split, far & ~outside, names, "boxes reach far beyond their images"),
         *_noted(dataset.split, tiny, names, "boxes have a side under a pixel"),
     )
 
@@ -117,6 +118,12 @@ def _right(boxes: Boxes, sizes: Sizes) -> Bool[np.ndarray, " n"]:
 def _far(boxes: Boxes, sizes: Sizes) -> Bool[np.ndarray, " n"]:
     corners = _to_corners(boxes)
     return np.asarray((corners[:, :2] < -FAR * sizes).any(1) | (corners[:, 2:] > (1 + FAR) * sizes).any(1))
+
+
+def _outside(boxes: Boxes, sizes: Sizes) -> Bool[np.ndarray, " n"]:
+    """Those that have no area in their images, which readers count."""
+    inside = np.clip(_to_corners(boxes), 0, _twice(sizes))
+    return np.asarray((inside[:, 2:] <= inside[:, :2]).any(1))
 
 
 def _fit(reading: Reading, numbers: Boxes, sizes: Sizes) -> float:

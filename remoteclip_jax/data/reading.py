@@ -8,6 +8,7 @@ from pathlib import Path
 from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.coco import coco_classes, is_coco, read_coco, splits_of_coco, told_coco
+from remoteclip_jax.data.depth import with_bands
 from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior
 from remoteclip_jax.data.folder import folder_classes, is_folder, read_folder, splits_of_folder
 from remoteclip_jax.data.plausible import check_plausible
@@ -33,7 +34,7 @@ class Format:
 FORMATS = {
     "dior": Format(
         "images/, annotations/*.xml, splits/*.txt (or DIOR's official JPEGImages-*, Annotations, ImageSets/Main)",
-        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, lambda d, s, c, _: read_dior(d, s, c), lambda _: "DIOR",
+        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, read_dior, lambda _: "DIOR",
     ),
     "coco": Format(
         "annotations/instances_SPLIT.json with images in SPLIT/ or images/ (or SPLIT/_annotations.coco.json)",
@@ -44,7 +45,7 @@ FORMATS = {
         is_yolo, splits_of_yolo, yolo_classes, read_yolo, told_yolo,
     ),
     "folder": Format(
-        "SPLIT/CLASS/*.jpg", is_folder, splits_of_folder, folder_classes, lambda d, s, c, _: read_folder(d, s, c), lambda _: "class folders"
+        "SPLIT/CLASS/*.jpg", is_folder, splits_of_folder, folder_classes, read_folder, lambda _: "class folders"
     ),
 }  # fmt: skip
 
@@ -83,15 +84,15 @@ def default_classes(data_dir: Path, dataset_format: str = "auto") -> tuple[str, 
 
 def read_dataset(
     data_dir: Path, split: str, dataset_format: str = "auto", classes: tuple[str, ...] | None = None,
-    skip_broken: bool = False,
+    bands: tuple[int, ...] | None = None, skip_broken: bool = False,
 ) -> Dataset:  # fmt: skip
     """Read a split; every annotation is parsed and every image's header is opened, so that what is broken shows now
     and not in the middle of training. With `skip_broken`, images that cannot be read are left out, counted and named;
     they are all decoded for that.
 
     `split` may be spelled as the data do not (see `find_split`), or join several with `+`; the result has it as it was
-    asked for, and says in `found` what it is there. `classes` None takes `default_classes`. UserError, naming the file,
-    for whatever is missing, broken, unknown or cannot be meant so.
+    asked for, and says in `found` what it is there. `classes` None takes `default_classes`, `bands` None the first
+    three of each image. UserError, naming the file, for whatever is missing, broken, unknown or cannot be meant so.
     """
     name = recognise(data_dir, dataset_format)
     kind = FORMATS[name]
@@ -111,7 +112,7 @@ def read_dataset(
     if role(split) == TRAIN and role(found[0]) is None and split not in found:
         note = f"{split}: there are no splits here, so all images are read as {split!r}"
         dataset = dataclasses.replace(dataset, notes=(note, *dataset.notes), found=split)
-    return dataset
+    return with_bands(dataset, bands)
 
 
 def _read_part(

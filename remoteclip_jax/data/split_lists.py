@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from remoteclip_jax.data.files import read_stems
+from remoteclip_jax.data.listing import read_stems, same_name
 from remoteclip_jax.data.splits import TRAIN, TRAINVAL, VAL, role
 from remoteclip_jax.errors import UserError
 
@@ -34,6 +34,6 @@ def read_lists(files: tuple[Path, ...]) -> list[tuple[Path, str]]:
     stems = [(file, stem) for file in files for stem in read_stems(file)]
     seen: dict[str, Path] = {}
     for file, stem in stems:
-        if seen.setdefault(stem, file) != file:
-            raise UserError(f"{file}: {stem!r} stands in {seen[stem]} too")
+        if seen.setdefault(same_name(stem), file) != file:
+            raise UserError(f"{file}: {stem!r} stands in {seen[same_name(stem)]} too")
     return stems

@@ -153,7 +153,9 @@ def _in_own_pixels(items: Sequence[Sized], notes: Notes) -> bool:
     """Whether the boxes of `items`, which have another size than stated, are in the images' own pixels."""
     if not items:
         return False
-    reduced, enlarged, reshaped = [], [], []
+    reduced: list[Sized] = []
+    enlarged: list[Sized] = []
+    reshaped: list[Sized] = []
     for item in items:
         own, stated = item.actual, item.stated or item.actual
         scaled = enlarged if own[0] * own[1] > stated[0] * stated[1] else reduced

@@ -45,6 +45,7 @@ class EvalSettings:
     batch_size: int | None = None
     novel: Sequence[str] = ()
     image_size: int | None = None
+    bands: tuple[int, ...] | None = None
 
 
 def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
@@ -116,7 +117,8 @@ def _read_data(
     stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
     given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
     classes = _class_names(settings, given, stored)
-    dataset = read_dataset(_data_dir(run, config, settings), settings.split, dataset_format, classes)
+    bands = settings.bands or (config.bands if config else None)
+    dataset = read_dataset(_data_dir(run, config, settings), settings.split, dataset_format, classes, bands)
     return dataset, given or stored
 
 

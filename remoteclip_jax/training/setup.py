@@ -59,7 +59,7 @@ def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tupl
     """One split of the run's own data; for `align`, without the images that have no object to align with. UserError
     where nothing is left to learn from."""
     data_dir = _data_dir(config, run)
-    dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.skip_broken)
+    dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.bands, config.skip_broken)
     if config.task == "detect":
         return check_boxes(dataset, data_dir)
     dataset, dropped = drop_empty(dataset)

@@ -261,7 +261,7 @@ A_JPG = {"id": 7, "file_name": "a.jpg"}
         (coco_content(categories=[{"id": 3}]), "'name'"),
         (coco_content(categories=[{"name": "ship"}]), "'id'"),
         (coco_content(categories=[{"id": [3], "name": "ship"}]), "is no id"),
-        (coco_content(categories=[{"id": 3, "name": "ship"}, {"id": "3", "name": "dam"}]), "two categories have the same"),
+        (coco_content(categories=[{"id": 3, "name": "ship"}, {"id": "3", "name": "dam"}]), "same id"),
         (
             coco_content(categories=[{"id": 3, "name": "ship"}, {"id": 3, "name": "dam"}]),
             "two categories have the same",

@@ -40,7 +40,7 @@ def test_a_share_is_disjoint_and_follows_from_the_seed(root: Path) -> None:
 def test_a_share_is_at_least_one_image_and_never_all(root: Path) -> None:
     whole = read_dataset(root, "train")
     assert len(take_share(whole, 0.001, seed=0)[1]) == 1
-    with pytest.raises(UserError, match="--val_share=0.999 leaves none of the 20 images"):
+    with pytest.raises(UserError, match=r"--val_share=0\.999 leaves none of the 20 images"):
         take_share(whole, 0.999, seed=0)
 
 
