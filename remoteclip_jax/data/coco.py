@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import find, resolve
 from remoteclip_jax.data.coco_layout import CocoLayout, coco_layout, load_coco
-from remoteclip_jax.data.files import Notes
+from remoteclip_jax.data.files import Notes, shown
 from remoteclip_jax.data.finding import Finder
 from remoteclip_jax.data.objects import make_example
 from remoteclip_jax.data.splits import first_split
@@ -94,13 +94,21 @@ def _number(value: Any) -> Any:
 def _categories(path: Path, content: Any) -> dict[Any, str]:
     """Names by id, in the order of the ids."""
     try:
-        items = [(_number(item["id"]), str(item["name"])) for item in content["categories"]]
+        items = [(_number(item["id"]), _name(path, item)) for item in content["categories"]]
     except (KeyError, TypeError) as e:
         raise UserError(f"{path}: not in COCO's format (categories: {type(e).__name__}: {e})") from None
     categories = dict(sorted(items, key=lambda item: (isinstance(item[0], str), item[0])))
     if len(categories) < len(items):
         raise UserError(f"{path}: two categories have the same id")
     return categories
+
+
+def _name(path: Path, category: Any) -> str:
+    """Its name. UserError for one that cannot be written or is blank; KeyError where there is none."""
+    name = category["name"]
+    if not isinstance(name, str | int) or not str(name).strip() or shown(str(name)) != str(name):
+        raise UserError(f"{path}: category {category['id']!r} is called {name!r}; give it a name")
+    return str(name)
 
 
 def _dummy(content: Any, categories: dict[Any, str]) -> Any:
@@ -133,20 +141,20 @@ def _annotations(path: Path, content: Any, labels: dict[Any, int], notes: Notes)
     if len(objects) < len(content["images"]):
         raise UserError(f"{path}: two images have the same id")
     for place, item in enumerate(content["annotations"]):
-        of = f"annotation {item['id']}" if "id" in item else f"annotation at place {place} (counted from 0)"
+        of = f"annotation {item['id']!r}" if "id" in item else f"annotation at place {place} (counted from 0)"
         try:
             image, category = _number(item["image_id"]), _number(item["category_id"])
             if image not in objects:
-                raise UserError(f"{path}: {of} belongs to image {item['image_id']}, which is not in the file")
+                raise UserError(f"{path}: {of} belongs to image {item['image_id']!r}, which is not in the file")
             if category not in labels:
-                raise UserError(f"{path}: {of} has category {item['category_id']}, which is not in the file")
-            box = _box(path, f"{of} of image {item['image_id']}", item, notes)
+                raise UserError(f"{path}: {of} has category {item['category_id']!r}, which is not in the file")
+            box = _box(path, f"{of} of image {item['image_id']!r}", item, notes)
             if box is None:
                 continue
             area = item.get("area")
             area = box[2] * box[3] if area is None else float(area)
             if not np.isfinite(area):
-                raise UserError(f"{path}: the area of {of} of image {item['image_id']} is not finite")
+                raise UserError(f"{path}: the area of {of} of image {item['image_id']!r} is not finite")
             crowd = bool(int(item.get("iscrowd") or 0))
         except _MALFORMED as e:
             raise UserError(f"{path}: not in COCO's format ({of}: {type(e).__name__}: {e})") from None
@@ -187,9 +195,9 @@ def _read_images(
         try:
             file = finder.find(name, places)
         except UserError as e:
-            raise UserError(f"{path}: image {item['id']}: {e}") from None
+            raise UserError(f"{path}: image {item['id']!r}: {e}") from None
         if file is None:
-            images.fail(name, UserError(f"{path}: there is no image {name!r} (id {item['id']}) in {data_dir}"))
+            images.fail(name, UserError(f"{path}: there is no image {name!r} (id {item['id']!r}) in {data_dir}"))
             continue
         if names.setdefault(file, name) != name:
             raise UserError(f"{path}: the images {names[file]!r} and {name!r} would both be {file}")
@@ -207,7 +215,7 @@ def _read_images(
             np.array(areas, np.float64), np.array(labels, np.int32), np.array(crowd, bool), np.zeros(len(labels), bool),
         )  # fmt: skip
         example, without_area = make_example(image.image, image.actual, annotated)
-        notes.add("boxes without area dropped", f"{path.name}, image {item['id']}", without_area)
+        notes.add("boxes without area dropped", f"{path.name}, image {item['id']!r}", without_area)
         examples.append(example)
     return examples
 
@@ -220,7 +228,7 @@ def _stated(path: Path, item: Any) -> tuple[int, int] | None:
     try:
         size = int(float(width)), int(float(height))
     except _MALFORMED as e:
-        raise UserError(f"{path}: not in COCO's format (image {item['id']}: {type(e).__name__}: {e})") from None
+        raise UserError(f"{path}: not in COCO's format (image {item['id']!r}: {type(e).__name__}: {e})") from None
     if min(size) <= 0 or max(size) > LARGEST:
-        raise UserError(f"{path}: says {size[0]}x{size[1]} pixels for image {item['id']}")
+        raise UserError(f"{path}: says {size[0]}x{size[1]} pixels for image {item['id']!r}")
     return size

@@ -13,7 +13,7 @@ from remoteclip_jax.data.images import Header
 from remoteclip_jax.data.listing import images_by_stem, same_name, visible
 from remoteclip_jax.data.objects import make_example
 from remoteclip_jax.data.split_lists import read_lists, split_lists
-from remoteclip_jax.data.splits import ALL
+from remoteclip_jax.data.splits import ALL, role
 from remoteclip_jax.data.stated_size import Frame, Sized, settle_sizes
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.data.voc import NOTHING, Annotation, parse_voc
@@ -27,13 +27,28 @@ def is_dior(data_dir: Path) -> bool:
     """Without lists of splits there must be XML beside images: other formats have an `annotations/` as well."""
     if split_lists(data_dir):
         return any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
-    annotated = any(next((data_dir / name).glob("*.xml"), None) for name in ANNOTATION_DIRS)
-    return annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS)
+    annotated = any(_has_xml(data_dir / name) for name in ANNOTATION_DIRS)
+    return annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS) or bool(_beside(data_dir))
 
 
 def splits_of_dior(data_dir: Path) -> tuple[str, ...]:
-    """The splits that have a list (see `split_lists`); one of all images where none has."""
-    return tuple(split_lists(data_dir)) or (ALL,)
+    """The splits that have a list (see `split_lists`), or a directory; one of all images where there is neither."""
+    return tuple(split_lists(data_dir)) or tuple(_beside(data_dir)) or (ALL,)
+
+
+def told_dior(data_dir: Path) -> str:
+    return "VOC (annotations beside the images)" if not split_lists(data_dir) and _beside(data_dir) else "DIOR"
+
+
+def _beside(data_dir: Path) -> dict[str, Path]:
+    """The directories that hold images and their annotations side by side: of splits, as Roboflow exports them, or else
+    `data_dir` itself, as LabelImg leaves them."""
+    inside = {path.name: path for path in visible(data_dir) if path.is_dir() and role(path.name) and _has_xml(path)}
+    return inside or ({ALL: data_dir} if _has_xml(data_dir) else {})
+
+
+def _has_xml(directory: Path) -> bool:
+    return any(path.suffix.lower() == ".xml" for path in visible(directory))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +64,10 @@ class _Read:
 def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: Images) -> Dataset:
     """One split. Images without an annotation file are background. UserError, naming the file, for a missing image, an
     unknown class, broken XML, and where it cannot be told what boxes mean (see `settle_sizes`)."""
-    notes = Notes(split)
-    files = images_by_stem([data_dir / name for name in IMAGE_DIRS], notes)
-    annotations, lists = _annotations(data_dir), split_lists(data_dir)
+    notes, lists = Notes(split), split_lists(data_dir)
+    beside = [] if lists else [path for name, path in _beside(data_dir).items() if name == split]
+    files = images_by_stem(beside or [data_dir / name for name in IMAGE_DIRS], notes)
+    annotations = _annotations(data_dir, beside or [data_dir / name for name in ANNOTATION_DIRS])
     read = []
     for file, stem in read_lists(lists[split]) if lists else [(data_dir, stem) for stem in sorted(files)]:
         name = same_name(stem)
@@ -83,11 +99,11 @@ def _instead(data_dir: Path, name: str) -> str:
     return f"looked in {', '.join(there) or 'no image directory'}; add it, or take it off the list"
 
 
-def _annotations(data_dir: Path) -> dict[str, Path]:
+def _annotations(data_dir: Path, directories: Sequence[Path]) -> dict[str, Path]:
     """The annotation files by `same_name` of their names without extension."""
-    for name in ANNOTATION_DIRS:
+    for directory in directories:
         # In the official layout `Annotations` holds nothing but two folders of annotations.
-        found = [path for path in visible(data_dir / name) if path.suffix.lower() == ".xml"]
+        found = [path for path in visible(directory) if path.suffix.lower() == ".xml"]
         if found:
             return {same_name(path.stem): path for path in found}
     raise UserError(f"{data_dir}: no annotations (*.xml) in {', '.join(ANNOTATION_DIRS)}")

@@ -9,7 +9,7 @@ from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.coco import coco_classes, is_coco, read_coco, splits_of_coco, told_coco
 from remoteclip_jax.data.depth import with_bands
-from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior
+from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior, told_dior
 from remoteclip_jax.data.folder import folder_classes, is_folder, read_folder, splits_of_folder
 from remoteclip_jax.data.plausible import check_plausible
 from remoteclip_jax.data.splits import TRAIN, parts, role
@@ -34,7 +34,7 @@ class Format:
 FORMATS = {
     "dior": Format(
         "images/, annotations/*.xml, splits/*.txt (or DIOR's official JPEGImages-*, Annotations, ImageSets/Main)",
-        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, read_dior, lambda _: "DIOR",
+        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, read_dior, told_dior,
     ),
     "coco": Format(
         "annotations/instances_SPLIT.json with images in SPLIT/ or images/ (or SPLIT/_annotations.coco.json)",

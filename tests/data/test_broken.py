@@ -7,7 +7,15 @@ import pytest
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
 from tests.data.trees import (
-    coco_content, flat, folders, truncate, write_coco, write_image, write_json, write_lines, write_noise,
+    coco_content,
+    flat,
+    folders,
+    truncate,
+    write_coco,
+    write_image,
+    write_json,
+    write_lines,
+    write_noise,
 )  # fmt: skip
 
 GOOD = "good.jpg"

@@ -261,6 +261,9 @@ A_JPG = {"id": 7, "file_name": "a.jpg"}
         (coco_content(categories=[{"id": 3}]), "'name'"),
         (coco_content(categories=[{"name": "ship"}]), "'id'"),
         (coco_content(categories=[{"id": [3], "name": "ship"}]), "is no id"),
+        (coco_content(categories=[{"id": 3, "name": None}]), "category 3 is called None"),
+        (coco_content(categories=[{"id": 3, "name": " "}]), "category 3 is called ' '"),
+        (coco_content(categories=[{"id": 3, "name": "\ud800"}]), "category 3 is called"),
         (coco_content(categories=[{"id": 3, "name": "ship"}, {"id": "3", "name": "dam"}]), "same id"),
         (
             coco_content(categories=[{"id": 3, "name": "ship"}, {"id": 3, "name": "dam"}]),

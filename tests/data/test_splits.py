@@ -7,7 +7,7 @@ import pytest
 from remoteclip_jax.data.reading import default_classes, read_dataset, splits_of, what_was_read
 from remoteclip_jax.data.splits import find_split, parts, role
 from remoteclip_jax.errors import UserError
-from tests.data.trees import coco_content, flat, folders, write_coco, write_image, write_json, write_lines
+from tests.data.trees import coco_content, flat, folders, write_coco, write_image, write_json, write_lines, write_voc
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,18 @@ def test_data_without_splits_are_for_training_and_that_is_said(tmp_path: Path) -
         assert "train: there are no splits here, so all images are read as 'train'" in dataset.notes
         with pytest.raises(UserError, match="has no split 'val'"):
             read_dataset(root, "val")
+
+
+def test_xml_beside_the_images(tmp_path: Path) -> None:
+    for directory in ("export/train", "export/valid", "flat"):
+        for stem in "ab":
+            write_image(tmp_path / directory / f"{stem}.jpg")
+        write_voc(tmp_path / directory / "a.xml")
+    assert splits_of(tmp_path / "export") == ("train", "valid")
+    for dataset in (read_dataset(tmp_path / "export", "val"), read_dataset(tmp_path / "flat", "train")):
+        assert [len(example.labels) for example in dataset.examples] == [1, 0]
+        assert "images without an annotation file" in " ".join(dataset.notes)
+        assert dataset.layout == "VOC (annotations beside the images)"
 
 
 def test_folders_of_images_are_no_classes(tmp_path: Path) -> None:
