@@ -28,7 +28,7 @@ def is_dior(data_dir: Path) -> bool:
     if split_lists(data_dir):
         return any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
     annotated = any(_has_xml(data_dir / name) for name in ANNOTATION_DIRS)
-    return annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS) or bool(_beside(data_dir))
+    return (annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS)) or bool(_beside(data_dir))
 
 
 def splits_of_dior(data_dir: Path) -> tuple[str, ...]:
