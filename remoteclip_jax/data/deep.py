@@ -163,7 +163,8 @@ def _read_tiff(tiff: Any, chosen: list[int]) -> Shaped[np.ndarray, "h w b"]:
     if _stack(tiff) is not None:
         values = tiff.series[0].asarray(maxworkers=1)
         return (values.transpose(1, 2, 0) if values.shape[0] < values.shape[2] else values)[..., chosen]
-    if page.compression == 1 and page.nbytes > tiff.filehandle.size:
+    size = tiff.filehandle.size
+    if max(page.databytecounts) > size or (page.compression == 1 and page.nbytes > size):
         raise ValueError("the file is cut off")
     if np.prod(page.chunks, dtype=float) * page.dtype.itemsize > LARGEST_SEGMENT:
         raise ValueError("its strips or tiles are too large")
