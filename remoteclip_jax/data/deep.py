@@ -100,8 +100,8 @@ def _is_deep(tiff: Any, bands: Bands | None) -> bool:
     if page.dtype != np.uint8 or page.samplesperpixel > 4 or _stack(tiff) is not None:
         return True
     huge = page.imagewidth * page.imagelength > PILLOWS_LIMIT
-    other = page.samplesperpixel == 2 or (page.samplesperpixel == 4 and bands is not None)
-    return page.photometric in (0, 1, 2) and (huge or other)
+    several = page.samplesperpixel > (1 if page.photometric != 2 else 3 if bands is not None else 4)
+    return page.photometric in (0, 1, 2) and (huge or several)
 
 
 class _Broken(Exception):
