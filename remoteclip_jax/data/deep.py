@@ -100,8 +100,8 @@ def _is_deep(tiff: Any, bands: Bands | None) -> bool:
     if page.dtype != np.uint8 or page.samplesperpixel > 4 or _stack(tiff) is not None:
         return True
     huge = page.imagewidth * page.imagelength > PILLOWS_LIMIT
-    other = page.samplesperpixel == 2 or (page.samplesperpixel == 4 and bands is not None)
-    return page.photometric in (0, 1, 2) and (huge or other)
+    several = page.samplesperpixel > (1 if page.photometric != 2 else 3 if bands is not None else 4)
+    return page.photometric in (0, 1, 2) and (huge or several)
 
 
 class _Broken(Exception):
@@ -163,7 +163,8 @@ def _read_tiff(tiff: Any, chosen: list[int]) -> Shaped[np.ndarray, "h w b"]:
     if _stack(tiff) is not None:
         values = tiff.series[0].asarray(maxworkers=1)
         return (values.transpose(1, 2, 0) if values.shape[0] < values.shape[2] else values)[..., chosen]
-    if page.compression == 1 and page.nbytes > tiff.filehandle.size:
+    size = tiff.filehandle.size
+    if max(page.databytecounts) > size or (page.compression == 1 and page.nbytes > size):
         raise ValueError("the file is cut off")
     if np.prod(page.chunks, dtype=float) * page.dtype.itemsize > LARGEST_SEGMENT:
         raise ValueError("its strips or tiles are too large")

@@ -113,8 +113,6 @@ def _identify(path: Path, file: BinaryIO) -> Image.Image | None:
             return factory(file, str(path))
         except (SyntaxError, IndexError, TypeError, struct.error):  # of another kind, as Pillow's plugins say it
             continue
-        except (MemoryError, RecursionError):
-            raise
-        except Exception as e:  # the parsers let through whatever a damaged header makes them stumble over
+        except Exception as e:  # whatever a damaged header makes the parsers stumble over; its sizes fill no memory
             raise unreadable(path, str(e) or type(e).__name__) from None
     return None
