@@ -47,7 +47,7 @@ class Finder:
     def _by_last_part(self, name: str, last: str, places: Sequence[Path]) -> Path | None:
         if self._by_name is None:
             self._by_name = {}
-            for path in _walk(self._root):
+            for path in walk(self._root):
                 for key in _keys(path.name):
                     self._by_name.setdefault(key, []).append(path)
         found = self._by_name.get(_key(last), [])
@@ -66,7 +66,7 @@ def _parts(name: str) -> list[str]:
     return parts[above[-1] + 1 :] if above else parts
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def walk(root: Path) -> Iterator[Path]:
     """All files below `root` that are not hidden; links are followed, each directory once."""
     seen = set()
     for directory, folders, files in os.walk(root, followlinks=True):

@@ -8,11 +8,11 @@ from jaxtyping import Float64
 
 from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import resolve
-from remoteclip_jax.data.files import Notes
+from remoteclip_jax.data.files import Notes, shown
 from remoteclip_jax.data.objects import make_example
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.data.voc import LARGEST
-from remoteclip_jax.data.yolo_layout import YoloLayout, images_of, label_file, yolo_layout
+from remoteclip_jax.data.yolo_layout import YoloLayout, label_file, split_images, yolo_layout
 from remoteclip_jax.errors import UserError
 
 
@@ -50,8 +50,13 @@ def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: Images
         numbers = {number: resolve(name, classes, layout.source) for number, name in names.items()}
     for name in layout.absent:
         notes.add(f"split that is not there: {name}", layout.source)
-    examples = []
-    for image in images_of(layout.splits[split], data_dir):
+    examples: list[Example] = []
+    labelled: dict[Path, Path] = {}
+    for image in split_images(layout.splits[split], data_dir, images, notes):
+        first = labelled.setdefault(label_file(image, data_dir), image)
+        if first != image:
+            notes.add(f"images passed over for others of the same name, such as {shown(first.name)}", image)
+            continue
         header = images.header(image)
         if header is not None:
             examples.append(_read_example(image, header.size, data_dir, numbers, notes))
@@ -71,7 +76,7 @@ def _count_classes(layout: YoloLayout, data_dir: Path) -> int:
     """One more than the largest class number in the labels, at least 1; lines that are no labels are for later."""
     largest = 0
     for paths in layout.splits.values():
-        for image in images_of(paths, data_dir):
+        for image in split_images(paths, data_dir, Images(skip_broken=True), Notes("")):
             path = label_file(image, data_dir)
             words = [line.split()[0] for line in _read(path).splitlines() if line.strip()] if path.is_file() else []
             largest = max([largest, *(int(word) for word in words if word.isdecimal() and len(word) < 4)])

@@ -1,6 +1,5 @@
 """Where a YOLO data set's images and labels lie: by its YAML file, read as ultralytics does, or by its folders."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,11 @@ from typing import Any
 
 import yaml
 
-from remoteclip_jax.data.finding import Finder
-from remoteclip_jax.data.images import EXTENSIONS
+from remoteclip_jax.data.broken import Images
+from remoteclip_jax.data.files import Notes
+from remoteclip_jax.data.finding import Finder, walk
+from remoteclip_jax.data.image_files import is_image_name
+from remoteclip_jax.data.listing import images_of, visible
 from remoteclip_jax.data.splits import ALL, role
 from remoteclip_jax.errors import UserError
 
@@ -45,15 +47,16 @@ def yolo_layout(data_dir: Path) -> YoloLayout | None:
     if not folders:
         return None
     source = next((path for name in NAME_FILES if (path := data_dir / name).is_file()), data_dir)
-    names = None if source is data_dir else dict(enumerate(_lines(source)))
+    names = None if source is data_dir else dict(enumerate(filter(None, _lines(source))))
     return YoloLayout("YOLO (without a data.yaml)", source, names, folders)
 
 
-def images_of(paths: tuple[Path, ...], data_dir: Path) -> list[Path]:
+def split_images(paths: tuple[Path, ...], data_dir: Path, images: Images, notes: Notes) -> list[Path]:
     """The images of a split, each once, in the order of its lists, or of their names."""
     found: dict[Path, None] = {}
     for path in paths:
-        found |= dict.fromkeys(_listed(path, data_dir) if path.is_file() else _images(path))
+        listed = _listed(path, data_dir, images) if path.is_file() else images_of(walk(path), notes)
+        found |= dict.fromkeys(listed)
     return list(found)
 
 
@@ -170,37 +173,27 @@ def _folders(data_dir: Path) -> dict[str, tuple[Path, ...]]:
 
 def _has_labels(images: Path, labels: Path) -> bool:
     """Whether an image of the directory has a text file in `labels` or beside it."""
-    stems = {p.stem for p in images.iterdir() if p.suffix.lower() in EXTENSIONS} if images.is_dir() else set()
-    places = (place for place in (labels, images) if place.is_dir())
-    return any(path.suffix == ".txt" and path.stem in stems for place in places for path in place.iterdir())
+    stems = {path.stem for path in visible(images) if is_image_name(path)}
+    files = (path for place in (labels, images) for path in visible(place))
+    return any(path.suffix == ".txt" and path.stem in stems for path in files)
 
 
 def _directories(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+    return [inner for inner in visible(path) if inner.is_dir()]
 
 
-def _images(directory: Path) -> Iterator[Path]:
-    """All images below `directory`, hidden ones left out; links to files and to directories are followed."""
-    seen = set()
-    for folder, folders, files in os.walk(directory, followlinks=True):
-        real = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
-        for name in sorted(files) if real not in seen else ():
-            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                yield Path(folder, name)
-        seen.add(real)
-
-
-def _listed(path: Path, data_dir: Path) -> Iterator[Path]:
-    """The images that a list names, relative to itself or to the data directory. UserError for one that is missing."""
+def _listed(path: Path, data_dir: Path, images: Images) -> Iterator[Path]:
+    """The images that a list names, relative to itself or to the data directory. UserError for one that is missing,
+    unless `images` leaves it out."""
     finder = Finder(data_dir)
     for number, line in enumerate(_lines(path), 1):
         if not line:
             continue
         found = finder.find(line, [path.parent, data_dir, data_dir / "images"])
         if found is None:
-            raise UserError(f"{path}, line {number}: there is no image {line!r} in {data_dir}")
-        yield found
+            images.fail(line, UserError(f"{path}, line {number}: there is no image {line!r} in {data_dir}"))
+        else:
+            yield found
 
 
 def _lines(path: Path) -> list[str]:

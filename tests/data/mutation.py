@@ -12,7 +12,8 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 SNIPPETS = (
     b"\x00", b"\xff\xfe", b"-", b"nan", b"1e999", b"[", b"{", b"}", b"<", b">", b"&x;", b"*a", b"&a ", b"\n", b"\r",
-    b" ", b"'", b'"', b"\\", b"..", b"/", b"9" * 30, b": ", b"- ", b"!!", b"%", b"#", b"|", b"\t", "é".encode(), b"\xf0\x9f",
+    b" ", b"'", b'"', b"\\", b"..", b"/", b"9" * 30, b": ", b"- ", b"!!", b"%", b"#", b"|", b"\t", "é".encode(),
+    b"\xf0\x9f",
 )  # fmt: skip
 
 

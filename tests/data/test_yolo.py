@@ -108,10 +108,22 @@ def test_where_images_and_labels_lie(tmp_path: Path, yaml: str, images: str) -> 
     assert len(absent) == ("test:" in yaml)
 
 
+def test_two_images_of_one_name_and_kinds_that_cannot_be_read(tmp_path: Path) -> None:
+    root = yolo(tmp_path, LINE)
+    write_image(root / "images/train/a.png")
+    (root / "images/train/b.ecw").write_bytes(b"x")
+    (root / "images/train/._c.jpg").write_bytes(b"x")
+    dataset = read_dataset(root, "train")
+    assert [example.image.name for example in dataset.examples] == ["a.jpg"]
+    assert [note.split(",")[0].split(" (")[0] for note in dataset.notes] == [
+        "train: 1 .ecw files passed over", "train: 1 images passed over for others of the same name",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("layout", ["images/train", "train/images"])
 def test_without_a_yaml(tmp_path: Path, layout: str) -> None:
     root = yolo(tmp_path, LINE, yaml=None, images=layout)
-    write_lines(root / "classes.txt", "ship", "Dam")
+    write_lines(root / "classes.txt", "ship", "Dam", "", "")
     assert recognise(root) == "yolo"
     assert read_dataset(root, "train").classes == ("ship", "Dam")
 
