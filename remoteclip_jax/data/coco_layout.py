@@ -1,5 +1,6 @@
 """Where COCO's annotations lie: COCO's own layout, Roboflow's export, and what other tools write."""
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def coco_layout(data_dir: Path) -> CocoLayout | None:
         return CocoLayout("COCO", beside or named)
     single = [path for directory in (data_dir, folder) for path in _files(directory, "*.json")]
     single = [path for path in single if path.name in BESIDE] or single
-    if len(single) == 1 and _is_coco_file(single[0]):
+    if len(single) == 1 and _is_coco_file(single[0], single[0].stat().st_mtime_ns):
         return CocoLayout("COCO", {single[0].stem: single[0]})
     return None
 
@@ -72,7 +73,8 @@ def load_coco(path: Path) -> Any:
         raise UserError(f"{path}: {e.strerror}") from None
 
 
-def _is_coco_file(path: Path) -> bool:
+@functools.lru_cache(maxsize=8)  # it may be large, and is asked for more than once
+def _is_coco_file(path: Path, _changed: int) -> bool:
     try:
         content = load_coco(path)
     except UserError:

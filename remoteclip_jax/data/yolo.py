@@ -10,6 +10,7 @@ from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.files import Notes, shown
 from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.splits import TRAIN, role
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.data.voc import LARGEST
 from remoteclip_jax.data.yolo_layout import YoloLayout, label_file, split_images, yolo_layout
@@ -48,8 +49,8 @@ def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: Images
         notes.add(what, layout.source, len(classes))
     else:
         numbers = {number: resolve(name, classes, layout.source) for number, name in names.items()}
-    for name in layout.absent:
-        notes.add(f"split that is not there: {name}", layout.source)
+    for name in layout.absent if role(split) == TRAIN else ():
+        notes.add(f"split named but not there: {name}", layout.source)
     examples: list[Example] = []
     labelled: dict[Path, Path] = {}
     for image in split_images(layout.splits[split], data_dir, images, notes):

@@ -11,7 +11,7 @@ from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.finding import Finder, walk
 from remoteclip_jax.data.image_files import is_image_name
-from remoteclip_jax.data.listing import images_of, visible
+from remoteclip_jax.data.listing import images_of, same_name, visible
 from remoteclip_jax.data.splits import ALL, role
 from remoteclip_jax.errors import UserError
 
@@ -66,7 +66,10 @@ def label_file(image: Path, data_dir: Path) -> Path:
     if "images" in folders:
         folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
     path = data_dir.joinpath(*folders, f"{image.stem}.txt")
-    return path if path.is_file() else image.with_suffix(".txt")
+    places = (path, image.with_suffix(".txt"))
+    alike = () if image.stem.isascii() else (p for place in places for p in visible(place.parent) if p.suffix == ".txt")
+    found = (p for p in (*places, *alike) if same_name(p.stem) == same_name(image.stem) and p.is_file())
+    return next(found, places[1])
 
 
 def _yaml_file(data_dir: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """YOLO's labels, in the layouts and with the quirks that people bring."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_where_images_and_labels_lie(tmp_path: Path, yaml: str, images: str) -> 
     (tmp_path / "data.yaml").write_text(f"{yaml}\nnames: [ship]\n")
     dataset = read_dataset(tmp_path, "train")
     assert [example.labels.tolist() for example in dataset.examples] == [[0]]
-    absent = [note for note in dataset.notes if "split that is not there: test" in note]
+    absent = [note for note in dataset.notes if "split named but not there: test" in note]
     assert len(absent) == ("test:" in yaml)
 
 
@@ -199,6 +200,14 @@ def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
     root = yolo(tmp_path, LINE, yaml="\n".join([*lines, "train: images/train", "names: *a59"]))
     with pytest.raises(UserError, match="'0': 'list'"):
         read_dataset(root, "train")
+
+
+def test_names_composed_otherwise(tmp_path: Path) -> None:
+    """As where images were unpacked on one system and labels on another."""
+    root = yolo(tmp_path, LINE, name=unicodedata.normalize("NFC", "Zürich"))
+    labels = root / "labels/train"
+    next(labels.iterdir()).rename(labels / (unicodedata.normalize("NFD", "Zürich") + ".txt"))
+    assert len(read_dataset(root, "train").examples[0].labels) == 1
 
 
 def test_nothing_outside_the_data_directory_is_read(tmp_path: Path) -> None:
