@@ -8,7 +8,9 @@ import pytest
 
 from remoteclip_jax.config import new_config
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.evaluation.run import EvalSettings, evaluate
 from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.training.loop import train
 from remoteclip_jax.training.setup import Data, prepare_data
 from tests.data.trees import flat, folders, write_image, write_lines, write_voc
 
@@ -142,3 +144,21 @@ def test_broken_images_are_left_out_on_request(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--skip_broken"):
         prepared(data)
     assert images(prepared(data, skip_broken=True).train) == {"a.jpg", "c.jpg"}
+
+
+def test_evaluation_finds_what_was_kept_for_validation(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From flags to `eval/val`, in YOLO's layout, whose labels are written from the others' boxes."""
+    root = data.parent / "yolo"
+    write_lines(root / "data.yaml", "train: images", "names: [ship]")
+    for path in (data / "images").glob("train_*"):
+        (root / "images").mkdir(exist_ok=True)
+        shutil.copy(path, root / "images")
+        write_lines(root / f"labels/{path.stem}.txt", "0 0.3 0.45 0.4 0.5")
+    settings = {"preset": "tiny", "image_size": 32, "max_steps": 1, "batch_size": 4, "val_share": 0.25}
+    run = train({**settings, "data_dir": str(root)}, data.parent / "run")
+    result = evaluate(run, EvalSettings(split="valid"))
+    assert result["images"] == 2
+    assert (run / "eval/valid/metrics.json").exists()
+    said = capsys.readouterr().out
+    assert f"data: YOLO in {root}: train 6 images, val 2 images\n" in said
+    assert f"data: YOLO in {root}: valid 2 images\n" in said
