@@ -12,7 +12,7 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 
 NAMED = 3
-REMEDY = "mend or remove it, or leave out what cannot be read with --skip_broken"
+REMEDY = "(--skip_broken leaves such images out)"
 
 
 class Images:
@@ -33,7 +33,7 @@ class Images:
     def fail(self, name: str, error: UserError) -> None:
         """Leave out the image `name` because of `error`, or raise it."""
         if not self.skip_broken:
-            raise UserError(f"{error}; {REMEDY}") from None
+            raise UserError(f"{error} {REMEDY}") from None
         self._left_out[name] = None
 
     def decoded(self, dataset: Dataset) -> Dataset:

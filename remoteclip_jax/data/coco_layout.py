@@ -33,7 +33,7 @@ class CocoLayout:
 def coco_layout(data_dir: Path) -> CocoLayout | None:
     """The layout of `data_dir`; None where it holds no COCO annotations.
 
-    A single JSON file without a split's name is looked into: tools call it what they like.
+    Files that have none of the usual names are looked into: tools call them what they like, and so do other formats.
     """
     folder = data_dir / "annotations"
     own = {path.stem.removeprefix("instances_"): path for path in _files(folder, "instances_*.json")}
@@ -54,11 +54,11 @@ def coco_layout(data_dir: Path) -> CocoLayout | None:
         for path in _files(directory, "*.json")
         if role(path.stem.removeprefix("instances_"))
     }
-    if beside or named:
-        return CocoLayout("COCO", beside or named)
+    if files := beside or {name: path for name, path in named.items() if _is_coco_file(path)}:
+        return CocoLayout("COCO", files)
     single = [path for directory in (data_dir, folder) for path in _files(directory, "*.json")]
     single = [path for path in single if path.name in BESIDE] or single
-    if len(single) == 1 and _is_coco_file(single[0], single[0].stat().st_mtime_ns):
+    if len(single) == 1 and _is_coco_file(single[0]):
         return CocoLayout("COCO", {single[0].stem: single[0]})
     return None
 
@@ -73,12 +73,16 @@ def load_coco(path: Path) -> Any:
         raise UserError(f"{path}: {e.strerror}") from None
 
 
+def _is_coco_file(path: Path) -> bool:
+    return _has_keys(path, path.stat().st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=8)  # it may be large, and is asked for more than once
-def _is_coco_file(path: Path, _changed: int) -> bool:
+def _has_keys(path: Path, _changed: int) -> bool:
     try:
         content = load_coco(path)
     except UserError:
-        return path.name in BESIDE  # so that it is named as broken
+        return path.name in BESIDE or role(path.stem) is not None  # so that it is named as broken
     return isinstance(content, dict) and content.keys() >= KEYS
 
 

@@ -13,6 +13,7 @@ import grain
 import numpy as np
 
 from remoteclip_jax.clip.preprocess import resize_and_crop
+from remoteclip_jax.data.broken import REMEDY
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
@@ -102,7 +103,7 @@ def iterate(places: Any, load: Any, batch_size: int) -> Batches:
     try:
         yield from places.map(load).to_iter_dataset(options).batch(batch_size)
     except UserError as e:  # Grain adds a paragraph about its tracebacks to whatever its threads raise
-        raise UserError(str(e).splitlines()[0]) from None
+        raise UserError(f"{str(e).splitlines()[0]} {REMEDY}") from None
 
 
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time

@@ -53,7 +53,8 @@ FORMATS = {
 def recognise(data_dir: Path, dataset_format: str = "auto") -> str:
     """The layout of `data_dir`: one of `FORMATS`. UserError where it is none, or not the one named."""
     if not data_dir.is_dir():
-        raise UserError(f"{data_dir}: no such directory")
+        what = "a file; name the directory of the data set" if data_dir.exists() else "no such directory"
+        raise UserError(f"{data_dir}: {what}")
     if dataset_format not in ("auto", *FORMATS):
         raise UserError(f"--dataset_format={dataset_format} is unknown; known: auto, {', '.join(FORMATS)}")
     names = list(FORMATS) if dataset_format == "auto" else [dataset_format]

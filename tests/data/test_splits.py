@@ -111,6 +111,13 @@ def test_folders_of_images_are_no_classes(tmp_path: Path) -> None:
             splits_of(tmp_path / name)
 
 
+def test_json_of_other_kinds_is_no_coco(tmp_path: Path) -> None:
+    root = folders(tmp_path, "train", port=1)
+    for name in ("train.json", "classes.json"):
+        write_json(root / name, {"images": [], "port": 3})
+    assert read_dataset(root, "train").layout == "class folders"
+
+
 def test_lists_of_classes_are_no_splits(tmp_path: Path) -> None:
     root = flat(tmp_path, "a")
     for name in ("ship_train", "airplane_trainval", "classes"):

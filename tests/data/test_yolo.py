@@ -45,6 +45,11 @@ def test_boxes_labels_and_what_evaluation_needs(tmp_path: Path) -> None:
     assert what_was_read(root, [dataset]).startswith("data: YOLO in ")
 
 
+def test_the_yaml_itself_is_no_data_directory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.yaml: a file; name the directory"):
+        read_dataset(yolo(tmp_path, LINE) / "data.yaml", "train")
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "ids"),
     [
