@@ -15,10 +15,10 @@ DEEPEST = 12  # folders of a name that are looked at; what lies before is anothe
 class Finder:
     """Looks files up below `root`, and never above it.
 
-    A name may have slashes of either kind, or be a link, and begin with folders that are not here
-    (`..\\..\\upload\\4\\a.jpg`, `/data/upload/a%20b.jpg`): its longest end that is found in one of the places given counts, and else its last part, if
-    one file alone has that name. That comparison is blind to case, to Unicode's normal form, and to whether a name was
-    unpacked as UTF-8.
+    A name may have slashes of either kind, be a link, and begin with folders that are not here
+    (`..\\..\\upload\\4\\a.jpg`, `/data/upload/a%20b.jpg`): its longest end that is found in one of the places given
+    counts, and else its last part, if one file alone has that name. That comparison is blind to case, to Unicode's
+    normal form, and to whether a name was unpacked as UTF-8.
     """
 
     def __init__(self, root: Path) -> None:

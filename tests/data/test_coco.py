@@ -185,6 +185,15 @@ def test_a_name_that_two_files_have(tmp_path: Path) -> None:
         read_dataset(root, "train")
 
 
+def test_links_are_followed_and_not_round(tmp_path: Path) -> None:
+    content = coco_content(images=[{"id": 7, "file_name": "/upload/a.jpg"}])
+    root = write_coco(tmp_path / "data", content)
+    (root / "train").rename(tmp_path / "elsewhere")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/round").symlink_to(root)
+    assert read_dataset(root, "train").examples[0].image == root / "linked/a.jpg"
+
+
 def test_two_names_must_not_be_one_file(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "north/a.jpg"}, {"id": 8, "file_name": "south/a.jpg"}]
     with pytest.raises(UserError, match=r"'north/a.jpg' and 'south/a.jpg' would both be .*train/a.jpg"):
