@@ -6,37 +6,49 @@ from pathlib import Path
 
 import numpy as np
 
+from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import resolve
 from remoteclip_jax.data.files import Notes
-from remoteclip_jax.data.images import Header, read_header
-from remoteclip_jax.data.listing import images_by_stem, read_stems, same_name, visible
+from remoteclip_jax.data.images import Header
+from remoteclip_jax.data.listing import images_by_stem, same_name, visible
 from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.split_lists import read_lists, split_lists
+from remoteclip_jax.data.splits import ALL, role
 from remoteclip_jax.data.stated_size import Frame, Sized, settle_sizes
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.data.voc import NOTHING, Annotation, parse_voc
 from remoteclip_jax.errors import UserError
 
-SPLIT_DIRS = ("splits", "ImageSets/Main", "Main", "ImageSets")
 IMAGE_DIRS = ("images", "JPEGImages-trainval", "JPEGImages-test", "JPEGImages")
 ANNOTATION_DIRS = ("annotations", "Annotations/Horizontal Bounding Boxes", "Annotations")
-SPLITS = ("train", "val", "trainval", "test")
 
 
 def is_dior(data_dir: Path) -> bool:
-    return bool(splits_of_dior(data_dir)) and any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
+    """Without lists of splits there must be XML beside images: other formats have an `annotations/` as well."""
+    if split_lists(data_dir):
+        return any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
+    annotated = any(_has_xml(data_dir / name) for name in ANNOTATION_DIRS)
+    return (annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS)) or bool(_beside(data_dir))
 
 
 def splits_of_dior(data_dir: Path) -> tuple[str, ...]:
-    """The splits that have a list; `trainval` also where `train` and `val` have one."""
-    listed = {name for name in SPLITS if _split_file(data_dir, name)}
-    if {"train", "val"} <= listed:
-        listed.add("trainval")
-    return tuple(name for name in SPLITS if name in listed)
+    """The splits that have a list (see `split_lists`), or a directory; one of all images where there is neither."""
+    return tuple(split_lists(data_dir)) or tuple(_beside(data_dir)) or (ALL,)
 
 
-def _split_file(data_dir: Path, split: str) -> Path | None:
-    candidates = (data_dir / directory / f"{split}.txt" for directory in SPLIT_DIRS)
-    return next((path for path in candidates if path.is_file()), None)
+def told_dior(data_dir: Path) -> str:
+    return "VOC (annotations beside the images)" if not split_lists(data_dir) and _beside(data_dir) else "DIOR"
+
+
+def _beside(data_dir: Path) -> dict[str, Path]:
+    """The directories that hold images and their annotations side by side: of splits, as Roboflow exports them, or else
+    `data_dir` itself, as LabelImg leaves them."""
+    inside = {path.name: path for path in visible(data_dir) if path.is_dir() and role(path.name) and _has_xml(path)}
+    return inside or ({ALL: data_dir} if _has_xml(data_dir) else {})
+
+
+def _has_xml(directory: Path) -> bool:
+    return any(path.suffix.lower() == ".xml" for path in visible(directory))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +61,24 @@ class _Read:
     annotation: Annotation
 
 
-def read_dior(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
+def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: Images) -> Dataset:
     """One split. Images without an annotation file are background. UserError, naming the file, for a missing image, an
     unknown class, broken XML, and where it cannot be told what boxes mean (see `settle_sizes`)."""
-    notes = Notes(split)
-    images = images_by_stem([data_dir / name for name in IMAGE_DIRS], notes)
-    annotations = _annotations(data_dir)
+    notes, lists = Notes(split), split_lists(data_dir)
+    beside = [] if lists else [path for name, path in _beside(data_dir).items() if name == split]
+    files = images_by_stem(beside or [data_dir / name for name in IMAGE_DIRS], notes)
+    annotations = _annotations(data_dir, beside or [data_dir / name for name in ANNOTATION_DIRS])
     read = []
-    for file, stem in _listed(data_dir, split):
+    for file, stem in read_lists(lists[split]) if lists else [(data_dir, stem) for stem in sorted(files)]:
         name = same_name(stem)
-        if name not in images:
-            raise UserError(f"{file}: there is no image {stem!r} in {data_dir} ({_instead(data_dir, name)})")
-        image = images[name]
-        header, source = read_header(image), annotations.get(name, image)
+        if name not in files:
+            reason = f"{file}: there is no image {stem!r} in {data_dir} ({_instead(data_dir, name)})"
+            images.fail(stem, UserError(reason))
+            continue
+        image = files[name]
+        header, source = images.header(image), annotations.get(name, image)
+        if header is None:
+            continue
         if name not in annotations:
             notes.add("images without an annotation file, taken as background", image)
         read.append(_Read(image, header, source, parse_voc(source) if name in annotations else NOTHING))
@@ -70,19 +87,6 @@ def read_dior(data_dir: Path, split: str, classes: Sequence[str]) -> Dataset:
         _example(item, frame, i, classes, notes) for i, (item, frame) in enumerate(zip(read, frames, strict=True), 1)
     ]
     return Dataset(split, tuple(classes), tuple(examples), notes=notes.lines())
-
-
-def _listed(data_dir: Path, split: str) -> list[tuple[Path, str]]:
-    """The split's images by name, each with the list that has it."""
-    files = [_split_file(data_dir, split)]
-    if files == [None] and split == "trainval":
-        files = [_split_file(data_dir, "train"), _split_file(data_dir, "val")]
-    stems = [(file, stem) for file in files if file for stem in read_stems(file)]
-    seen: dict[str, Path] = {}
-    for file, stem in stems:
-        if seen.setdefault(same_name(stem), file) != file:
-            raise UserError(f"{file}: {stem!r} stands in {seen[same_name(stem)]} too")
-    return stems
 
 
 def _instead(data_dir: Path, name: str) -> str:
@@ -95,11 +99,11 @@ def _instead(data_dir: Path, name: str) -> str:
     return f"looked in {', '.join(there) or 'no image directory'}; add it, or take it off the list"
 
 
-def _annotations(data_dir: Path) -> dict[str, Path]:
+def _annotations(data_dir: Path, directories: Sequence[Path]) -> dict[str, Path]:
     """The annotation files by `same_name` of their names without extension."""
-    for name in ANNOTATION_DIRS:
+    for directory in directories:
         # In the official layout `Annotations` holds nothing but two folders of annotations.
-        found = [path for path in visible(data_dir / name) if path.suffix.lower() == ".xml"]
+        found = [path for path in visible(directory) if path.suffix.lower() == ".xml"]
         if found:
             return {same_name(path.stem): path for path in found}
     raise UserError(f"{data_dir}: no annotations (*.xml) in {', '.join(ANNOTATION_DIRS)}")

@@ -4,6 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 
+def shown(name: str) -> str:
+    """`name` as it can be printed: of a file name that is no UTF-8, the odd bytes as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 class Notes:
     """Counts what a reader drops or repairs, for the screen and the report."""
 
@@ -12,11 +17,11 @@ class Notes:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    def add(self, what: str, where: Path, count: int = 1) -> None:
+    def add(self, what: str, where: Path | str, count: int = 1) -> None:
+        """`count` times `what`; `where` is a file, or says more than its name."""
         if count:
             self._counts[what] += count
-            # A name that is no UTF-8 could be printed nowhere.
-            self._first.setdefault(what, where.name.encode(errors="backslashreplace").decode())
+            self._first.setdefault(what, shown(where.name if isinstance(where, Path) else where))
 
     def lines(self) -> tuple[str, ...]:
         return tuple(

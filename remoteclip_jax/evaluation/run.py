@@ -15,7 +15,7 @@ from remoteclip_jax.clip.prompts import TEMPLATE
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.data.classes import find, read_class_file
-from remoteclip_jax.data.reading import check_boxes, read_dataset
+from remoteclip_jax.data.reading import check_boxes, read_dataset, what_was_read
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import check_size, resized_views
@@ -46,6 +46,7 @@ class EvalSettings:
     novel: Sequence[str] = ()
     image_size: int | None = None
     bands: tuple[int, ...] | None = None
+    skip_broken: bool = False
 
 
 def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
@@ -118,7 +119,10 @@ def _read_data(
     given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
     classes = _class_names(settings, given, stored)
     bands = settings.bands or (config.bands if config else None)
-    dataset = read_dataset(_data_dir(run, config, settings), settings.split, dataset_format, classes, bands)
+    data_dir = _data_dir(run, config, settings)
+    skip_broken = settings.skip_broken or bool(config and config.skip_broken)
+    dataset = read_dataset(data_dir, settings.split, dataset_format, classes, bands, skip_broken)
+    print(what_was_read(data_dir, [dataset]))
     return dataset, given or stored
 
 

@@ -158,7 +158,7 @@ def test_an_empty_and_a_missing_split(tmp_path: Path) -> None:
         read_dataset(root, "test")
 
 
-@pytest.mark.parametrize("dataset_format", ["auto", "dior", "coco", "folder"])
+@pytest.mark.parametrize("dataset_format", ["auto", "dior", "coco", "yolo", "folder"])
 def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) -> None:
     with pytest.raises(UserError, match=r"no data set here; expected .*SPLIT|images/"):
         read_dataset(tmp_path, "train", dataset_format)
@@ -167,8 +167,8 @@ def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) ->
 
 
 def test_a_format_nobody_knows(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--dataset_format=yolo is unknown; known: auto, dior, coco, folder"):
-        read_dataset(flat(tmp_path, "a"), "train", "yolo")
+    with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, folder"):
+        read_dataset(flat(tmp_path, "a"), "train", "via")
 
 
 def test_annotations_of_oriented_boxes_alone_are_no_annotations(tmp_path: Path) -> None:
