@@ -18,9 +18,10 @@ from remoteclip_jax.detector.postprocess import find_objects
 from remoteclip_jax.parallel import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training import align, detect
+from remoteclip_jax.training.data import Data
 from remoteclip_jax.training.loop import TASKS
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
-from remoteclip_jax.training.setup import Data, check_batches, prepare_data
+from remoteclip_jax.training.setup import check_batches, prepare_data
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.task import Batch, MakeBatches, Task

@@ -15,12 +15,13 @@ LEAST = 64  # pixels
 
 
 class ImageCache:
-    """Reads images of at most `size` pixels a side, reduced where the file has more; the first ones that fit into
-    `limit` bytes (None: `LIMIT`, or less where memory is short) are read once, and kept whole, at half their size, at a
-    quarter and so on down to `LEAST` pixels. Threads may share it: at worst two of them read the same image."""
+    """Reads images (of more than three bands, `bands`) of at most `size` pixels a side, reduced where the file has
+    more; the first ones that fit into `limit` bytes (None: `LIMIT`, or less where memory is short) are read once, and
+    kept whole, at half their size, at a quarter and so on down to `LEAST` pixels. Threads may share it: at worst two of
+    them read the same image."""
 
-    def __init__(self, size: int, limit: int | None = None) -> None:
-        self._size = size
+    def __init__(self, size: int, limit: int | None = None, bands: tuple[int, ...] | None = None) -> None:
+        self._size, self._bands = size, bands
         self._left = min(LIMIT, int(SHARE * free_memory())) if limit is None else limit
         self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
@@ -31,8 +32,8 @@ class ImageCache:
         if kept is not None:
             return next((level for level in reversed(kept) if min(level.shape[:2]) >= at_least), kept[0])
         if self._left <= 0:
-            return np.asarray(read_image(path, at_least=at_least))
-        image = read_image(path, at_least=self._size)
+            return np.asarray(read_image(path, at_least=at_least, bands=self._bands))
+        image = read_image(path, at_least=self._size, bands=self._bands)
         # A JPEG comes reduced; what does not is kept no larger, though it was read whole.
         if (factor := min(image.size) // self._size) > 1:
             image = image.reduce(factor)

@@ -59,7 +59,8 @@ def save_picture(path: Path, dataset: Dataset, found: Sequence[Detections], inde
     example = dataset.examples[index]
     title = f"{example.image.name}: F1 {image_quality(example, found[index], SHOWN_SCORE):.2f}"
     shown = found[index].above(SHOWN_SCORE)
-    picture = side_by_side(read_image(example.image), true_objects(example, dataset.classes), shown, title)
+    image = read_image(example.image, bands=dataset.bands)
+    picture = side_by_side(image, true_objects(example, dataset.classes), shown, title)
     write_atomically(path, _jpeg(picture))
 
 

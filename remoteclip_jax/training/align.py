@@ -16,7 +16,7 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.evaluation.classification import make_evaluator
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training.setup import Data
+from remoteclip_jax.training.data import Data
 from remoteclip_jax.training.task import Batch, Loss, MakeBatches, Parts, Task
 
 

@@ -29,7 +29,7 @@ from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.loading import is_detect_run, load_detector
 from remoteclip_jax.parallel import AXIS
 from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training.setup import Data
+from remoteclip_jax.training.data import Data
 from remoteclip_jax.training.task import Batch, Loss, MakeBatches, Parts, Task
 
 CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
@@ -107,7 +107,8 @@ def make_task(
     return Task(
         variables, partial(detector_shapes, shape, config.detector), make_detect_loss(model, base),
         make_batches(config, train), steps_per_epoch(train, config.batch_size), evaluate if val else None,
-        finish if final else None, len(final) / len(val) if final and val else 0.0, config.align_share if several else 0.0,
+        finish if final else None, len(final) / len(val) if final and val else 0.0,
+        config.align_share if several else 0.0,
     )  # fmt: skip
 
 

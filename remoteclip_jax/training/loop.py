@@ -19,12 +19,12 @@ from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training import align, detect, timing
 from remoteclip_jax.training.checkpoint import Checkpoints
+from remoteclip_jax.training.data import check_same_data
 from remoteclip_jax.training.epochs import planned, run_training
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.setup import (
     check_batches,
-    check_same_data,
     prepare_data,
     prepare_texts,
     prepare_towers,
@@ -50,9 +50,9 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     run, config = _open_run(settings, workdir)
     print(f"run directory: {run.root}")
     if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
-        raise UserError(f"{config.data_dir}: no such directory; where this run's data have moved, name them: --data_dir=DIR")
+        raise UserError(f"{config.data_dir}: no such directory; where the run's data have moved, name them: --data_dir=DIR")
     data = prepare_data(config, run)
-    print("\n".join(data.notes) or f"{len(data.train)} training images")
+    print("\n".join(data.notes))
     check_same_data(run, data)
     check_batches(config, data)  # what cannot work fails before anything slow
     per_epoch = steps_per_epoch(data.train, config.batch_size)

@@ -1,10 +1,8 @@
 """From a configuration to what the loop needs: the data, the towers, the class embeddings, the first state."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +18,21 @@ from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embedd
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.classes import read_class_file, resolve
+from remoteclip_jax.data.detection import crowded
 from remoteclip_jax.data.novel import base_classes, without_images_of
 from remoteclip_jax.data.pipeline import steps_per_epoch
-from remoteclip_jax.data.reading import check_boxes, read_dataset, splits_of
+from remoteclip_jax.data.reading import check_boxes, find_parts, read_dataset, what_was_read
+from remoteclip_jax.data.splits import TEST, TRAIN, TRAINVAL, VAL, role
 from remoteclip_jax.data.synthetic import draw_dataset
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.validation import copies_in, take_share, without_files_of
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.loading import load, load_towers
 from remoteclip_jax.parallel import check_batch_size
 from remoteclip_jax.run_directory import RunDirectory
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """The splits that a run uses, and what there is to tell about them. `final` is what a detector is evaluated on at
-    the end: the test split, or else the validation split. `train` has all classes but the novel ones; the others have
-    all."""
-
-    classes: tuple[str, ...]
-    train: Dataset
-    val: Dataset | None
-    final: Dataset | None
-    notes: tuple[str, ...]
+from remoteclip_jax.training.data import Data, fingerprints
 
 
 def class_names(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | None:
@@ -62,8 +51,8 @@ def class_names(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | Non
 def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tuple[str, ...] | None) -> Dataset:
     """One split of the run's own data; for `align`, without the images that have no object to align with. UserError
     where nothing is left to learn from."""
-    data_dir = Path(config.data_dir) if config.data_dir else run.data
-    dataset = read_dataset(data_dir, split, config.dataset_format, classes)
+    data_dir = _data_dir(config, run)
+    dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.bands, config.skip_broken)
     if config.task == "detect":
         return check_boxes(dataset, data_dir)
     dataset, dropped = drop_empty(dataset)
@@ -74,72 +63,65 @@ def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tupl
 
 
 def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
-    """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given."""
+    """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given. The first of the
+    notes says which splits were read, or that there is no validation."""
     if config.data_dir is None:
         counts = {"train": config.draw_train, "val": config.draw_val, "test": config.draw_test}
         draw_dataset(run.data, **counts, seed=config.seed, image_size=config.draw_size, progress=True)
-    data_dir = Path(config.data_dir) if config.data_dir else run.data
-    classes = class_names(config, run)
-    train = read_split(config, run, "train", classes)
-    if not any(len(example.labels) for example in train.examples):
-        raise UserError(f"{data_dir}: no image of the split 'train' has an object")
-    splits = splits_of(data_dir, config.dataset_format)
-    val = read_split(config, run, "val", train.classes) if "val" in splits else None
+    data_dir = _data_dir(config, run)
+    named = class_names(config, run)
+    train = read_split(config, run, config.train_split or TRAIN, named)
+    present = {int(label) for example in train.examples for label in example.labels}
+    if not present:
+        raise UserError(f"{data_dir}: no image of the split {train.split!r} has an object")
+    train, val, remark = _validation(config, run, train)
     final = val
-    if config.task == "detect" and "test" in splits:
-        final = read_split(config, run, "test", train.classes)
+    if config.task == "detect" and (config.test_split or find_parts(data_dir, TEST, config.dataset_format)):
+        final = read_split(config, run, config.test_split or TEST, train.classes)
     every = train.classes
+    read = list(dict.fromkeys(dataset for dataset in (train, val, final) if dataset))
+    notes = [what_was_read(data_dir, read) + (f"; {remark}" if remark else "")]
+    if named and (lacking := [name for i, name in enumerate(every) if i not in present]):
+        notes.append(f"{train.split}: no object of {', '.join(lacking)}, which --classes or --text_embeddings names")
+    notes += [note for dataset in read for note in dataset.notes]
+    notes += [note for dataset in read[1:] for note in copies_in(dataset, train)]
     if config.novel:
         val = without_images_of(val, config.novel) if val else None
         train = base_classes(without_images_of(train, config.novel), config.novel)
-    notes = {note: None for dataset in (train, val, final) if dataset for note in dataset.notes}
-    return Data(every, train, val, final, tuple(notes))
+        notes += [note for dataset in (train, val) if dataset for note in dataset.notes]
+    if config.task == "detect":
+        notes += crowded(train, config.max_objects)
+    return Data(every, train, val, final, tuple(dict.fromkeys(notes)))
 
 
-def check_same_data(run: RunDirectory, data: Data) -> None:
-    """UserError where a run that has begun would go on with other classes or other images than it began with: labels
-    would mean something else, and nothing would show it."""
-    if not run.has_begun():
-        return
-    if run.text_embeddings.exists():
-        before = load_text_embeddings(run.text_embeddings).class_names
-        if before != data.classes:
-            raise UserError(
-                f"{run.root} was begun with other classes: {_difference(before, data.classes)}; put them back, or "
-                f"choose another --workdir"
-            )
-    stored = json.loads(run.summary.read_text()).get("fingerprints", {}) if run.summary.exists() else {}
-    for split, now in _fingerprints(data).items():
-        if split in stored and stored[split] != now:
-            raise UserError(
-                f"{run.root} was begun with other data: images or annotations of the split {split!r} have changed; "
-                f"put them back, or choose another --workdir (--weights={run.root} starts from what was learned)"
-            )
+def _data_dir(config: TrainConfig, run: RunDirectory) -> Path:
+    return Path(config.data_dir) if config.data_dir else run.data
 
 
-def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
-    """Two lists of classes, in a few words."""
-    gone = [name for name in before if name not in now]
-    new = [name for name in now if name not in before]
-    if not gone and not new:
-        return f"they have another order, which was {', '.join(before)}"
-    parts = [f"{', '.join(names)} {verb}" for names, verb in ((gone, "is gone"), (new, "is new")) if names]
-    return " and ".join(parts)
-
-
-def _fingerprints(data: Data) -> dict[str, str]:
-    """What must be the same for a run to go on: names, sizes, boxes and labels of the splits that it trains and
-    validates on, wherever they lie."""
-    result = {}
-    for dataset in (data.train, data.val):
-        if dataset is not None:
-            digest = hashlib.sha256()
-            for x in dataset.examples:
-                digest.update(f"{x.image.name}\0{x.width}\0{x.height}\0".encode("utf-8", "surrogateescape"))
-                for array in (x.boxes, x.labels, x.ignored, x.ignored_labels):
-                    digest.update(np.ascontiguousarray(array).tobytes())
-            result[dataset.split] = digest.hexdigest()
-    return result
+def _validation(config: TrainConfig, run: RunDirectory, train: Dataset) -> tuple[Dataset, Dataset | None, str]:
+    """What is trained on and what is validated on, and what there is to say about that. UserError where the user asks
+    for validation on what is trained on."""
+    data_dir, hint = _data_dir(config, run), "--val_share=0.1 takes one from the training images"
+    found = find_parts(data_dir, config.val_split or VAL, config.dataset_format)
+    trained = {role(name) or name for name in train.found.split("+")}
+    trained |= {TRAIN, VAL} if TRAINVAL in trained else set()
+    inside = bool(found) and {role(name) or name for name in found} <= trained
+    if config.val_share is not None:
+        unused = f"its split {found[0]!r} is not used" if found and not inside else ""
+        return *take_share(train, config.val_share, config.seed), unused
+    if config.val_split is None and not found:
+        return train, None, f"no validation: there is no split for it ({hint})"
+    if inside and config.val_split is None:
+        return train, None, f"no validation: {train.split!r} has its images, too ({hint})"
+    if inside:
+        raise UserError(f"--val_split={config.val_split} is trained on (--train_split={train.split}): name another")
+    val, shared = without_files_of(read_split(config, run, config.val_split or VAL, train.classes), train)
+    if not len(val):
+        return train, None, f"no validation: all images of {val.split!r} are trained on ({hint})"
+    if shared:
+        note = f"{val.split}: {shared} images left out, which are trained on"
+        val = dataclasses.replace(val, notes=(*val.notes, note))
+    return train, val, ""
 
 
 def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> RemoteCLIP:
@@ -199,7 +181,7 @@ def write_summary(
     summary = {
         "classes": list(data.classes),
         "images": {d.split: len(d) for d in (data.train, data.val) if d},
-        "fingerprints": _fingerprints(data),
+        "fingerprints": fingerprints(data),
         "notes": list(data.notes),
         "parameters": sizes,
         "device": f"{jax.local_device_count()} × {device.device_kind} ({device.platform})",

@@ -200,8 +200,9 @@ def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> 
     box = np.array([[0.3, 0.3, 0.2, 0.2]], np.float32)
     crowd = np.array([[0.6, 0.6, 0.8, 0.8]], np.float32)
     example = dataclasses.replace(
-        drawn.examples[0], boxes=box, labels=np.array([3], np.int32), ignored=crowd, ignored_labels=np.array([7], np.int32)
-    )
+        drawn.examples[0], boxes=box, labels=np.array([3], np.int32), ignored=crowd,
+        ignored_labels=np.array([7], np.int32),
+    )  # fmt: skip
     data = dataclasses.replace(drawn, examples=(example,))
     for batch in batches(data, 4, Sampling(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
         assert batch["real"].sum() == 1

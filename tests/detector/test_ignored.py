@@ -9,8 +9,9 @@ from remoteclip_jax.detector.losses import classification, presence
 from remoteclip_jax.detector.supervision import Truth, _ignored
 
 LOGITS = np.random.default_rng(0).normal(size=(1, 4, 3)).astype(np.float32)
-# Of four queries two have their centres in an ignored box of class 1; the second is matched with an object of class 0.
-BOXES = np.array([[[0.3, 0.3, 0.1, 0.1], [0.45, 0.2, 0.3, 0.3], [0.6, 0.3, 0.5, 0.5], [0.9, 0.9, 0.1, 0.1]]], np.float32)
+# Of four queries two have their centres in an ignored box of class 1.
+BOXES = np.array([[[0.3, 0.3, 0.1, 0.1], [0.45, 0.2, 0.3, 0.3], [0.6, 0.3, 0.5, 0.5], [0.9, 0.9, 0.1, 0.1]]])
+BOXES = BOXES.astype(np.float32)
 TRUTH = Truth(
     np.zeros((1, 1, 4), np.float32), np.zeros((1, 1), np.int32), np.zeros((1, 1), bool),
     np.array([[[0.3, 0.3, 0.4, 0.4], [0.9, 0.9, 1, 1]]], np.float32), np.array([[1, -1]], np.int32),

@@ -37,7 +37,8 @@ def test_one_step_has_no_speed() -> None:
 
 def test_an_epoch_that_goes_on_has_the_means_of_an_unbroken_one() -> None:
     rng = np.random.default_rng(0)
-    steps = [{"loss": x, "learning_rate": np.float32(i), "part": x * 3} for i, x in enumerate(rng.random(7, np.float32))]
+    losses = rng.random(7, np.float32)
+    steps = [{"loss": x, "learning_rate": np.float32(i), "part": x * 3} for i, x in enumerate(losses)]
     del steps[2]["part"]  # not every kind of step has all metrics
     whole, first = Meter(), Meter()
     for i, metrics in enumerate(steps):

@@ -158,7 +158,7 @@ def test_data_that_moved_are_named_anew(unbroken: Path, drawn_data: Path, tmp_pa
     shutil.copytree(unbroken, run)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "data_dir": str(tmp_path / "gone")}))
-    with pytest.raises(UserError, match=r"gone: no such directory; where this run's data have moved.*--data_dir"):
+    with pytest.raises(UserError, match=r"gone: no such directory; where the run's data have moved.*--data_dir"):
         train({"epochs": 4}, run)
     train({"epochs": 4, "data_dir": str(moved)}, run)
     assert read_rows(run / "metrics.jsonl")[-1]["epoch"] == 4
