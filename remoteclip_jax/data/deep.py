@@ -20,6 +20,8 @@ MOST_BANDS = 1024  # hyperspectral sensors have some hundreds
 LARGEST_SEGMENT = 2**32  # bytes of a strip or tile, which is decoded at once
 PILLOWS_LIMIT = 80_000_000  # pixels; its guard against bombs (see `image_files`) also stands in its reader of TIFFs
 ORIENTATION, GDAL_NODATA = 274, 42113  # tags
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
+JPEG = 7  # compression
 
 _UINT16 = np.dtype(np.uint16)
 
@@ -100,8 +102,10 @@ def _is_deep(tiff: Any, bands: Bands | None) -> bool:
     if page.dtype != np.uint8 or page.samplesperpixel > 4 or _stack(tiff) is not None:
         return True
     huge = page.imagewidth * page.imagelength > PILLOWS_LIMIT
-    several = page.samplesperpixel > (1 if page.photometric != 2 else 3 if bands is not None else 4)
-    return page.photometric in (0, 1, 2) and (huge or several)
+    if page.photometric == YCBCR:  # which the decoder of JPEG turns into RGB
+        return huge and page.compression == JPEG
+    several = page.samplesperpixel > (1 if page.photometric != RGB else 3 if bands is not None else 4)
+    return page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and (huge or several)
 
 
 class _Broken(Exception):
@@ -138,7 +142,7 @@ def _tiff_header(path: Path, tiff: Any) -> Deep:
     orientation = page.tags.valueof(ORIENTATION, 1)
     return Deep(
         "TIFF", width, height, bands, np.dtype(page.dtype), no_data=_number(page.tags.valueof(GDAL_NODATA)),
-        orientation=orientation if orientation in range(1, 9) else 1, inverted=page.photometric == 0,
+        orientation=orientation if orientation in range(1, 9) else 1, inverted=page.photometric == MIN_IS_WHITE,
     )  # fmt: skip
 
 
@@ -170,13 +174,14 @@ def _read_tiff(tiff: Any, chosen: list[int]) -> Shaped[np.ndarray, "h w b"]:
         raise ValueError("its strips or tiles are too large")
     if len(page.dataoffsets) < np.prod(page.chunked):
         raise ValueError("strips or tiles are missing from its header")
-    missing = _number(page.tags.valueof(GDAL_NODATA)) or 0
     separate = page.planarconfig == 2 and page.samplesperpixel > 1
-    values = np.full((page.imagelength, page.imagewidth, len(chosen)), missing, page.dtype)
+    # Takes no memory before it is written to, so that a damaged header does not either.
+    values = np.zeros((page.imagelength, page.imagewidth, len(chosen)), page.dtype)
     for segment, (band, _, top, left, _), shape in page.segments(maxworkers=1):
-        if segment is None:  # a tile without a measurement, which sparse files leave out
-            continue
         target = values[top : top + shape[1], left : left + shape[2]]
+        if segment is None:  # a tile without a measurement, which sparse files leave out
+            target[:] = _number(page.tags.valueof(GDAL_NODATA)) or 0
+            continue
         pixels = segment[0, : target.shape[0], : target.shape[1]]
         for place, wanted in enumerate(chosen):
             if not separate:

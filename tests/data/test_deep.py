@@ -9,9 +9,13 @@ import pytest
 import tifffile
 from PIL import Image
 
+from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.data.depth import parse_bands
+from remoteclip_jax.data.detection import whole_images
 from remoteclip_jax.data.images import Header, image_size, read_header, read_image
+from remoteclip_jax.data.pipeline import evaluation_batches, training_batches
 from remoteclip_jax.data.reading import read_dataset
+from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.errors import UserError
 from tests.data.pictures import picture, write
 from tests.data.test_images import save
@@ -172,6 +176,27 @@ def test_bands_as_text() -> None:
     for text in ("", "red", "0,1,2", "1,2", "1,2,3,4", "1;2;3"):
         with pytest.raises(UserError, match=f"--bands={text}: write the numbers of three bands"):
             parse_bands(text)
+
+
+def test_a_run_keeps_its_bands(tmp_path: Path) -> None:
+    for bands in (None, (3, 2, 1)):
+        TrainConfig(bands=bands).save(tmp_path / "config.json")
+        assert load_config(tmp_path / "config.json").bands == bands
+
+
+def test_batches_show_the_chosen_bands(tmp_path: Path, rgb: Array) -> None:
+    root = flat(tmp_path, "a")
+    (root / "images/a.jpg").unlink()
+    values = np.zeros((40, 40, 5), np.uint8)
+    values[..., 3], values[..., 4] = 200, 100
+    tiff(root / "images/a.tif", values)
+    dataset = read_dataset(root, "train", bands=(4, 5, 1))
+    whole = next(whole_images(dataset, batch_size=1, views=(64,)))["0"]
+    training = next(training_batches(dataset, batch_size=1, image_size=64, seed=0, rule="first"))["image"]
+    evaluation = next(evaluation_batches(dataset, batch_size=1, image_size=64, rule="first"))["image"]
+    sample = Sampler(dataset, Sampling(64, (64,), level="none")).draw(dataset.examples[0], np.random.default_rng(0))[0]
+    for pixels in (whole[0], training[0], evaluation[0], sample):
+        assert pixels[:30, :30].reshape(-1, 3).max(0).tolist() == [200, 100, 0]
 
 
 def test_a_data_set_says_it_once(tmp_path: Path, rgb: Array) -> None:

@@ -252,9 +252,7 @@ def test_an_image_without_annotation_is_background(tmp_path: Path) -> None:
         (root / f"annotations/{name}.xml").unlink()
     dataset = read_dataset(root, "train")
     assert [len(example.labels) for example in dataset.examples] == [1, 0, 0]
-    assert dataset.notes == (
-        "train: 2 images without an annotation file, taken as background (first in b.jpg)",
-    )
+    assert dataset.notes == ("train: 2 images without an annotation file, taken as background (first in b.jpg)",)
 
 
 @requires_reports
