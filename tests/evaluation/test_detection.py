@@ -16,13 +16,11 @@ from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.voc import normalise_boxes, parse_voc
 from remoteclip_jax.detections import Detections, true_objects
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.curves import precision_recall_figure
 from remoteclip_jax.evaluation.detection import (
     Curve,
-    coco_ground_truth,
-    coco_predictions,
     curves,
-    eleven_points,
     evaluate_detections,
     harmonic_mean,
     metrics,
@@ -30,6 +28,7 @@ from remoteclip_jax.evaluation.detection import (
     score,
     table,
 )
+from remoteclip_jax.evaluation.voc import eleven_points
 from tests.shared_data import SHARED, requires_shared
 
 LETTERS = ("a", "b", "c", "d")
