@@ -64,7 +64,7 @@ def load_run(path: Path) -> RemoteCLIP:
     if run.frozen.is_dir():
         clip_config, frozen = load_weights(run.frozen)
         params = {**frozen["params"], **params}
-    return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]})
+    return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]}, config.dtype)
 
 
 def load_detector(path: str | Path) -> TrainedDetector:
@@ -94,7 +94,8 @@ def load_detector(path: str | Path) -> TrainedDetector:
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
     variables = jax.tree.map(jnp.asarray, trained)  # on the device, where they stay from image to image
     return TrainedDetector(
-        clip_config, config.detector, variables, config.views, texts.class_names, texts.embeddings, text
+        clip_config, config.detector, variables, config.views, texts.class_names, texts.embeddings, text,
+        config.dtype, config.max_detections,
     )
 
 

@@ -1,4 +1,4 @@
-"""VOC 2007's average precision, by VOC's own matching (Everingham et al. 2010, section 4.2, and the development kit)."""
+"""VOC 2007's average precision, by VOC's own matching (Everingham et al. 2010, section 4.2, and its kit)."""
 
 from collections.abc import Sequence
 
