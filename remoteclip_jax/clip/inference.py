@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from remoteclip_jax.clip.model import CLIP, Variables, one_tower, unit
 from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
 from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
-from remoteclip_jax.data.given import GivenImage, as_images
+from remoteclip_jax.data.given import GivenImages, as_images
 from remoteclip_jax.errors import UserError
 
 TEXT_BATCH = 32  # one shape for any number of texts: one compilation, bounded memory
@@ -35,7 +36,7 @@ class RemoteCLIP:
         return "text" in self.variables["params"]
 
 
-def preprocess(images: Sequence[GivenImage], clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
+def preprocess(images: GivenImages, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
     """PIL images to normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform.
 
     An image may also be the path of a file, or an array of uint8 [height, width, 3] or [height, width]. UserError for
@@ -54,7 +55,7 @@ def _encode_text(config: CLIPConfig, variables: Variables, ids: Array) -> Array:
     return unit(jnp.asarray(CLIP(config).apply(variables, ids, method="encode_text")))
 
 
-def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:
+def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"] | Any) -> Float[Array, "n d"]:
     """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32. UserError
     for what is not such an array, as images themselves."""
     shape: tuple[int, ...] = getattr(images, "shape", ())

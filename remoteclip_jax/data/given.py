@@ -12,6 +12,7 @@ from remoteclip_jax.data.images import read_image
 from remoteclip_jax.errors import UserError
 
 GivenImage = str | os.PathLike[str] | Image.Image | Any  # an array is whatever numpy takes for one
+GivenImages = Sequence[GivenImage] | Any  # or an array [n, height, width, 3]
 _EXPECTED = "a PIL image, a path, or an array of uint8 [height, width, 3] or [height, width]"
 
 
@@ -33,7 +34,7 @@ def as_image(given: GivenImage) -> Image.Image:
     return image
 
 
-def as_images(given: Sequence[GivenImage]) -> list[Image.Image]:
+def as_images(given: GivenImages) -> list[Image.Image]:
     """As `as_image`, of each; an array may hold several images of one size. UserError also for a single image."""
     if isinstance(given, str | os.PathLike | Image.Image) or (hasattr(given, "ndim") and given.ndim != 4):
         raise UserError("images: expected a list of them, such as [image]")

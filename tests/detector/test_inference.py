@@ -11,10 +11,15 @@ import pytest
 from PIL import Image
 
 import remoteclip_jax as rc
+from remoteclip_jax import loading
+from remoteclip_jax.clip.model import init
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+from remoteclip_jax.config import new_config
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.run_directory import RunDirectory
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")  # as many as prompts are padded to
@@ -133,3 +138,30 @@ def test_as_many_detections_as_asked_for(detector: rc.TrainedDetector, image: Im
     for count in (0, 3001):
         with pytest.raises(rc.UserError, match=f"--max_detections={count} is out of range"):
             rc.detect(detector, image, max_detections=count)
+
+
+def test_runs_are_loaded_in_their_own_type(
+    detector: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path)
+    TextEmbeddings(CLASSES, detector.embeddings).save(run.text_embeddings)
+    run.metrics.touch()
+    settings = {"preset": "tiny", "dtype": "bfloat16", "max_detections": 30}
+    for task, trained in (("align", {"params": {"visual": {}}, "batch_stats": {}}), ("detect", detector.variables)):
+        config = new_config({**settings, "task": task, **({"detector": SMALL} if task == "detect" else {})})
+        monkeypatch.setattr(loading, "_best", lambda *_, config=config, trained=trained: (run, config, trained))
+        monkeypatch.setattr(loading, "is_detect_run", lambda _: False)
+        loaded = rc.load(tmp_path) if task == "align" else rc.load_detector(tmp_path)
+        assert loaded.dtype == "bfloat16"
+    assert loaded.max_detections == 30
+
+
+def test_images_are_embedded_in_the_type_of_the_run() -> None:
+    variables = jax.tree.map(np.asarray, init(TINY, jax.random.key(0), False))
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    found = rc.encode_image(rc.RemoteCLIP(TINY, variables, "bfloat16"), images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    program = jax.make_jaxpr(lambda x: rc.encode_image(rc.RemoteCLIP(TINY, variables, "bfloat16"), x))(images)
+    assert "bf16" in str(program)
+    assert "bf16" not in str(jax.make_jaxpr(lambda x: rc.encode_image(rc.RemoteCLIP(TINY, variables), x))(images))
