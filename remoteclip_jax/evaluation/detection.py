@@ -104,7 +104,7 @@ def curves(scores: Scores) -> dict[str, Curve]:
     return {
         name: Curve(recall, scores.precision[IOU_50, :, i, 0])
         for i, name in enumerate(scores.classes)
-        if scores.objects[i]
+        if scores.precision[IOU_50, 0, i, 0] > -1
     }
 
 
@@ -134,7 +134,8 @@ def table(figures: Metrics) -> str:
     every = f"AP {_percent(figures['map_all'])}, AP50 {_percent(figures['map_50_all'])}"
     lines.append(f"all detections, and not the best {MOST} of each class in an image alone: {every}")
     if figures["ignored"]:
-        lines.append(f"{figures['ignored']} crowds and difficult objects count neither for nor against")
+        told = "crowds and difficult objects, which are neither to be found nor false alarms"
+        lines.append(f"ignored: {figures['ignored']} ({told})")
     names = {name: f"{name} (novel)" if name in novel else name for name in figures["per_class"]}
     width = max(map(len, [*names.values(), "class"]))
     lines += ["", f"{'class':{width}}  {'AP':>6}  {'AP50':>6}  {'VOC AP50':>8}  {'objects':>8}"]
