@@ -41,10 +41,9 @@ def coco_precision(dataset: Dataset, detections: Sequence[Detections]) -> Precis
     """Match `detections` (one an example, in order) with the objects of `dataset`, by class and falling score."""
     ids = plain_ids(dataset)
     truth = coco_ground_truth(dataset, ids)
-    found = [
-        {**item, "id": number, "area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
-        for number, item in enumerate(coco_predictions(dataset, detections, ids), 1)
-    ]
+    found = coco_predictions(dataset, detections, ids)
+    for number, item in enumerate(found, 1):  # in place: there may be millions
+        item |= {"id": number, "area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
     with contextlib.redirect_stdout(io.StringIO()):
         # Not `loadRes`, which fails where there are no detections.
         evaluation = _Evaluation(_indexed(truth), _indexed({**truth, "annotations": found}), "bbox")

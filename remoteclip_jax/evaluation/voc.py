@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detections import Detections
@@ -22,36 +22,34 @@ def voc_precision(dataset: Dataset, detections: Sequence[Detections]) -> Float[n
     object and lies by half in a crowd, which VOC does not know. Coordinates are continuous, as everywhere here, where
     the kit adds a pixel to every side.
     """
-    k = len(dataset.classes)
+    k, first = len(dataset.classes), 0
     objects = np.zeros(k, np.int64)
-    rows: list[tuple[float, int, tuple[int, int] | None]] = []  # score, label, and the object that was found
-    for image, (example, found) in enumerate(zip(dataset.examples, detections, strict=True)):
-        known = annotation(example)
+    judged = [(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))]  # scores, labels, numbers of objects or −1
+    for example, found in zip(dataset.examples, detections, strict=True):
+        known, keep = annotation(example), usable(found)
         objects += np.bincount(known.labels[~ignored(known)], minlength=k)
-        keep = usable(found)
-        labels, scores = found.labels[keep], found.scores[keep]
+        scores, labels = found.scores[keep], found.labels[keep]
         same = labels[:, None] == known.labels
         overlap = np.where(same, overlaps(annotated_boxes(example, known, found)[keep], known), 0)
-        alone = np.where(known.crowd, 0, overlap)
-        for i, (score, label) in enumerate(zip(scores.tolist(), labels.tolist(), strict=True)):
-            if alone[i].max(initial=0) >= IOU:
-                nearest = int(alone[i].argmax())
-                if not known.difficult[nearest]:
-                    rows.append((score, label, (image, nearest)))
-            elif overlap[i].max(initial=0) < IOU:
-                rows.append((score, label, None))
-    rows.sort(key=lambda row: -row[0])
+        alone = np.pad(np.where(known.crowd, 0, overlap), ((0, 0), (0, 1)))  # the last column is no object
+        nearest = alone.argmax(1)
+        met = alone.max(1) >= IOU
+        counts = np.where(met, ~np.append(known.difficult, False)[nearest], overlap.max(1, initial=0) < IOU)
+        judged.append((scores[counts], labels[counts], np.where(met, first + nearest, -1)[counts]))
+        first += len(known.labels)
+    scores, labels, numbers = (np.concatenate(column) for column in zip(*judged, strict=True))
+    order = np.argsort(-scores, kind="stable")
     result = np.full(k, -1.0)
     for label in np.flatnonzero(objects):
-        places = [place for _, of_class, place in rows if of_class == label]
-        result[label] = eleven_points(_firsts(places), int(objects[label]))
+        result[label] = eleven_points(_firsts(numbers[order[labels[order] == label]]), int(objects[label]))
     return result
 
 
-def _firsts(places: Sequence[tuple[int, int] | None]) -> list[bool]:
-    """Which of `places` are one that did not stand before."""
-    first = {place: i for i, place in reversed(list(enumerate(places)))}
-    return [place is not None and first[place] == i for i, place in enumerate(places)]
+def _firsts(numbers: Int[np.ndarray, " n"]) -> list[bool]:
+    """Which of the objects met were not met before."""
+    hits = np.zeros(len(numbers), bool)
+    hits[np.unique(numbers, return_index=True)[1]] = True
+    return (hits & (numbers >= 0)).tolist()
 
 
 def eleven_points(hits: Sequence[bool], objects: int) -> float:
