@@ -9,7 +9,7 @@ from remoteclip_jax import errors
 _WORKDIR = flags.DEFINE_string("workdir", None, "run directory, or converted weights for zero-shot classification")
 _SPLIT = flags.DEFINE_string("split", "test", "which split of the data")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "other data than the run's own")
-_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "folder"], "layout of --data_dir")
+_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir")
 _CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apart, one a line")
 _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
@@ -19,6 +19,8 @@ _SIZE = flags.DEFINE_integer(
     "image_size", None, "detect: pixels of the finest view at which images are predicted (the run's)"
 )
 _MOST = flags.DEFINE_integer("max_detections", None, "detect: at most this many an image (the run's)")
+_BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
+_SKIP = flags.DEFINE_bool("skip_broken", False, "leave out images that cannot be read, and say which")
 _EMBEDDINGS = flags.DEFINE_string(
     "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
 )
@@ -27,6 +29,7 @@ _EMBEDDINGS = flags.DEFINE_string(
 def main() -> None:
     from remoteclip_jax.clip.prompts import parse_templates
     from remoteclip_jax.compilation import keep_compiled_programs
+    from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.evaluation.run import EvalSettings, evaluate, told
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
     from remoteclip_jax.memory import keep_freed_memory
@@ -44,6 +47,7 @@ def main() -> None:
             classes=_path(_CLASSES.value), text_embeddings=_path(_TEXTS.value), templates=templates,
             batch_size=_BATCH.value, novel=tuple(name.strip() for name in _NOVEL.value), image_size=_SIZE.value,
             max_detections=_MOST.value,
+            bands=parse_bands(_BANDS.value) if _BANDS.value else None, skip_broken=_SKIP.value,
         )  # fmt: skip
         result = evaluate(Path(_WORKDIR.value), settings)
     else:

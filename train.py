@@ -13,7 +13,13 @@ SETTINGS = (
     flags.DEFINE_enum("task", None, ["align", "detect"], "what to train: the image tower, or a detector (align)"),
     flags.DEFINE_string("preset", None, "named settings: rn50 or tiny; for detect small, dior or tiny"),
     flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
-    flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "folder"], "layout of --data_dir (auto)"),
+    flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir (auto)"),
+    flags.DEFINE_string("train_split", None, "split to train on, such as trainval or train+val (train)"),
+    flags.DEFINE_string("val_split", None, "split to validate on (val, valid, val2017, …, as the data call it)"),
+    flags.DEFINE_string("test_split", None, "detect: split to evaluate at the end (test)"),
+    flags.DEFINE_float("val_share", None, "take this share of the training images for validation, such as 0.1"),
+    flags.DEFINE_bool("skip_broken", None, "leave out images that cannot be read, and say which"),
+    flags.DEFINE_string("bands", None, "of images with more than three: red, green and blue, such as 3,2,1 (1,2,3)"),
     flags.DEFINE_string("classes", None, "file of class names, one a line"),
     flags.DEFINE_string("weights", None, "converted weights or a run (a detect run for detect only); else random"),
     flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
@@ -37,6 +43,7 @@ SETTINGS = (
 
 def main() -> None:
     from remoteclip_jax.compilation import keep_compiled_programs
+    from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.data.views import parse_views
     from remoteclip_jax.memory import keep_freed_memory
     from remoteclip_jax.training.loop import train  # after the flags, so that --help and wrong flags answer at once
@@ -46,6 +53,8 @@ def main() -> None:
     settings: dict[str, Any] = {flag.name: flag.value for flag in SETTINGS if flag.present}
     if "views" in settings:
         settings["views"] = parse_views(settings["views"])
+    if "bands" in settings:
+        settings["bands"] = parse_bands(settings["bands"])
     if "novel" in settings:
         settings["novel"] = tuple(name.strip() for name in settings["novel"])
     train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)

@@ -32,16 +32,16 @@ def mirrored(dataset: Dataset, folder: Path) -> Dataset:
     examples = []
     for i, example in enumerate(dataset.examples):
         path = folder / f"{i}.png"
-        ImageOps.mirror(read_image(example.image)).save(path, compress_level=1)
+        ImageOps.mirror(read_image(example.image, bands=dataset.bands)).save(path, compress_level=1)
         examples.append(dataclasses.replace(example, image=path, boxes=flip_boxes(example.boxes)))
-    return dataclasses.replace(dataset, examples=tuple(examples))
+    return dataclasses.replace(dataset, examples=tuple(examples), bands=None)
 
 
 def main() -> None:
     run = RunDirectory(Path(_WORKDIR.value))
     detector, config = load_detector(run.root), load_config(run.config)
     data_dir = Path(config.data_dir) if config.data_dir else run.data
-    dataset = read_dataset(data_dir, _SPLIT.value, config.dataset_format, detector.classes)
+    dataset = read_dataset(data_dir, _SPLIT.value, config.dataset_format, detector.classes, config.bands)
     predict = make_predictor(
         Detector(detector.clip, detector.config, jnp.dtype(detector.dtype), AXIS), jnp.asarray(detector.embeddings),
         detector.classes, batch_size=config.batch_size, views=detector.views,

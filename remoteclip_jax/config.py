@@ -14,7 +14,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
 
 Schedule = Literal["constant", "cosine", "step"]
-DatasetFormat = Literal["auto", "dior", "coco", "folder"]
+DatasetFormat = Literal["auto", "dior", "coco", "yolo", "folder"]
 Label = Literal["first", "largest", "multi"]
 Augment = Literal["none", "flip", "full"]
 DType = Literal["float32", "bfloat16"]
@@ -40,6 +40,12 @@ class TrainConfig:
     arch: str = "RN50"
     data_dir: str | None = None  # None: synthetic data, drawn into WORKDIR/data
     dataset_format: DatasetFormat = "auto"
+    train_split: str | None = None  # None: the usual names, such as train, training or train2017
+    val_split: str | None = None
+    test_split: str | None = None
+    val_share: float | None = None  # of the training images, kept for validation
+    skip_broken: bool = False
+    bands: tuple[int, ...] | None = None  # of images that have more than three, counted from 1; None: the first three
     classes: str | None = None
     weights: str | None = None
     text_embeddings: str | None = None
@@ -86,6 +92,10 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
+        if self.val_share is not None and not 0 < self.val_share < 1:
+            raise UserError(f"--val_share={self.val_share:g} is out of range: it must lie between 0 and 1")
+        if self.val_share is not None and self.val_split is not None:
+            raise UserError("--val_share takes the validation from the training images; leave out --val_split")
         if self.novel and self.task != "detect":
             raise UserError("--novel holds classes out of --task=detect; --task=align has no use for it")
         check_size(self.image_size)
@@ -173,6 +183,8 @@ def load_config(path: Path) -> TrainConfig:
             values["detector"] = DetectorConfig(**values["detector"])
         for name in ("views", "novel"):
             values[name] = tuple(values[name])
+        if values.get("bands") is not None:
+            values["bands"] = tuple(values["bands"])
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None

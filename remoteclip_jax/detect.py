@@ -19,6 +19,7 @@ from remoteclip_jax import errors
 
 if TYPE_CHECKING:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
     from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+    from remoteclip_jax.data.files import Notes
     from remoteclip_jax.detector.inference import TrainedDetector
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "a run of train.py --task=detect", required=True)
@@ -28,13 +29,16 @@ _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] a
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
 _MOST = flags.DEFINE_integer("max_detections", None, "at most this many an image (the run's)")
+_BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
 _OUTPUT = flags.DEFINE_string("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
 def main() -> None:
+    from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.data.views import check_size, resized_views
     from remoteclip_jax.detections import check_max_detections
 
+    bands = parse_bands(_BANDS.value) if _BANDS.value else None
     if not 0 <= _THRESHOLD.value <= 1:
         raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
     if _SIZE.value is not None:
@@ -60,11 +64,13 @@ def main() -> None:
     if _TEXTS.value:
         detector = with_embeddings(detector, _TEXTS.value)
     prompts = encode_prompts(detector, _PROMPTS.value)
+    if bands is None:
+        bands = detector.bands
     output.mkdir(parents=True, exist_ok=True)
-    failed = False
+    failed, notes = False, Notes("images")
     for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
         try:
-            counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value)
+            counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
         except errors.UserError as e:
             if len(images) == 1:
                 raise
@@ -72,6 +78,8 @@ def main() -> None:
             failed = True
             continue
         tqdm.write(f"{path}: {', '.join(f'{n} {label}' for label, n in counts.most_common()) or 'nothing found'}")
+    for line in notes.lines():
+        print(line)
     if failed:
         sys.exit(2)
 
@@ -79,11 +87,11 @@ def main() -> None:
 def find_images(pattern: str) -> list[Path]:
     """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension. UserError
     where there is none."""
-    from remoteclip_jax.data.images import EXTENSIONS
+    from remoteclip_jax.data.image_files import EXTENSIONS, is_image_name
 
     path = Path(pattern)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
+        found = sorted(p for p in path.iterdir() if is_image_name(p) and p.is_file())
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
         matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(pattern, recursive=True))))
@@ -117,18 +125,23 @@ def check_output(output: Path, images: list[Path], names: list[str]) -> None:
 
 
 def detect_file(
-    detector: "TrainedDetector", prompts: "TextEmbeddings", path: Path, output: Path, threshold: float
-) -> collections.Counter[str]:
-    """Write OUTPUT.json and OUTPUT.jpg for one image; how many objects of each name were found."""
-    from remoteclip_jax.data.images import image_size, read_image
+    detector: "TrainedDetector", prompts: "TextEmbeddings", path: Path, output: Path, threshold: float,
+    bands: tuple[int, ...] | None, notes: "Notes",
+) -> collections.Counter[str]:  # fmt: skip
+    """Write OUTPUT.json and OUTPUT.jpg for one image; how many objects of each name were found. What was done to a deep
+    image goes into `notes`."""
+    from remoteclip_jax.data.depth import note_depth
+    from remoteclip_jax.data.images import read_header, read_image
     from remoteclip_jax.detector.inference import detect_with
     from remoteclip_jax.evaluation.draw import LARGEST, draw
     from remoteclip_jax.files import write_atomically
 
-    width, height = image_size(path)
+    header = read_header(path, bands)
+    width, height = header.size
     # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
     shorter = max(LARGEST, detector.views[-1]) * min(width, height) / max(width, height)
-    image = read_image(path, at_least=max(1, round(shorter)))
+    image = read_image(path, at_least=max(1, round(shorter)), bands=bands)
+    note_depth(header, path, bands, notes)
     found = detect_with(detector, image, prompts, threshold, (width, height))
     if (factor := max(image.size) // (2 * LARGEST)) > 1:
         image = image.reduce(factor)  # drawing needs a copy, which would be of gigabytes

@@ -95,7 +95,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
     variables = jax.tree.map(jnp.asarray, trained)  # on the device, where they stay from image to image
     return TrainedDetector(
         clip_config, config.detector, variables, config.views, texts.class_names, texts.embeddings, text,
-        config.dtype, config.max_detections,
+        config.dtype, config.max_detections, config.bands,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from remoteclip_jax.benchmark.clock import Spread, ratios, spread
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.transforms import WHOLE, cut, pixels_needed
+from remoteclip_jax.data.transforms import WHOLE, cut, opencv_in_one_thread, pixels_needed
 from remoteclip_jax.training.task import MakeBatches
 
 REPEATS = 7
@@ -39,6 +39,7 @@ def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spre
     def ours(path: Path) -> Any:
         return cut(np.asarray(read_image(path, at_least=pixels_needed(WHOLE, size))), WHOLE, size)
 
+    opencv_in_one_thread()
     seconds: tuple[list[float], list[float]] = [], []
     for warm_up in (True, *[False] * REPEATS):
         for read, times in zip((ours, theirs), seconds, strict=True):

@@ -13,12 +13,12 @@ LEAST = 64  # pixels
 
 
 class ImageCache:
-    """Reads images of at most `size` pixels a side, reduced where the file has more; the first ones that fit into
-    `limit` bytes are read once, and kept whole, at half their size, at a quarter and so on down to `LEAST` pixels.
-    Threads may share it: at worst two of them read the same image."""
+    """Reads images (of more than three bands, `bands`) of at most `size` pixels a side, reduced where the file has
+    more; the first ones that fit into `limit` bytes are read once, and kept whole, at half their size, at a quarter and
+    so on down to `LEAST` pixels. Threads may share it: at worst two of them read the same image."""
 
-    def __init__(self, size: int, limit: int = LIMIT) -> None:
-        self._size, self._left = size, limit
+    def __init__(self, size: int, limit: int = LIMIT, bands: tuple[int, ...] | None = None) -> None:
+        self._size, self._left, self._bands = size, limit, bands
         self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
     def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -28,8 +28,8 @@ class ImageCache:
         if kept is not None:
             return next((level for level in reversed(kept) if min(level.shape[:2]) >= at_least), kept[0])
         if self._left <= 0:
-            return np.asarray(read_image(path, at_least=at_least))
-        image = read_image(path, at_least=self._size)
+            return np.asarray(read_image(path, at_least=at_least, bands=self._bands))
+        image = read_image(path, at_least=self._size, bands=self._bands)
         levels = [np.asarray(image)]
         while min(image.size) >= 2 * LEAST:
             image = image.reduce(2)

@@ -1,6 +1,7 @@
 """Class names: DIOR's, and how a name found in somebody's files is matched to a known one."""
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,9 @@ DIOR_CLASSES = (
 
 
 def _key(name: str) -> str:
-    """What makes two spellings one name: releases of DIOR differ in case, hyphens and spaces."""
-    return "".join(c for c in name.casefold() if c not in " -_\t")
+    """What makes two spellings one name: releases of DIOR differ in case, hyphens and spaces, and systems in how they
+    compose letters and accents."""
+    return "".join(c for c in unicodedata.normalize("NFC", name.casefold()) if c not in " -_\t")
 
 
 def find(name: str, classes: Sequence[str]) -> int | None:

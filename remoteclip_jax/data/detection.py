@@ -78,7 +78,8 @@ def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -
     padded = -(-len(dataset) // batch_size) * batch_size
 
     def load(place: int) -> Batch:
-        squares = whole_squares(read_image(dataset.examples[min(place, len(dataset) - 1)].image), views)
+        example = dataset.examples[min(place, len(dataset) - 1)]
+        squares = whole_squares(read_image(example.image, bands=dataset.bands), views)
         return {str(i): square for i, square in enumerate(squares)}
 
     return iterate(grain.MapDataset.range(padded), load, batch_size)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from remoteclip_jax.data.deep import Bands
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.errors import UserError
 
@@ -16,13 +17,14 @@ GivenImages = Sequence[GivenImage] | Any  # or an array [n, height, width, 3]
 _EXPECTED = "a PIL image, a path, or an array of uint8 [height, width, 3] or [height, width]"
 
 
-def as_image(given: GivenImage) -> Image.Image:
-    """`given` as a PIL image, in RGB where it is a path (see `read_image`), in its own mode where it is an image.
+def as_image(given: GivenImage, bands: Bands | None = None) -> Image.Image:
+    """`given` as a PIL image, in RGB where it is a path (see `read_image`, also for `bands`), in its own mode where it
+    is an image.
 
     UserError where it is none of these, is broken, or has no pixels.
     """
     if isinstance(given, str | os.PathLike):
-        return read_image(Path(os.path.expanduser(given)))
+        return read_image(Path(os.path.expanduser(given)), bands=bands)
     image = given if isinstance(given, Image.Image) else _from_array(given)
     if not min(image.size):
         raise UserError(f"an image of {image.width}x{image.height} pixels: there is nothing to look at")

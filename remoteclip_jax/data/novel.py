@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int32
 
 from remoteclip_jax.data.classes import resolve
-from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.types import Annotated, Dataset
 from remoteclip_jax.errors import UserError
 
 
@@ -17,7 +18,11 @@ def without_images_of(dataset: Dataset, novel: Sequence[str]) -> Dataset:
     ground. UserError for a name that is no class, and where no image is left.
     """
     held_out = [resolve(name, dataset.classes, "--novel") for name in novel]
-    kept = tuple(example for example in dataset.examples if not np.isin(example.labels, held_out).any())
+    kept = tuple(
+        example
+        for example in dataset.examples
+        if not np.isin(np.concatenate([example.labels, example.ignored_labels]), held_out).any()
+    )
     if not kept:
         raise UserError(f"--novel: every image of the split {dataset.split!r} shows one of {', '.join(novel)}")
     note = f"{dataset.split}: {len(dataset) - len(kept)} of {len(dataset)} images left out, which show novel classes"
@@ -32,5 +37,25 @@ def base_classes(dataset: Dataset, novel: Sequence[str]) -> Dataset:
         raise UserError("--novel holds out every class: none is left to learn")
     new_label = np.full(len(dataset.classes), -1, np.int32)
     new_label[base] = np.arange(len(base))
-    examples = tuple(dataclasses.replace(example, labels=new_label[example.labels]) for example in dataset.examples)
-    return dataclasses.replace(dataset, classes=tuple(dataset.classes[i] for i in base), examples=examples)
+    examples = tuple(
+        dataclasses.replace(
+            example, labels=new_label[example.labels], ignored_labels=new_label[example.ignored_labels],
+            annotated=_relabelled(example.annotated, new_label),
+        )
+        for example in dataset.examples
+    )  # fmt: skip
+    ids = dataset.category_ids and tuple(dataset.category_ids[i] for i in base)
+    return dataclasses.replace(
+        dataset, classes=tuple(dataset.classes[i] for i in base), examples=examples, category_ids=ids
+    )
+
+
+def _relabelled(annotated: Annotated | None, new_label: Int32[np.ndarray, " k"]) -> Annotated | None:
+    """`annotated` without the annotations of classes held out, which no image shows inside its borders."""
+    if annotated is None:
+        return None
+    kept = new_label[annotated.labels] >= 0
+    return dataclasses.replace(
+        annotated, boxes=annotated.boxes[kept], areas=annotated.areas[kept],
+        labels=new_label[annotated.labels[kept]], crowd=annotated.crowd[kept], difficult=annotated.difficult[kept],
+    )  # fmt: skip

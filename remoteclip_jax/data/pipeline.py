@@ -13,10 +13,18 @@ import grain
 import numpy as np
 
 from remoteclip_jax.clip.preprocess import resize_and_crop
+from remoteclip_jax.data.broken import REMEDY
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.targets import target
-from remoteclip_jax.data.transforms import SMALLEST_WINDOW, WHOLE, augment, choose_window, pixels_needed
+from remoteclip_jax.data.transforms import (
+    SMALLEST_WINDOW,
+    WHOLE,
+    augment,
+    choose_window,
+    opencv_in_one_thread,
+    pixels_needed,
+)
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
@@ -47,7 +55,9 @@ def training_batches(
     there is room. UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
-    cache = ImageCache(pixels_needed(SMALLEST_WINDOW if augmentation == "full" else WHOLE, image_size))
+    cache = ImageCache(
+        pixels_needed(SMALLEST_WINDOW if augmentation == "full" else WHOLE, image_size), bands=dataset.bands
+    )
 
     def load(place: int) -> Batch:
         example, rng = draw_example(dataset, epoch_length, seed, place)
@@ -71,7 +81,7 @@ def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, ru
     def load(place: int) -> Batch:
         example = dataset.examples[min(place, len(dataset) - 1)]  # the last image again, not counted
         distribution = target(example.labels, example.boxes, len(dataset.classes), rule)
-        pixels = resize_and_crop(read_image(example.image), image_size)
+        pixels = resize_and_crop(read_image(example.image, bands=dataset.bands), image_size)
         valid = np.array(place < len(dataset))
         return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
 
@@ -89,10 +99,11 @@ def iterate(places: Any, load: Any, batch_size: int) -> Batches:
     """Batches of `load(place)` over a Grain data set of places, read ahead in threads. UserError from there as is."""
     threads = min(16, os.cpu_count() or 1)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * batch_size)
+    opencv_in_one_thread()
     try:
         yield from places.map(load).to_iter_dataset(options).batch(batch_size)
     except UserError as e:  # Grain adds a paragraph about its tracebacks to whatever its threads raise
-        raise UserError(str(e).splitlines()[0]) from None
+        raise UserError(f"{str(e).splitlines()[0]} {REMEDY}") from None
 
 
 @functools.lru_cache(maxsize=4)  # batches are read ahead, so that two epochs are open at a time

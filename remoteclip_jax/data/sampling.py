@@ -60,7 +60,7 @@ class Sampler:
     square root of their number there."""
 
     def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
-        self.sampling, self._cache = sampling, ImageCache(sampling.views[-1])
+        self.sampling, self._cache = sampling, ImageCache(sampling.views[-1], bands=dataset.bands)
         groups: dict[int, dict[int, list[_Object]]] = {}  # by class and view
         for example in dataset.examples:
             sides = example.boxes[:, 2:] * (example.width, example.height) / max(example.width, example.height)

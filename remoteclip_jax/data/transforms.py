@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-cv2.setNumThreads(1)  # the pipeline reads in threads of its own
-
 Boxes = Float32[np.ndarray, "n 4"]
 
 KEPT_AREA = 0.3  # a box stays after a crop when this share of it is still in the picture
@@ -22,6 +20,11 @@ MUCH_SMALLER = 1.2  # times, from which four pixels of a bicubic kernel would le
 JITTER = 0.2  # of brightness, contrast and saturation
 
 _TURNS = cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE
+
+
+def opencv_in_one_thread() -> None:
+    """From now on OpenCV starts no threads in this process: for readers that have threads of their own."""
+    cv2.setNumThreads(1)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class Example:
 class Dataset:
     """One split. `has_boxes` is False for class folders, which `detect` cannot use. `notes` go to the screen and the
     report: what was dropped or repaired while reading, and how often. `category_ids` are the file's own numbers of the
-    `classes` (COCO), None where it has none."""
+    `classes` (COCO, YOLO), None where it has none. `bands` are those of its images that are seen (see `read_image`).
+    `layout` says for people how the data are kept on disk, and `found` what the split is called there."""
 
     split: str
     classes: tuple[str, ...]
@@ -68,6 +69,9 @@ class Dataset:
     has_boxes: bool = True
     notes: tuple[str, ...] = field(default=())
     category_ids: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
+    layout: str = ""
+    found: str = ""
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 import numpy as np
 from defusedxml import DefusedXmlException
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Float64
 
 from remoteclip_jax.errors import UserError
 
@@ -17,12 +17,16 @@ LARGEST = 1e7  # no image has a coordinate beyond; float32 still tells its pixel
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """The objects of one image. `boxes` are pixels (x1, y1, x2, y2) as the file has them, not yet clipped; `size` is
-    (width, height), or None where the file does not say."""
+    """The objects of one image. `boxes` are pixels (x1, y1, x2, y2) as the file has them, not yet clipped; `difficult`
+    are those that need not be found; `size` is (width, height), or None where the file does not say."""
 
     names: tuple[str, ...]
-    boxes: Float32[np.ndarray, "n 4"]
+    boxes: Float64[np.ndarray, "n 4"]
+    difficult: Bool[np.ndarray, " n"]
     size: tuple[int, int] | None
+
+
+NOTHING = Annotation((), np.zeros((0, 4)), np.zeros(0, bool), None)
 
 
 def parse_voc(path: Path) -> Annotation:
@@ -34,19 +38,32 @@ def parse_voc(path: Path) -> Annotation:
     except FileNotFoundError:
         raise UserError(f"{path}: no such annotation") from None
     except (ParseError, ValueError, LookupError) as e:
-        raise UserError(f"{path}: broken XML ({e})") from None
+        raise UserError(f"{path}: broken XML ({e}); copy or export it again") from None
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
     if root.tag != "annotation":
         raise UserError(f"{path}: no VOC annotation: the root element is <{root.tag}>, not <annotation>")
-    names, boxes = [], []
+    names, boxes, difficult = [], [], []
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()
         if not name:
             raise UserError(f"{path}: an object has no <name>")
         names.append(name)
         boxes.append([_number(path, item, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")])
-    return Annotation(tuple(names), np.array(boxes, np.float32).reshape(-1, 4), _size(path, root))
+        difficult.append(_difficult(path, item))
+    return Annotation(
+        tuple(names), np.array(boxes, np.float64).reshape(-1, 4), np.array(difficult, bool), _size(path, root)
+    )
+
+
+def _difficult(path: Path, item: Any) -> bool:
+    """VOC writes 0 or 1; some tools leave it out, or open."""
+    text = (item.findtext("difficult") or "").strip()
+    if text.lower() in ("", "0", "false", "no", "unspecified"):
+        return False
+    if text.lower() in ("true", "yes") or text.isdecimal():
+        return True
+    raise UserError(f"{path}: <difficult> is {text!r}; write 0 or 1")
 
 
 def _number(path: Path, item: Any, tag: str) -> float:

@@ -17,6 +17,7 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find
+from remoteclip_jax.data.deep import Bands
 from remoteclip_jax.data.given import GivenImage, as_image
 from remoteclip_jax.data.images import to_rgb
 from remoteclip_jax.data.windows import whole_squares
@@ -36,7 +37,7 @@ class TrainedDetector:
     Images are predicted whole in a square at each of the sizes `views`; `classes` and their unit-length `embeddings`
     [k, e] are those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where
     the run had none. It computes in `dtype`, the run's, in which it was evaluated too, and finds at most
-    `max_detections` objects in an image.
+    `max_detections` objects in an image. `bands` are those that it sees of images with more than three.
     """
 
     clip: CLIPConfig
@@ -48,6 +49,7 @@ class TrainedDetector:
     text: RemoteCLIP | None
     dtype: str = "float32"
     max_detections: int = MAX_DETECTIONS
+    bands: Bands | None = None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -74,7 +76,7 @@ def detect(
     if max_detections is not None:
         check_max_detections(max_detections)
         detector = replace(detector, max_detections=max_detections)
-    return detect_with(detector, as_image(image), encode_prompts(detector, prompts), score_threshold)
+    return detect_with(detector, as_image(image, detector.bands), encode_prompts(detector, prompts), score_threshold)
 
 
 def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:

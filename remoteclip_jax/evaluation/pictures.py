@@ -37,7 +37,7 @@ def save_picture(path: Path, dataset: Dataset, found: Sequence[Detections], inde
     """The annotation of one image beside what was found in it; what is ignored has a thin grey frame in both."""
     example = dataset.examples[index]
     title = f"{example.image.name}: F1 {image_quality(example, found[index], SHOWN_SCORE):.2f}"
-    image = frame_ignored(read_image(example.image), example)
+    image = frame_ignored(read_image(example.image, bands=dataset.bands), example)
     shown = found[index].above(SHOWN_SCORE)
     picture = side_by_side(image, true_objects(example, dataset.classes), shown, title)
     write_atomically(path, _jpeg(picture))

@@ -1,5 +1,7 @@
 """What `eval.py` does: a run, or converted weights, on a split of its own or of other data."""
 
+import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ from remoteclip_jax.clip.prompts import TEMPLATE
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.data.classes import find, read_class_file
-from remoteclip_jax.data.reading import check_boxes, read_dataset
+from remoteclip_jax.data.reading import check_boxes, read_dataset, what_was_read
+from remoteclip_jax.data.splits import TRAIN, VAL, role
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.validation import take_share
 from remoteclip_jax.data.views import check_size, resized_views
 from remoteclip_jax.data.views import told as sizes_told
 from remoteclip_jax.detections import check_max_detections
@@ -48,6 +52,8 @@ class EvalSettings:
     novel: Sequence[str] = ()
     image_size: int | None = None
     max_detections: int | None = None
+    bands: tuple[int, ...] | None = None
+    skip_broken: bool = False
 
 
 def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
@@ -139,7 +145,19 @@ def _read_data(
     stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
     given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
     classes = _class_names(settings, given, stored)
-    dataset = read_dataset(_data_dir(run, config, settings), settings.split, dataset_format, classes)
+    bands = settings.bands or (config.bands if config else None)
+    data_dir = _data_dir(run, config, settings)
+    skip_broken = settings.skip_broken or bool(config and config.skip_broken)
+    read = functools.partial(
+        read_dataset, data_dir, dataset_format=dataset_format, classes=classes, bands=bands, skip_broken=skip_broken
+    )
+    if config and config.val_share is not None and settings.data_dir is None and role(settings.split) == VAL:
+        train = read(config.train_split or TRAIN)  # the run took its validation from these
+        train = drop_empty(train)[0] if config.task == "align" else train
+        dataset = dataclasses.replace(take_share(train, config.val_share, config.seed)[1], split=settings.split)
+    else:
+        dataset = read(settings.split)
+    print(what_was_read(data_dir, [dataset]))
     return dataset, given or stored
 
 

@@ -20,10 +20,12 @@ from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.classes import read_class_file, resolve
 from remoteclip_jax.data.novel import base_classes, without_images_of
 from remoteclip_jax.data.pipeline import steps_per_epoch
-from remoteclip_jax.data.reading import check_boxes, read_dataset, splits_of
+from remoteclip_jax.data.reading import check_boxes, find_parts, read_dataset, what_was_read
+from remoteclip_jax.data.splits import TEST, TRAIN, TRAINVAL, VAL, role
 from remoteclip_jax.data.synthetic import draw_dataset
 from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.validation import copies_in, take_share, without_files_of
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.loading import load, load_towers
@@ -56,8 +58,8 @@ def class_names(config: TrainConfig) -> tuple[str, ...] | None:
 def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tuple[str, ...] | None) -> Dataset:
     """One split of the run's own data; for `align`, without the images that have no object to align with. UserError
     where nothing is left to learn from."""
-    data_dir = Path(config.data_dir) if config.data_dir else run.data
-    dataset = read_dataset(data_dir, split, config.dataset_format, classes)
+    data_dir = _data_dir(config, run)
+    dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.bands, config.skip_broken)
     if config.task == "detect":
         return check_boxes(dataset, data_dir)
     dataset, dropped = drop_empty(dataset)
@@ -68,26 +70,63 @@ def read_split(config: TrainConfig, run: RunDirectory, split: str, classes: tupl
 
 
 def prepare_data(config: TrainConfig, run: RunDirectory) -> Data:
-    """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given."""
+    """Read the training and validation splits; draw synthetic ones first where no `data_dir` is given. The first of the
+    notes says which splits were read, or that there is no validation."""
     if config.data_dir is None:
         counts = {"train": config.draw_train, "val": config.draw_val, "test": config.draw_test}
         draw_dataset(run.data, **counts, seed=config.seed, image_size=config.draw_size, progress=True)
-    data_dir = Path(config.data_dir) if config.data_dir else run.data
-    classes = class_names(config)
-    train = read_split(config, run, "train", classes)
-    if not any(len(example.labels) for example in train.examples):
-        raise UserError(f"{data_dir}: no image of the split 'train' has an object")
-    splits = splits_of(data_dir, config.dataset_format)
-    val = read_split(config, run, "val", train.classes) if "val" in splits else None
+    data_dir = _data_dir(config, run)
+    named = class_names(config)
+    train = read_split(config, run, config.train_split or TRAIN, named)
+    present = {int(label) for example in train.examples for label in example.labels}
+    if not present:
+        raise UserError(f"{data_dir}: no image of the split {train.split!r} has an object")
+    train, val, remark = _validation(config, run, train)
     final = val
-    if config.task == "detect" and "test" in splits:
-        final = read_split(config, run, "test", train.classes)
+    if config.task == "detect" and (config.test_split or find_parts(data_dir, TEST, config.dataset_format)):
+        final = read_split(config, run, config.test_split or TEST, train.classes)
     every = train.classes
+    read = list(dict.fromkeys(dataset for dataset in (train, val, final) if dataset))
+    notes = [what_was_read(data_dir, read) + (f"; {remark}" if remark else "")]
+    if named and (lacking := [name for i, name in enumerate(every) if i not in present]):
+        notes.append(f"{train.split}: no object of {', '.join(lacking)}, which --classes or --text_embeddings names")
+    notes += [note for dataset in read for note in dataset.notes]
+    notes += [note for dataset in read[1:] for note in copies_in(dataset, train)]
     if config.novel:
         val = without_images_of(val, config.novel) if val else None
         train = base_classes(without_images_of(train, config.novel), config.novel)
-    notes = {note: None for dataset in (train, val, final) if dataset for note in dataset.notes}
-    return Data(every, train, val, final, tuple(notes))
+        notes += [note for dataset in (train, val) if dataset for note in dataset.notes]
+    return Data(every, train, val, final, tuple(dict.fromkeys(notes)))
+
+
+def _data_dir(config: TrainConfig, run: RunDirectory) -> Path:
+    return Path(config.data_dir) if config.data_dir else run.data
+
+
+def _validation(config: TrainConfig, run: RunDirectory, train: Dataset) -> tuple[Dataset, Dataset | None, str]:
+    """What is trained on and what is validated on, and what there is to say about that. UserError where the user asks
+    for validation on what is trained on."""
+    data_dir, hint = _data_dir(config, run), "--val_share=0.1 takes one from the training images"
+    found = find_parts(data_dir, config.val_split or VAL, config.dataset_format)
+    trained = {role(name) or name for name in train.found.split("+")}
+    trained |= {TRAIN, VAL} if TRAINVAL in trained else set()
+    inside = bool(found) and {role(name) or name for name in found} <= trained
+    if config.val_share is not None:
+        unused = f"its split {found[0]!r} is not used" if found and not inside else ""
+        return *take_share(train, config.val_share, config.seed), unused
+    if config.val_split is None and not found:
+        return train, None, f"no validation: there is no split for it ({hint})"
+    if inside and config.val_split is None:
+        return train, None, f"no validation: {train.split!r} has its images, too ({hint})"
+    if inside:
+        raise UserError(f"--val_split={config.val_split} is trained on (--train_split={train.split}): name another")
+    val, shared = without_files_of(read_split(config, run, config.val_split or VAL, train.classes), train)
+    if not len(val):
+        return train, None, f"no validation: all images of {val.split!r} are trained on ({hint})"
+    if shared:
+        note = f"{val.split}: {shared} images left out, which are trained on"
+        val = dataclasses.replace(val, notes=(*val.notes, note))
+    return train, val, ""
 
 
 def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> tuple[RemoteCLIP, jax.Array]:

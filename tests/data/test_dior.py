@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
 from remoteclip_jax.errors import UserError
 from tests.data.trees import SHIP, SIZE, flat, official, truncate, voc, write_image, write_lines, write_noise, write_voc
-from tests.shared_data import SHARED, requires_shared
+from tests.shared_data import SHARED, make_report, requires_reports, requires_shared
 
 OFFICIAL = {
     "train": ["00001", "00002"],
@@ -106,6 +107,7 @@ def test_drawn_data_are_read(drawn_data: Path) -> None:
         b"\n a \n\n\tb",
         b"a.jpg\nb.jpg\n",
         b"a.JPG\nb.tif\n",
+        b"images/a.jpg\nJPEGImages\\b.png\n",
     ],
 )
 def test_split_files_as_editors_and_scripts_write_them(tmp_path: Path, content: bytes) -> None:
@@ -123,7 +125,7 @@ def test_dots_in_names_and_extensions_in_capitals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"../images/a\n", "'../images/a' is a path"),
+        (b"../images/a\n", "'../images/a' is a path out of the data"),
         (b"/etc/passwd\n", "'/etc/passwd' is a path"),
         (b"..\\a\n", "is a path"),
         (b"..\n", "is a path"),
@@ -156,7 +158,7 @@ def test_an_empty_and_a_missing_split(tmp_path: Path) -> None:
         read_dataset(root, "test")
 
 
-@pytest.mark.parametrize("dataset_format", ["auto", "dior", "coco", "folder"])
+@pytest.mark.parametrize("dataset_format", ["auto", "dior", "coco", "yolo", "folder"])
 def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) -> None:
     with pytest.raises(UserError, match=r"no data set here; expected .*SPLIT|images/"):
         read_dataset(tmp_path, "train", dataset_format)
@@ -165,8 +167,8 @@ def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) ->
 
 
 def test_a_format_nobody_knows(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--dataset_format=yolo is unknown; known: auto, dior, coco, folder"):
-        read_dataset(flat(tmp_path, "a"), "train", "yolo")
+    with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, folder"):
+        read_dataset(flat(tmp_path, "a"), "train", "via")
 
 
 def test_annotations_of_oriented_boxes_alone_are_no_annotations(tmp_path: Path) -> None:
@@ -200,19 +202,69 @@ def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
     assert dataset.examples[2].boxes.shape == (0, 4)
 
 
-def test_boxes_are_relative_to_the_annotated_size(tmp_path: Path) -> None:
+def test_boxes_are_relative_to_the_size_that_they_mean(tmp_path: Path) -> None:
     root = flat(tmp_path, "half", "unsaid")
     write_image(root / "images/half.jpg", size=(SIZE // 2, SIZE // 2))
     write_voc(root / "annotations/unsaid.xml", [SHIP], size=None)
-    for example in read_dataset(root, "train").examples:
+    dataset = read_dataset(root, "train")
+    for example in dataset.examples:
         np.testing.assert_allclose(example.boxes, [SHIP_BOX], atol=1e-6)
+        assert (example.annotated.width, example.annotated.height) == (SIZE, SIZE)
+    assert [note[:9] for note in dataset.notes] == ["train: 1 "]
+    assert "stated pixels; scaled (first in half.jpg)" in dataset.notes[0]
     write_voc(root / "annotations/half.xml", [SHIP], size=(SIZE * 2, SIZE))
     with pytest.raises(UserError, match=r"half.xml: says 80x40 pixels for .*half.jpg, which has 20x20"):
         read_dataset(root, "train")
 
 
-def remove_annotation(root: Path) -> None:
-    (root / "annotations/b.xml").unlink()
+def test_boxes_turn_with_an_image_that_its_exif_turns(tmp_path: Path) -> None:
+    root = flat(tmp_path, "a")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise makes it upright
+    Image.new("RGB", (80, 60)).save(root / "images/a.jpg", exif=exif)
+    write_voc(root / "annotations/a.xml", [("ship", 70, 10, 80, 30)], size=(80, 60))
+    dataset = read_dataset(root, "train")
+    example = dataset.examples[0]
+    assert (example.width, example.height) == (60, 80)
+    np.testing.assert_allclose(example.boxes * [60, 80, 60, 80], [[40, 75, 20, 10]], atol=1e-4)
+    assert "boxes turned along" in dataset.notes[0]
+
+
+def test_difficult_objects_are_ignored_and_kept(tmp_path: Path) -> None:
+    root = flat(tmp_path, "a", "b")
+    text = voc([("ship", 1.25, 2, 11.125, 50), ("dam", 5, 6, 9, 10)])
+    (root / "annotations/b.xml").write_text(text.replace("<bndbox>", "<difficult>1</difficult><bndbox>", 1))
+    dataset = read_dataset(root, "train")
+    assert dataset.notes == ("train: 1 difficult objects, ignored in training and in evaluation (first in b.xml)",)
+    example = dataset.examples[1]
+    assert (example.labels.tolist(), example.ignored_labels.tolist()) == ([6], [13])
+    np.testing.assert_allclose(example.ignored, [[(1.25 + 11.125) / 80, 21 / 40, 9.875 / 40, 38 / 40]], atol=1e-6)
+    annotated = example.annotated
+    assert [one.annotated.image_id for one in dataset.examples] == [1, 2]
+    assert annotated.boxes.tolist() == [[1.25, 2, 9.875, 48], [5, 6, 4, 4]]  # in double precision, not clipped
+    assert annotated.areas.tolist() == [9.875 * 48, 16]
+    assert (annotated.labels.tolist(), annotated.difficult.tolist()) == ([13, 6], [True, False])
+
+
+def test_an_image_without_annotation_is_background(tmp_path: Path) -> None:
+    root = flat(tmp_path, "a", "b", "c")
+    for name in "bc":
+        (root / f"annotations/{name}.xml").unlink()
+    dataset = read_dataset(root, "train")
+    assert [len(example.labels) for example in dataset.examples] == [1, 0, 0]
+    assert dataset.notes == (
+        "train: 2 images without an annotation file, taken as background (first in b.jpg)",
+    )
+
+
+@requires_reports
+def test_a_size_stated_otherwise_is_not_taken_for_the_boxes_own(tmp_path: Path) -> None:
+    dataset = read_dataset(make_report("19", tmp_path) / "data", "train")
+    true = {example.image.name: example for example in read_dataset(SHARED / "gdit_airport", "train").examples}
+    for example in dataset.examples:
+        np.testing.assert_array_equal(example.boxes, true[example.image.name].boxes)
+    assert "8 images of another size than stated" in dataset.notes[0]
+    assert "left as they are" in dataset.notes[0]
 
 
 def dangle(root: Path) -> None:
@@ -238,7 +290,6 @@ def annotation_directory(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (remove_annotation, "annotations/b.xml: no such annotation"),
         (annotation_directory, "annotations/b.xml: Is a directory"),
         (lambda root: (root / "annotations/b.xml").write_text(voc()[:90]), "annotations/b.xml: broken XML"),
         (lambda root: (root / "images/b.jpg").unlink(), "splits/train.txt: there is no image 'b'"),

@@ -1,7 +1,10 @@
 """Images of every kind become upright RGB, and what is none ends with one line that names the file."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from remoteclip_jax.data import deep
 from remoteclip_jax.data.images import MAX_PIXELS, image_size, read_image
 from remoteclip_jax.errors import UserError
+from tests.command import ROOT
 from tests.data.pictures import picture, write
 
 
@@ -59,7 +64,7 @@ def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, extension: str) -
     assert result[0, :, 0].tolist() == [0, 0, 1, 1, 100, 255]
     assert (result == result[..., :1]).all()
     dark = pixels(save(np.full((4, 4), 200, np.uint16), tmp_path / f"dark.{extension}"))
-    assert dark.max() == 1  # a dark picture stays dark
+    assert dark.max() == 1  # there is nothing to stretch, and dark stays dark
 
 
 def test_other_depths(tmp_path: Path) -> None:
@@ -147,6 +152,28 @@ def test_missing_images_and_directories_are_named(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty; copy or download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n", "Git LFS pointer .* `git lfs pull`"),
+        (b"\r\n <!DOCTYPE html><html>404</html>", "an HTML page, perhaps a server's refusal; download the image again"),
+        (b"\xef\xbb\xbf<html>", "an HTML page.*"),
+        (b"RIFF", "of an unknown kind; save it as PNG, JPEG or TIFF"),
+    ],
+)
+def test_what_is_often_found_in_place_of_an_image(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = write(tmp_path / "a.jpg", content)
+    with pytest.raises(UserError, match=rf"a\.jpg: cannot be read as an image \(.*{reason}\)"):
+        image_size(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="not a regular file"):
+        read_image(tmp_path / "a.jpg")
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of what it skips
 def test_damaged_images_never_end_in_anything_else(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
@@ -184,3 +211,29 @@ def test_large_images_are_read_and_bombs_are_not(tmp_path: Path) -> None:
     large = tmp_path / "large.jpg"
     Image.new("L", (14_000, 14_000), 90).save(large)  # beyond Pillow's own limit
     assert read_image(large, at_least=100).size == (1750, 1750)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_guard_of_the_program_around_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its limit is neither lifted nor obeyed."""
+    paths = [picture(tmp_path / f"a.{extension}") for extension in ("jpg", "png", "bmp", "jp2")]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for path in paths:
+        assert read_image(path).size == image_size(path) == (80, 60)
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(path)
+    program = """
+import cv2
+from PIL import Image
+before = Image.MAX_IMAGE_PIXELS, cv2.getNumThreads()
+import remoteclip_jax, remoteclip_jax.data.detection
+assert before == (Image.MAX_IMAGE_PIXELS, cv2.getNumThreads()) and before[0] > 0
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+
+
+def test_a_large_tiff_is_read_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = picture(tmp_path / "a.tif")
+    monkeypatch.setattr(deep, "PILLOWS_LIMIT", 10)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    np.testing.assert_array_equal(pixels(path), np.asarray(read_image(picture(tmp_path / "a.png"))))

@@ -28,7 +28,7 @@ def test_all_real_annotations_read() -> None:
     assert max(len(p.names) for p in parsed) == 123
     assert {p.size for p in parsed} == {(800, 800)}
     for p in parsed:
-        boxes, keep = normalise_boxes(p.boxes, 800, 800)
+        boxes, keep = normalise_boxes(p.boxes.astype(np.float32), 800, 800)
         assert keep.all()
         assert (boxes > 0).all()
         assert (boxes <= 1).all()
@@ -38,7 +38,14 @@ def test_annotation(tmp_path: Path) -> None:
     parsed = parse_voc(write(tmp_path / "a.xml", voc([("ship", 8, 6, "40.5", " 30 "), (" harbor ", 1, 2, 3, 4)])))
     assert parsed.names == ("ship", "harbor")
     assert parsed.size == (40, 40)
-    np.testing.assert_array_equal(parsed.boxes, np.array([[8, 6, 40.5, 30], [1, 2, 3, 4]], np.float32))
+    np.testing.assert_array_equal(parsed.boxes, [[8, 6, 40.5, 30], [1, 2, 3, 4]])
+    assert (parsed.boxes.dtype, parsed.difficult.tolist()) == (np.float64, [False, False])
+
+
+@pytest.mark.parametrize(("text", "difficult"), [("1", True), (" 0\n", False), ("", False), ("Unspecified", False)])
+def test_difficult(tmp_path: Path, text: str, difficult: bool) -> None:
+    content = ONE.replace("<bndbox>", f"<difficult>{text}</difficult><bndbox>")
+    assert parse_voc(write(tmp_path / "a.xml", content)).difficult.tolist() == [difficult]
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), (80, 0), ("0.2", 60)])
@@ -93,6 +100,7 @@ def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> 
         (ONE.replace("<name>ship</name>", ""), "no <name>"),
         (ONE.replace("<ymax>30</ymax>", ""), "<object> has no <bndbox><ymax>"),
         (ONE.replace("bndbox", "robndbox"), "<object> has no <bndbox><xmin>"),
+        (ONE.replace("<bndbox>", "<difficult>rather</difficult><bndbox>"), "<difficult> is 'rather'; write 0 or 1"),
         (voc([], ("wide", 60)), "<width> is 'wide'"),
         ("<annotation><size/></annotation>", "<annotation> has no <size><width>"),
         ("<annotation><object><name>ship</name></object></annotation>", "<object> has no <bndbox><xmin>"),
@@ -137,3 +145,16 @@ def test_a_scaled_copy_is_the_same_scene_and_another_shape_is_not() -> None:
     assert annotated_size(xml, (800, 600), image, (80, 61)) == (800, 600)
     with pytest.raises(UserError, match=r"a\.xml: says 60x80 pixels for a\.jpg, which has 80x60"):
         annotated_size(xml, (60, 80), image, (80, 60))
+
+
+def test_mutated_annotations_end_in_one_line_or_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        content = bytearray(ONE.encode())
+        start = rng.integers(len(content))
+        content[start : start + rng.integers(8)] = rng.integers(256, size=rng.integers(4), dtype=np.uint8).tobytes()
+        path = write(tmp_path / "bad.xml", bytes(content))
+        try:
+            parse_voc(path)
+        except UserError as e:
+            assert str(path) in str(e)  # noqa: PT017

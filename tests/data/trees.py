@@ -114,3 +114,9 @@ def folders(root: Path, split: str, **counts: int) -> Path:
         for i in range(count):
             write_image(root / split / name / f"{name}_{i}.jpg")
     return root
+
+
+def write_json(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path

@@ -13,6 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.types import Annotated, Dataset, Example
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
@@ -132,6 +133,29 @@ def test_pycocotools_on_the_users_file_says_the_same(seed: int, tmp_path: Path) 
     assert 0.05 < figures["map"] < 0.95
     if seed % 4 == 1:  # an image with more than a hundred of a class
         assert figures["map_50_all"] != pytest.approx(figures["map_50"], abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_from_the_users_file_on(seed: int, tmp_path: Path) -> None:
+    """Read by `read_dataset`, which takes the categories in the order of their ids."""
+    dataset, detections = random_data(seed)
+    (tmp_path / "val").mkdir()
+    (tmp_path / "annotations").mkdir()
+    for e in dataset.examples:
+        Image.new("RGB", (e.width, e.height)).save(tmp_path / "val" / e.image.name)
+    file = user_file(dataset, tmp_path / "annotations" / "instances_val.json")
+    read = read_dataset(tmp_path, "val")
+    assert read.classes == ("harbor", "plane", "car", "ship")
+    labels = np.array([read.classes.index(name) for name in CLASSES], np.int32)
+    by_name = {e.image.name: one for e, one in zip(dataset.examples, detections, strict=True)}
+    own = [
+        Detections(one.boxes, one.scores, labels[one.labels], read.classes)
+        for one in (by_name[e.image.name] for e in read.examples)
+    ]
+    predictions = tmp_path / "predictions.json"
+    predictions.write_text(json.dumps(coco_predictions(read, own)))
+    expected, figures = by_pycocotools(file, predictions), evaluate_detections(read, own)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-9)
 
 
 def test_what_is_written_carries_the_users_ids(tmp_path: Path) -> None:

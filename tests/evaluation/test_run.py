@@ -33,7 +33,7 @@ def test_notes_are_written_and_told(dataset: Dataset, tmp_path: Path, monkeypatc
         return lambda variables: {"top1": 0.5, "top5": 1.0, "loss": 0.25}
 
     monkeypatch.setattr(run, "load", lambda path: RemoteCLIP(TINY, {}, "bfloat16"))
-    monkeypatch.setattr(run, "read_dataset", lambda *arguments: dataset)
+    monkeypatch.setattr(run, "read_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(run, "_embeddings", lambda *arguments: np.ones((1, 64), np.float32))
     monkeypatch.setattr(run, "make_evaluator", make_evaluator)
     result = run.evaluate(tmp_path, run.EvalSettings(data_dir=tmp_path))
