@@ -35,6 +35,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "folder for STEM.json and STEM.jpg
 
 def main() -> None:
     from remoteclip_jax.data.depth import parse_bands
+    from remoteclip_jax.data.files import Notes
     from remoteclip_jax.data.views import check_size, resized_views
     from remoteclip_jax.detections import check_max_detections
 
@@ -45,7 +46,8 @@ def main() -> None:
         check_size(_SIZE.value)
     if _MOST.value is not None:
         check_max_detections(_MOST.value)
-    images, output = find_images(_IMAGE.value), Path(_OUTPUT.value)
+    notes = Notes("images")
+    images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
     names = stems(images)
     check_output(output, images, names)
 
@@ -67,7 +69,7 @@ def main() -> None:
     if bands is None:
         bands = detector.bands
     output.mkdir(parents=True, exist_ok=True)
-    failed, notes = False, Notes("images")
+    failed = False
     for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
         try:
             counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
@@ -79,19 +81,20 @@ def main() -> None:
             continue
         tqdm.write(f"{path}: {', '.join(f'{n} {label}' for label, n in counts.most_common()) or 'nothing found'}")
     for line in notes.lines():
-        print(line)
+        print(line, file=sys.stderr)
     if failed:
         sys.exit(2)
 
 
-def find_images(pattern: str) -> list[Path]:
-    """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension. UserError
-    where there is none."""
-    from remoteclip_jax.data.image_files import EXTENSIONS, is_image_name
+def find_images(pattern: str, notes: "Notes") -> list[Path]:
+    """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension, with a note
+    on what may be images of other kinds. UserError where there is none."""
+    from remoteclip_jax.data.image_files import EXTENSIONS
+    from remoteclip_jax.data.listing import images_of, visible
 
     path = Path(pattern)
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if is_image_name(p) and p.is_file())
+        found = [match for match in images_of(visible(path), notes) if match.is_file()]
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
         matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(pattern, recursive=True))))

@@ -68,6 +68,7 @@ def results(detect_run: Path, folder: Path, tmp_path_factory: pytest.TempPathFac
     assert len(errors) == 1
     assert str(folder / "middle.jpg") in errors[0]
     assert "Traceback" not in result.stderr
+    assert result.stderr.count("images of uint16 values") == 1  # of deep.png
     written = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
     assert {path.stem for path in output.glob("*.jpg")} == set(written)
     assert len(result.stdout.splitlines()) == len(written)

@@ -82,10 +82,10 @@ def _malformed(path: Path, error: Exception) -> UserError:
 
 
 def _number(value: Any) -> Any:
-    """An id, the same whether it is written 7, "7" or 7.0. TypeError for what is neither a number nor a string."""
+    """An id, the same whether it is written 7, "7", "007" or 7.0. TypeError for what is neither number nor string."""
     if isinstance(value, str):
         plain = value.isascii() and len(value) < 20 and value.removeprefix("-").isdigit()
-        return int(value) if plain and str(int(value)) == value else value
+        return int(value) if plain else value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no id")
     return int(value) if float(value).is_integer() else value

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from remoteclip_jax.data.listing import visible
 from remoteclip_jax.data.splits import role
 from remoteclip_jax.errors import UserError
 
@@ -23,7 +24,8 @@ class CocoLayout:
     def places(self, data_dir: Path, split: str) -> list[Path]:
         """The directories in which images of `split` may lie, the likeliest first."""
         file = self.files[split]
-        names = [split, *(p.name for p in _directories(data_dir) if role(split) and role(p.name) == role(split))]
+        near = [*_directories(data_dir), *_directories(data_dir / "images")]
+        names = dict.fromkeys([split, *(p.name for p in near if role(split) and role(p.name) == role(split))])
         places = [file.parent] if file.parent.name.casefold() != "annotations" else []
         for name in names:
             places += [data_dir / name, data_dir / name / "images", data_dir / "images" / name]
@@ -87,8 +89,8 @@ def _has_keys(path: Path, _changed: int) -> bool:
 
 
 def _files(directory: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in directory.glob(pattern) if not path.name.startswith("."))
+    return [path for path in visible(directory) if path.match(pattern)]
 
 
 def _directories(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [inner for inner in visible(path) if inner.is_dir()]

@@ -178,10 +178,10 @@ def _read_tiff(tiff: Any, chosen: list[int]) -> Shaped[np.ndarray, "h w b"]:
             continue
         target = values[top : top + shape[1], left : left + shape[2]]
         pixels = segment[0, : target.shape[0], : target.shape[1]]
-        if not separate:
-            target[:] = pixels[..., chosen]
-        elif band in chosen:
-            for place in np.flatnonzero(np.array(chosen) == band):
+        for place, wanted in enumerate(chosen):
+            if not separate:
+                target[..., place] = pixels[..., wanted]
+            elif band == wanted:
                 target[..., place] = pixels[..., 0]
     return values
 

@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from remoteclip_jax.data.splits import role
 from remoteclip_jax.errors import UserError
@@ -14,10 +15,10 @@ DEEPEST = 12  # folders of a name that are looked at; what lies before is anothe
 class Finder:
     """Looks files up below `root`, and never above it.
 
-    A name may have slashes of either kind and begin with folders that are not here (`..\\..\\upload\\4\\a.jpg`,
-    `/data/upload/a.jpg`): its longest end that is found in one of the places given counts, and else its last part, if
-    one file alone has that name. That comparison is blind to case, to Unicode's normal form, and to whether a name was
-    unpacked as UTF-8.
+    A name may have slashes of either kind, be a link, and begin with folders that are not here
+    (`..\\..\\upload\\4\\a.jpg`, `/data/upload/a%20b.jpg`): its longest end that is found in one of the places given
+    counts, and else its last part, if one file alone has that name. That comparison is blind to case, to Unicode's
+    normal form, and to whether a name was unpacked as UTF-8.
     """
 
     def __init__(self, root: Path) -> None:
@@ -26,12 +27,15 @@ class Finder:
 
     def find(self, name: str, places: Sequence[Path]) -> Path | None:
         """The file, None where there is none. UserError where it may be one of several."""
-        parts = _parts(name)
-        for first in dict.fromkeys((0, *range(max(0, len(parts) - DEEPEST), len(parts)))):
-            for place in places:
-                if parts and os.path.isfile(path := place.joinpath(*parts[first:])):  # which minds no name too long
-                    return path
-        return self._by_last_part(name, parts[-1], places) if parts else None
+        for spelling in dict.fromkeys((name, unquote(name))):
+            parts = _parts(spelling)
+            for first in dict.fromkeys((0, *range(max(0, len(parts) - DEEPEST), len(parts)))):
+                for place in places:
+                    if parts and os.path.isfile(path := place.joinpath(*parts[first:])):  # which minds no name too long
+                        return path
+            if parts and (found := self._by_last_part(name, parts[-1], places)):
+                return found
+        return None
 
     def find_directory(self, name: str, places: Sequence[Path]) -> Path | None:
         """The directory, or the list of files, in the first of `places` that has it. The end of a name will do, as long

@@ -72,8 +72,9 @@ def splits_of(data_dir: Path, dataset_format: str = "auto") -> tuple[str, ...]:
 def find_parts(data_dir: Path, split: str, dataset_format: str = "auto") -> tuple[str, ...]:
     """The splits of `data_dir` that `split` is made of, by their own names (see `splits.parts`); empty where there is
     no such split. UserError where it may be one of several."""
+    splits = splits_of(data_dir, dataset_format)
     try:
-        return parts(split, splits_of(data_dir, dataset_format))
+        return parts(split, splits)
     except UserError as e:
         raise UserError(f"{data_dir}: {e}") from None
 

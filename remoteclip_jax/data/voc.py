@@ -87,21 +87,6 @@ def _size(path: Path, root: Any) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def annotated_size(
-    source: Path, stated: tuple[int, int] | None, image: Path, actual: tuple[int, int]
-) -> tuple[int, int]:
-    """The (width, height) in whose pixels the boxes of `source` are: the stated one, or else the image's own.
-
-    A copy of the image at another scale is still the same scene; UserError where its shape is another by over 2 %.
-    """
-    if stated is None:
-        return actual
-    (w, h), (width, height) = stated, actual
-    if abs(w * height - width * h) > 0.02 * w * height:
-        raise UserError(f"{source}: says {w}x{h} pixels for {image}, which has {width}x{height}")
-    return stated
-
-
 def normalise_boxes(
     boxes: Float32[np.ndarray, "n 4"], width: int, height: int
 ) -> tuple[Float32[np.ndarray, "m 4"], np.ndarray]:

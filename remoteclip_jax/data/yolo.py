@@ -35,7 +35,7 @@ def yolo_classes(data_dir: Path) -> tuple[str, ...]:
     layout = _layout(data_dir)
     if layout.names is not None:
         return tuple(dict.fromkeys(layout.names.values()))
-    return tuple(f"class_{i}" for i in range(_count_classes(layout, data_dir)))
+    return tuple(f"class_{i}" for i in range(layout.count or _count_classes(layout, data_dir)))
 
 
 def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: Images) -> Dataset:

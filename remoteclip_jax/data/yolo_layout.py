@@ -23,13 +23,15 @@ _NOTHING = ("", "~", "null", "Null", "NULL")
 @dataclass(frozen=True)
 class YoloLayout:
     """`names` by class number, None where no file says them; `source` is the file that does, or the directory.
-    `splits` are directories of images, or lists of them; `absent` those that the file names and that are not there."""
+    `splits` are directories of images, or lists of them; `absent` those that the file names and that are not there.
+    `count` is the number of classes where the file says that."""
 
     told: str
     source: Path
     names: dict[int, str] | None
     splits: dict[str, tuple[Path, ...]]
     absent: tuple[str, ...] = ()
+    count: int | None = None
 
 
 def yolo_layout(data_dir: Path) -> YoloLayout | None:
@@ -42,7 +44,8 @@ def yolo_layout(data_dir: Path) -> YoloLayout | None:
         splits = {name: paths for name, paths in splits.items() if paths} or _folders(data_dir)
         exported = "roboflow" in content or (data_dir / "README.roboflow.txt").is_file()
         told = "YOLO (Roboflow's export)" if exported else "YOLO"
-        return YoloLayout(told, file, _names(file, content), splits, absent)
+        count = int(content["nc"]) if _is_number(content.get("nc")) else None
+        return YoloLayout(told, file, _names(file, content), splits, absent, count)
     folders = _folders(data_dir)
     if not folders:
         return None
@@ -109,8 +112,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _names(path: Path, content: dict[str, Any]) -> dict[int, str] | None:
     names = content.get("names")
     if names is None or names in _NOTHING:
-        count = content.get("nc", "")
-        return {i: f"class_{i}" for i in range(int(count))} if _is_number(count) and int(count) else None
+        return None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:

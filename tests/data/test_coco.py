@@ -112,13 +112,16 @@ def test_ids_as_strings_in_one_place_and_numbers_in_another(tmp_path: Path, plac
 
 
 def test_ids_that_are_no_numbers(tmp_path: Path) -> None:
-    content = coco_content(images=[{"id": "scene-7", "file_name": "a.jpg"}, {"id": "007", "file_name": "b.jpg"}])
+    content = coco_content(images=[{"id": "scene-7", "file_name": "a.jpg"}, {"id": "0x7", "file_name": "b.jpg"}])
     content["categories"] = [{"id": "s", "name": "ship"}, {"id": 5.0, "name": "dam"}]
     content["annotations"] = [{"image_id": "scene-7", "category_id": "s", "bbox": [1, 1, 5, 5], "iscrowd": "0"}]
     dataset = read_dataset(write_coco(tmp_path, content), "train")
     assert (dataset.classes, dataset.category_ids) == (("dam", "ship"), (5, 6))
-    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == ["scene-7", "007"]
+    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == ["scene-7", "0x7"]
     assert dataset.examples[0].labels.tolist() == [1]
+    content["images"][0]["id"], content["annotations"][0]["image_id"] = "000012", 12
+    padded = read_dataset(write_coco(tmp_path, content), "train").examples[0]
+    assert (padded.annotated and padded.annotated.image_id, len(padded.labels)) == ("000012", 1)
 
 
 def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
@@ -161,9 +164,10 @@ def test_annotations_beside_the_images(tmp_path: Path) -> None:
     [
         "images/a.jpg", "train/a.jpg", "images\\a.jpg", ".\\images\\a.jpg", "/data/upload/1/a.jpg", "./a.jpg",
         "..\\..\\label\\media\\upload\\4\\a.jpg", "C:\\Users\\me\\a.jpg", "https://host/files/a.jpg", "A.JPG",
+        "/data/local-files/?d=upload%2F4%2Fa.jpg",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("images", ["train", "images", "images/train", "elsewhere/deep"])
+@pytest.mark.parametrize("images", ["train", "images", "images/train", "images/train2017", "elsewhere/deep"])
 def test_file_names_of_other_machines(tmp_path: Path, name: str, images: str) -> None:
     content = coco_content(images=[{"id": 7, "file_name": name}])
     root = write_coco(tmp_path, content, images=images)
@@ -179,6 +183,15 @@ def test_a_name_that_two_files_have(tmp_path: Path) -> None:
     (root / "train").rename(root / "some")
     with pytest.raises(UserError, match=r"instances_train.json: image 7: '/upload/a.jpg' may be .*some/a.jpg or .*val"):
         read_dataset(root, "train")
+
+
+def test_links_are_followed_and_not_round(tmp_path: Path) -> None:
+    content = coco_content(images=[{"id": 7, "file_name": "/upload/a.jpg"}])
+    root = write_coco(tmp_path / "data", content)
+    (root / "train").rename(tmp_path / "elsewhere")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/round").symlink_to(root)
+    assert read_dataset(root, "train").examples[0].image == root / "linked/a.jpg"
 
 
 def test_two_names_must_not_be_one_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.voc import annotated_size, normalise_boxes, parse_voc
+from remoteclip_jax.data.voc import normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError
 from tests.data.pictures import write
 from tests.data.trees import voc
@@ -136,15 +136,6 @@ def test_boxes_are_clipped_and_those_without_area_dropped() -> None:
     none, keep = normalise_boxes(np.zeros((0, 4), np.float32), 80, 60)
     assert none.shape == (0, 4)
     assert keep.shape == (0,)
-
-
-def test_a_scaled_copy_is_the_same_scene_and_another_shape_is_not() -> None:
-    xml, image = Path("a.xml"), Path("a.jpg")
-    assert annotated_size(xml, None, image, (80, 60)) == (80, 60)
-    assert annotated_size(xml, (800, 600), image, (80, 60)) == (800, 600)
-    assert annotated_size(xml, (800, 600), image, (80, 61)) == (800, 600)
-    with pytest.raises(UserError, match=r"a\.xml: says 60x80 pixels for a\.jpg, which has 80x60"):
-        annotated_size(xml, (60, 80), image, (80, 60))
 
 
 def test_mutated_annotations_end_in_one_line_or_are_read(tmp_path: Path) -> None:

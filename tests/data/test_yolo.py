@@ -70,9 +70,9 @@ def test_classes_by_number_alone(tmp_path: Path) -> None:
     for yaml, count in (("train: images/train\nval: images/val\nnc: 4\n", 4), (None, 3)):
         root = yolo(tmp_path / str(count), LINE, "2 0.5 0.5 0.5 0.5", yaml=yaml)
         assert default_classes(root) == tuple(f"class_{i}" for i in range(count))
-    dataset = read_dataset(root, "train", classes=("dam", "port", "ship", "car"))
-    assert dataset.examples[0].labels.tolist() == [0, 2]
-    assert "classes known by their numbers alone" in dataset.notes[0]
+        dataset = read_dataset(root, "train", classes=("dam", "port", "ship", "car"))
+        assert dataset.examples[0].labels.tolist() == [0, 2]
+        assert "classes known by their numbers alone" in dataset.notes[0]
 
 
 def test_names_are_matched_to_the_classes_named(tmp_path: Path) -> None:
