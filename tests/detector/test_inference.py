@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import remoteclip_jax as rc
@@ -16,6 +17,7 @@ from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.config import new_config
 from remoteclip_jax.data.types import Dataset, Example
+from remoteclip_jax.detector import inference
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.parallel import AXIS
@@ -77,6 +79,17 @@ def test_an_image_in_any_form(detector: rc.TrainedDetector, image: Image.Image, 
     every = rc.preprocess([image, str(tmp_path / "i.png"), pixels, jnp.asarray(pixels)], clip)
     assert (every == every[:1]).all()
     np.testing.assert_array_equal(rc.preprocess(np.stack([pixels] * 2), clip), every[:2])
+
+
+def test_a_file_is_seen_through_the_bands_of_the_run(
+    detector: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bands = np.random.default_rng(0).integers(0, 256, (40, 50, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "five.tif", bands, photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr(inference, "detect_with", lambda _, image, *rest: np.asarray(image))
+    seen = dataclasses.replace(detector, bands=(5, 3, 1))
+    np.testing.assert_array_equal(rc.detect(seen, tmp_path / "five.tif"), bands[..., [4, 2, 0]])
+    np.testing.assert_array_equal(rc.detect(detector, tmp_path / "five.tif"), bands[..., :3])
 
 
 def test_what_is_no_image(detector: rc.TrainedDetector, image: Image.Image, tmp_path: Path) -> None:
