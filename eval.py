@@ -1,7 +1,6 @@
 """Evaluate a run or converted weights: `python eval.py --workdir=DIR --split=test`; see --help."""
 
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
@@ -19,6 +18,7 @@ _NOVEL = flags.DEFINE_list("novel", [], "detect: classes called novel, for AP of
 _SIZE = flags.DEFINE_integer(
     "image_size", None, "detect: pixels of the finest view at which images are predicted (the run's)"
 )
+_MOST = flags.DEFINE_integer("max_detections", None, "detect: at most this many an image (the run's)")
 _BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "leave out images that cannot be read, and say which")
 _EMBEDDINGS = flags.DEFINE_string(
@@ -27,20 +27,18 @@ _EMBEDDINGS = flags.DEFINE_string(
 
 
 def main() -> None:
-    from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.clip.prompts import parse_templates
     from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.data.depth import parse_bands
-    from remoteclip_jax.data.views import told
-    from remoteclip_jax.evaluation.detection import table
-    from remoteclip_jax.evaluation.run import EvalSettings, evaluate
+    from remoteclip_jax.evaluation.run import EvalSettings, evaluate, told
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
     from remoteclip_jax.memory import keep_freed_memory
 
     keep_freed_memory()
     keep_compiled_programs()
     templates = None
-    if _TEMPLATES.value:
-        templates = [_TEMPLATES.value] if "{}" in _TEMPLATES.value else read_templates(Path(_TEMPLATES.value))
+    if _TEMPLATES.value is not None:
+        templates = parse_templates(_TEMPLATES.value)
     if _EMBEDDINGS.value and not _WORKDIR.value:
         result = evaluate_embeddings(Path(_EMBEDDINGS.value), templates)
     elif _WORKDIR.value and not _EMBEDDINGS.value:
@@ -48,17 +46,13 @@ def main() -> None:
             split=_SPLIT.value, data_dir=_path(_DATA_DIR.value), dataset_format=_FORMAT.value,
             classes=_path(_CLASSES.value), text_embeddings=_path(_TEXTS.value), templates=templates,
             batch_size=_BATCH.value, novel=tuple(name.strip() for name in _NOVEL.value), image_size=_SIZE.value,
+            max_detections=_MOST.value,
             bands=parse_bands(_BANDS.value) if _BANDS.value else None, skip_broken=_SKIP.value,
         )  # fmt: skip
         result = evaluate(Path(_WORKDIR.value), settings)
     else:
         raise errors.UserError("say what to evaluate: --workdir=DIR, or --embeddings=FILE.npz, one of the two")
-    if "map" in result:
-        views: Any = result["views"]
-        print(f"{result['images']} images, predicted at {told(views)} pixels\n{table(result)}")
-        return
-    print(f"images {result['images']}  top-1 {100 * result['top1']:.2f} %  top-5 {100 * result['top5']:.2f} %")
-    print(f"loss {result['loss']:.4f}")
+    print(told(result))
 
 
 def _path(value: str | None) -> Path | None:

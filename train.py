@@ -34,6 +34,7 @@ SETTINGS = (
     flags.DEFINE_enum("schedule", None, ["constant", "cosine", "step"], "the learning rate's course (constant)"),
     flags.DEFINE_integer("image_size", None, "side of the images in pixels, a multiple of 32 (224)"),
     flags.DEFINE_string("views", None, "detect: sizes in pixels to look at whole images, such as 128,256,896"),
+    flags.DEFINE_integer("max_detections", None, "detect: at most this many an image (300)"),
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "compute type; parameters stay float32 (float32)"),
     flags.DEFINE_integer("seed", None, "of the drawn data, the initialisation, shuffling and augmentation (0)"),
     flags.DEFINE_integer("checkpoint_every", None, "epochs between the checkpoints that are kept (5)"),

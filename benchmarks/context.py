@@ -52,7 +52,8 @@ def main() -> None:
 def of_run(workdir: Path, data_dir: Path) -> None:
     detector = load_detector(workdir)
     data = read_dataset(data_dir, _SPLIT.value, classes=detector.classes)
-    model, classes = Detector(detector.clip, detector.config, axis_name=AXIS), len(detector.classes)
+    model = Detector(detector.clip, detector.config, jnp.dtype(detector.dtype), AXIS)
+    classes = len(detector.classes)
     predict = make_predictor(
         model, jnp.asarray(detector.embeddings), detector.classes, batch_size=BATCH, views=detector.views
     )

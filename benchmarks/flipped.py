@@ -43,8 +43,8 @@ def main() -> None:
     data_dir = Path(config.data_dir) if config.data_dir else run.data
     dataset = read_dataset(data_dir, _SPLIT.value, config.dataset_format, detector.classes, config.bands)
     predict = make_predictor(
-        Detector(detector.clip, detector.config, axis_name=AXIS), jnp.asarray(detector.embeddings), detector.classes,
-        batch_size=config.batch_size, views=detector.views,
+        Detector(detector.clip, detector.config, jnp.dtype(detector.dtype), AXIS), jnp.asarray(detector.embeddings),
+        detector.classes, batch_size=config.batch_size, views=detector.views,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for name, data in (("as it is", dataset), ("mirrored", mirrored(dataset, Path(folder)))):

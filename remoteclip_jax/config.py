@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.data.views import check_size, check_views
+from remoteclip_jax.detections import MAX_DETECTIONS, check_max_detections
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
@@ -29,8 +30,8 @@ class TrainConfig:
     training cut from these at `image_size`, `jitter` times larger or smaller, a share `mosaic` of the samples put
     together from four tiles. Where there are several classes, the first `align_share` of the steps, which makes
     `align_steps`, align the image tower on single objects; `fits` are what was fitted, and after which step (see
-    `training.plan`). `novel` names classes held out: training and validation
-    leave out every image that shows one, the test has them all. `validations` are spread evenly over the training
+    `training.plan`). `novel` names classes held out: training and validation leave out every image that shows one, the
+    test has them all. `max_detections` is the most an image gets. `validations` are spread evenly over the training
     (None: after every epoch); `draw_*` say what is drawn where no data are given.
     """
 
@@ -76,6 +77,7 @@ class TrainConfig:
     jitter: float = 1.0
     mosaic: float = 0.0
     max_objects: int = 100
+    max_detections: int = MAX_DETECTIONS
     validations: int | None = None
     draw_train: int = 70  # the mini_dataset's sizes
     draw_val: int = 15
@@ -98,6 +100,7 @@ class TrainConfig:
         if self.novel and self.task != "detect":
             raise UserError("--novel holds classes out of --task=detect; --task=align has no use for it")
         check_size(self.image_size)
+        check_max_detections(self.max_detections)
         if self.task == "detect":
             check_views(self.views)
         for name, kind in (

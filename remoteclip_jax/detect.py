@@ -28,6 +28,7 @@ _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,s
 _TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
+_MOST = flags.DEFINE_integer("max_detections", None, "at most this many an image (the run's)")
 _BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
 _OUTPUT = flags.DEFINE_string("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
@@ -36,34 +37,37 @@ def main() -> None:
     from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.data.files import Notes
     from remoteclip_jax.data.views import check_size, resized_views
+    from remoteclip_jax.detections import check_max_detections
 
     bands = parse_bands(_BANDS.value) if _BANDS.value else None
     if not 0 <= _THRESHOLD.value <= 1:
         raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
     if _SIZE.value is not None:
         check_size(_SIZE.value)
+    if _MOST.value is not None:
+        check_max_detections(_MOST.value)
     notes = Notes("images")
     images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
     names = stems(images)
     check_output(output, images, names)
 
     from remoteclip_jax.compilation import keep_compiled_programs
-    from remoteclip_jax.config import load_config
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
     from remoteclip_jax.loading import load_detector
     from remoteclip_jax.memory import keep_freed_memory
-    from remoteclip_jax.run_directory import RunDirectory
 
     keep_freed_memory()
     keep_compiled_programs()
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:
         detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
+    if _MOST.value is not None:
+        detector = dataclasses.replace(detector, max_detections=_MOST.value)
     if _TEXTS.value:
         detector = with_embeddings(detector, _TEXTS.value)
     prompts = encode_prompts(detector, _PROMPTS.value)
     if bands is None:
-        bands = load_config(RunDirectory(Path(_WORKDIR.value)).config).bands
+        bands = detector.bands
     output.mkdir(parents=True, exist_ok=True)
     failed = False
     for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):

@@ -7,6 +7,10 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from remoteclip_jax.data.types import Example
+from remoteclip_jax.errors import UserError
+
+MAX_DETECTIONS = 300  # an image gets, unless the user says otherwise
+LIMIT = 3000  # beyond it, suppression would compare some hundred million pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,12 @@ class Detections:
             }
             for box, score, label in zip(self.boxes, self.scores, self.labels, strict=True)
         ]
+
+
+def check_max_detections(count: int) -> None:
+    """UserError for a number of detections that an image cannot get."""
+    if not 1 <= count <= LIMIT:
+        raise UserError(f"--max_detections={count} is out of range: it must lie between 1 and {LIMIT}")
 
 
 def true_objects(example: Example, classes: tuple[str, ...]) -> Detections:

@@ -1,5 +1,6 @@
 """Loading a CLIP or a detector from wherever its weights are: a converted directory, or a run."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -35,7 +36,7 @@ def load(path: str | Path) -> RemoteCLIP:
     if "visual" not in clip.variables["params"]:
         raise UserError(f"{path} holds a text tower alone; name the run or the weights that it belongs to")
     # On the device, where they stay from call to call.
-    return RemoteCLIP(clip.config, jax.device_put(clip.variables))
+    return dataclasses.replace(clip, variables=jax.device_put(clip.variables))
 
 
 def load_towers(path: str | Path) -> RemoteCLIP:
@@ -63,7 +64,7 @@ def load_run(path: Path) -> RemoteCLIP:
     if run.frozen.is_dir():
         clip_config, frozen = load_weights(run.frozen)
         params = {**frozen["params"], **params}
-    return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]})
+    return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]}, config.dtype)
 
 
 def load_detector(path: str | Path) -> TrainedDetector:
@@ -92,7 +93,8 @@ def load_detector(path: str | Path) -> TrainedDetector:
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
     return TrainedDetector(
-        clip_config, config.detector, trained, config.views, texts.class_names, texts.embeddings, text
+        clip_config, config.detector, trained, config.views, texts.class_names, texts.embeddings, text,
+        config.dtype, config.max_detections, config.bands,
     )
 
 

@@ -217,6 +217,7 @@ def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
     for message, *arguments in (
         ("--score_threshold=1.5", workdir, image, output, "--score_threshold=1.5"),
         ("--image_size=100", workdir, image, output, "--image_size=100"),
+        ("--max_detections=0", workdir, image, output, "--max_detections=0"),
         ("no file matches", workdir, f"--image={folder}/*.gif", output),
         ("no such file", workdir, f"--image={folder}/none.jpg", output),
         ("no image in this folder", workdir, f"--image={tmp_path / 'empty'}", output),

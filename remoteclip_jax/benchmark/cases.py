@@ -62,7 +62,7 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
     data = prepare_data(config, run)
     check_batches(config, data)
     shape = architecture(config.arch)
-    clip = RemoteCLIP(shape, init(shape, jax.random.key(config.seed), text_tower=False))
+    clip = RemoteCLIP(shape, init(shape, jax.random.key(config.seed), text_tower=False), config.dtype)
     texts = np.random.default_rng(0).normal(size=(len(data.classes), shape.embed_dim)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     task = TASKS[config.task](config, run, clip, jnp.asarray(texts), data)
@@ -119,5 +119,6 @@ def inference_call(case: Case, batch_size: int) -> Callable[[], Any]:
     assert config.detector is not None
     model = Detector(case.clip.config, config.detector, dtype=jnp.dtype(config.dtype))
     views = [rng.integers(0, 256, (batch_size, v, v, 3), np.uint8) for v in config.views]
-    find = jax.jit(lambda variables, views, texts: find_objects(model, variables, views, texts))
+    most = config.max_detections
+    find = jax.jit(lambda variables, views, texts: find_objects(model, variables, views, texts, count=most))
     return lambda: find(case.variables, views, case.texts)

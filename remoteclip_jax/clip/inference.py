@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from PIL import Image
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.model import CLIP, Variables, one_tower, unit
 from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
 from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
+from remoteclip_jax.data.given import GivenImages, as_images
 from remoteclip_jax.errors import UserError
 
 EXACT = "highest"  # precision of float32 products; a GPU's default is TF32, of ten bits
@@ -24,24 +25,30 @@ TEXT_BATCH = 32  # one shape for any number of texts: one compilation, bounded m
 @dataclass(frozen=True, eq=False)
 class RemoteCLIP:
     """The two towers' shapes and variables (`params`, `batch_stats`). Without a text tower (`"text"` is not among the
-    parameters) only images can be embedded."""
+    parameters) only images can be embedded. The image tower computes in `dtype`, that of the run, in which it was
+    evaluated too; the text tower in float32, as when the run's classes were encoded."""
 
     config: CLIPConfig
     variables: Variables
+    dtype: str = "float32"
 
     @property
     def has_text_tower(self) -> bool:
         return "text" in self.variables["params"]
 
 
-def preprocess(images: Sequence[Image.Image], clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
-    """PIL images to normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform."""
-    return preprocess_images(images, clip.config.image_size)
+def preprocess(images: GivenImages, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
+    """PIL images to normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform.
+
+    An image may also be the path of a file, or an array of uint8 [height, width, 3] or [height, width]. UserError for
+    what is none of these, or a single image.
+    """
+    return preprocess_images(as_images(images), clip.config.image_size)
 
 
-@partial(jax.jit, static_argnums=0)
-def _encode_image(config: CLIPConfig, variables: Variables, images: Array) -> Array:
-    return unit(jnp.asarray(CLIP(config).apply(variables, images, method="encode_image")))
+@partial(jax.jit, static_argnums=(0, 1))
+def _encode_image(config: CLIPConfig, dtype: str, variables: Variables, images: Array) -> Array:
+    return unit(jnp.asarray(CLIP(config, jnp.dtype(dtype)).apply(variables, images, method="encode_image")))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -49,17 +56,27 @@ def _encode_text(config: CLIPConfig, variables: Variables, ids: Array) -> Array:
     return unit(jnp.asarray(CLIP(config).apply(variables, ids, method="encode_text")))
 
 
-def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"]) -> Float[Array, "n d"]:
-    """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32.
+def encode_image(clip: RemoteCLIP, images: Float[Array, "n s s 3"] | Any) -> Float[Array, "n d"]:
+    """Unit-length float32 embeddings of preprocessed images (see `preprocess`); s may be any multiple of 32. UserError
+    for what is not such an array, as images themselves.
 
-    Products are of full float32, also on a GPU, whose own choice (TF32) moves embeddings by some 3e-5.
+    Products of float32 are exact, also on a GPU, whose own choice (TF32) moves embeddings by some 3e-5; a run of
+    bfloat16 embeds in bfloat16.
     """
+    shape: tuple[int, ...] = getattr(images, "shape", ())
+    kind = getattr(images, "dtype", None)
+    if len(shape) != 4 or shape[3] != 3 or kind is None or not jnp.issubdtype(kind, jnp.floating):
+        told = f"an array of {kind} {list(shape)}" if kind is not None else type(images).__name__
+        raise UserError(f"encode_image takes what preprocess(images, clip) gives, [n, s, s, 3] of float32; got {told}")
+    tower = one_tower(clip.variables, "visual")
     with jax.default_matmul_precision(EXACT):
-        return _encode_image(clip.config, one_tower(clip.variables, "visual"), jax.device_put(images))
+        return _encode_image(clip.config, clip.dtype, tower, jax.device_put(images))
 
 
 def encode_text(clip: RemoteCLIP, texts: Sequence[str]) -> Float[Array, "k d"]:
-    """Unit-length float32 embeddings of texts. UserError where `clip` has no text tower."""
+    """Unit-length float32 embeddings of texts. UserError where `clip` has no text tower, or for a single string."""
+    if isinstance(texts, str):  # a sequence of letters
+        raise UserError(f"texts: expected a list of them, such as [{texts!r}]")
     if not clip.has_text_tower:
         raise UserError("there is no text tower here: the run was trained from --text_embeddings")
     ids = tokenize(list(texts), clip.config.context_length)
@@ -78,7 +95,11 @@ def class_embeddings(
     clip: RemoteCLIP, class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)
 ) -> Float[Array, "k d"]:
     """Unit-length embeddings of classes: each template's embedding normalised, averaged, normalised again
-    (prompt ensembling in embedding space, Radford et al. 2021, section 3.1.4)."""
+    (prompt ensembling in embedding space, Radford et al. 2021, section 3.1.4). UserError for a single string in place
+    of a list."""
+    for name, given in (("class_names", class_names), ("templates", templates)):
+        if isinstance(given, str):
+            raise UserError(f"{name}: expected a list of them, such as [{given!r}]")
     texts = prompts(class_names, templates)
     embeddings = encode_text(clip, [text for of_class in texts for text in of_class])
     return unit(embeddings.reshape(len(class_names), len(templates), -1).mean(1))

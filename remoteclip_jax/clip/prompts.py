@@ -1,5 +1,6 @@
 """Class names turned into the sentences whose embeddings stand for them (zero-shot prompting, Radford et al. 2021)."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def prompts(class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) 
     """For each class its sentences, one for each template: ``result[class][template]``."""
     # Not str.format: a class name or a template may hold other braces.
     return [[template.replace("{}", words(name)) for template in templates] for name in class_names]
+
+
+def parse_templates(value: str) -> list[str]:
+    """What a user names with ``--templates``: the templates of a file, or one template, with exactly one ``{}``.
+
+    UserError where it is neither, and as for `read_templates`.
+    """
+    path = Path(os.path.expanduser(value))
+    if os.path.isfile(path):  # of which no name is too long
+        return read_templates(path)
+    if value.count("{}") != 1:
+        raise UserError(
+            f"--templates={value}: a template needs exactly one {{}}, for the class, such as {TEMPLATE!r}; "
+            "nor is there a file of this name, with one template a line"
+        )
+    return [value]
 
 
 def read_templates(path: Path) -> list[str]:

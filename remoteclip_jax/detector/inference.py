@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from PIL import Image
@@ -16,9 +17,11 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find
+from remoteclip_jax.data.deep import Bands
+from remoteclip_jax.data.given import GivenImage, as_image
 from remoteclip_jax.data.images import to_rgb
 from remoteclip_jax.data.windows import whole_squares
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
@@ -33,7 +36,8 @@ class TrainedDetector:
 
     Images are predicted whole in a square at each of the sizes `views`; `classes` and their unit-length `embeddings`
     [k, e] are those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where
-    the run had none.
+    the run had none. It computes in `dtype`, the run's, in which it was evaluated too, and finds at most
+    `max_detections` objects in an image. `bands` are those that it sees of images with more than three.
     """
 
     clip: CLIPConfig
@@ -43,6 +47,9 @@ class TrainedDetector:
     classes: tuple[str, ...]
     embeddings: Float[np.ndarray, "k e"]
     text: RemoteCLIP | None
+    dtype: str = "float32"
+    max_detections: int = MAX_DETECTIONS
+    bands: Bands | None = None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -55,15 +62,21 @@ def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetec
 
 
 def detect(
-    detector: TrainedDetector, image: Image.Image, prompts: Sequence[str] | None = None, score_threshold: float = 0.3
-) -> Detections:
-    """What `prompts` name in `image`, of any mode: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
+    detector: TrainedDetector, image: GivenImage, prompts: Sequence[str] | None = None, score_threshold: float = 0.3,
+    max_detections: int | None = None,
+) -> Detections:  # fmt: skip
+    """What `prompts` name in `image`: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
-    Prompts are words for things ("ship", "storage tank"), None for the classes of the run. At most
-    `postprocess.DETECTIONS` objects are found. An image is taken as it lies: `PIL.ImageOps.exif_transpose` turns one
-    upright. UserError for prompts that are empty, blank or alike, or that this detector cannot encode.
+    `image` is the path of a file, which is turned upright as its EXIF orientation says; or a PIL image of any mode or
+    an array of uint8 [height, width, 3] or [height, width], taken as it lies (`PIL.ImageOps.exif_transpose` turns one
+    upright). Prompts are words for things ("ship", "storage tank"), None for the classes of the run. At most
+    `max_detections` objects are found, None for the detector's own number (300). UserError for an image that cannot be
+    read, and for prompts that are empty, blank or alike, or that this detector cannot encode.
     """
-    return detect_with(detector, image, encode_prompts(detector, prompts), score_threshold)
+    if max_detections is not None:
+        check_max_detections(max_detections)
+        detector = replace(detector, max_detections=max_detections)
+    return detect_with(detector, as_image(image, detector.bands), encode_prompts(detector, prompts), score_threshold)
 
 
 def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:
@@ -100,14 +113,13 @@ def detect_with(
 ) -> Detections:  # fmt: skip
     """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
     an image that was reduced while it was decoded; `image`'s own where it is None."""
-    if not min(image.size):
-        raise UserError(f"an image of {image.width}x{image.height} pixels: there is nothing to look at")
     squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     known = np.arange(count + padding) < count
-    found = _run(detector.clip, detector.config, detector.variables, squares, *jax.device_put((texts, known)))
+    shape = (detector.clip, detector.config, detector.dtype, detector.max_detections)
+    found = _run(*shape, detector.variables, squares, *jax.device_put((texts, known)))
     return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
 
 
@@ -118,9 +130,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     return to_rgb(image.copy() if "transparency" in image.info else image)  # the caller's keeps that entry
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(
-    clip: CLIPConfig, config: DetectorConfig, variables: Variables, views: Sequence[UInt8[Array, "n v v 3"]],
-    texts: Float[Array, "k e"], known: Bool[Array, "k"],
+    clip: CLIPConfig, config: DetectorConfig, dtype: str, count: int, variables: Variables,
+    views: Sequence[UInt8[Array, "n v v 3"]], texts: Float[Array, "k e"], known: Bool[Array, "k"],
 ) -> Found:  # fmt: skip
-    return find_objects(Detector(clip, config), variables, views, texts, known)
+    return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, known, count)

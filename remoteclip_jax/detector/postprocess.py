@@ -15,12 +15,11 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import from_square
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.boxes import corners
 from remoteclip_jax.detector.model import Detector, Predictions
 from remoteclip_jax.detector.nms import keep_best
 
-DETECTIONS = 100  # an image, as COCO counts them
 SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class goes
 
 
@@ -35,9 +34,11 @@ class Found(NamedTuple):
 
 def find_objects(
     model: Detector, variables: Variables, views: Sequence[UInt8[Array, "n v v 3"]], texts: Float[Array, "k e"],
-    known: Bool[Array, "k"] | None = None,
+    known: Bool[Array, "k"] | None = None, count: int = MAX_DETECTIONS,
 ) -> Found:  # fmt: skip
-    """Detections in images that are given whole in several sizes, ascending; `known` as for `Detector`."""
+    """The `count` best detections in images that are given whole in several sizes, ascending; `known` as for
+    `Detector`, which gets at least as many queries."""
+    model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))
     parts = []
     for images, (low, high) in zip(views, size_ranges(tuple(view.shape[1] for view in views)), strict=True):
         outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, known)
@@ -45,10 +46,10 @@ def find_objects(
         size = jnp.sqrt(boxes[..., 2:].prod(-1, keepdims=True))
         own = (low <= size) & (size < high)
         parts.append(Predictions(jnp.where(own, logits, -jnp.inf), boxes, hidden))
-    return postprocess(Predictions(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))))
+    return postprocess(Predictions(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))), count)
 
 
-def postprocess(predictions: Predictions, count: int = DETECTIONS) -> Found:
+def postprocess(predictions: Predictions, count: int = MAX_DETECTIONS) -> Found:
     """The `count` best pairs of query and class, less those that repeat a better one. Scores are sigmoid(logits)."""
     n, q, k = predictions.logits.shape
     scores, index = jax.lax.top_k(jax.nn.sigmoid(predictions.logits).reshape(n, q * k), min(3 * count, q * k))

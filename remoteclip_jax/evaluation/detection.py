@@ -1,26 +1,25 @@
-"""Average precision of a split: COCO's figures by pycocotools, and VOC 2007's from the same matching.
+"""Average precision of a split: COCO's figures by pycocotools, and VOC 2007's by its own rule.
 
-As in COCO, the 100 best detections of each class in an image count, and no more.
+`map` and its kin are comparable with anyone's: as in COCO, the 100 best detections of each class in an image count, and
+no more. `map_all` and `map_50_all` count all that a detector kept.
 """
 
-import contextlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from remoteclip_jax.data.classes import find
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detections import Detections
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.evaluation.coco_ap import MOST, coco_precision
+from remoteclip_jax.evaluation.truth import annotation, ignored
+from remoteclip_jax.evaluation.voc import voc_precision
 
-MOST = 100  # detections of a class in an image
-AREAS = ("small", "medium", "large")  # up to 32², up to 96², and more pixels of the stored image
+AREAS = ("small", "medium", "large")  # up to 32², up to 96², and more pixels of the annotated image
 IOU_50, IOU_75 = 0, 5  # in pycocotools' thresholds 0.50, 0.55, …, 0.95
 
 Metrics = dict[str, Any]
@@ -37,75 +36,27 @@ class Curve(NamedTuple):
 class Scores:
     """One evaluation, from which `metrics` and `curves` are read. -1 stands where there is nothing to measure.
 
-    `precision` has an axis each for IoU, recall, class and area (all, then `AREAS`).
+    `precision` has an axis each for IoU, recall, class and area (all, then `AREAS`); `every` is that of all detections,
+    however many. `objects` are those that are to be found; `ignored` counts crowds and difficult objects.
     """
 
     classes: tuple[str, ...]
-    objects: Int[np.ndarray, "k"]
+    objects: Int[np.ndarray, " k"]
+    ignored: int
     precision: Float[np.ndarray, "10 101 k 4"]
-    voc: Float[np.ndarray, "k"]
-
-
-def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:
-    """`dataset` in COCO's format. Image ids are positions in the split from 1, category ids labels from 1."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, example in enumerate(dataset.examples, 1):
-        images.append(
-            {"id": image_id, "file_name": example.image.name, "width": example.width, "height": example.height}
-        )
-        size = np.array([example.width, example.height] * 2, np.float64)
-        # Thousandths of a pixel undo the rounding of the stored float32, which would move a box of exactly 32² pixels
-        # from one area to another.
-        for (cx, cy, w, h), label in zip((example.boxes * size).tolist(), example.labels.tolist(), strict=True):
-            box = [round(x, 3) for x in (cx - w / 2, cy - h / 2, w, h)]
-            annotations.append(
-                {
-                    # From 1: pycocotools takes a match with annotation 0 for no match.
-                    "id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1, "bbox": box,
-                    "area": box[2] * box[3], "iscrowd": 0,
-                }
-            )  # fmt: skip
-    categories = [{"id": label, "name": name} for label, name in enumerate(dataset.classes, 1)]
-    description = {"description": f"split {dataset.split}"}
-    return {"info": description, "images": images, "annotations": annotations, "categories": categories}
-
-
-def coco_predictions(dataset: Dataset, detections: Sequence[Detections]) -> list[dict[str, Any]]:
-    """COCO's results format, with the ids of `coco_ground_truth`; one `Detections` an example, in order.
-
-    What is not finite or has its corners the wrong way round is left out. ValueError where the number of images or
-    the classes differ.
-    """
-    results = []
-    for image_id, (_, found) in enumerate(zip(dataset.examples, detections, strict=True), 1):
-        if found.classes != dataset.classes:
-            raise ValueError(f"detections of image {image_id} have other classes than the data")
-        boxes = found.boxes.astype(np.float64)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        usable = np.isfinite(boxes).all(1) & np.isfinite(found.scores) & (sides >= 0).all(1)
-        rows = np.concatenate([boxes[:, :2], sides], 1)[usable].tolist()
-        for box, score, label in zip(rows, found.scores[usable].tolist(), found.labels[usable].tolist(), strict=True):
-            results.append({"image_id": image_id, "category_id": label + 1, "bbox": box, "score": score})
-    return results
+    every: Float[np.ndarray, "10 101 k"]
+    voc: Float[np.ndarray, " k"]
 
 
 def score(dataset: Dataset, detections: Sequence[Detections]) -> Scores:
     """Match `detections` (one an example, in order) with the objects of `dataset`, by class and falling score."""
-    truth, k = coco_ground_truth(dataset), len(dataset.classes)
-    found = [
-        {**item, "id": number, "area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
-        for number, item in enumerate(coco_predictions(dataset, detections), 1)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        # Not `loadRes`, which fails where there are no detections.
-        evaluation = COCOeval(_indexed(truth), _indexed({**truth, "annotations": found}), "bbox")
-        evaluation.params.maxDets = [MOST]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    labels = np.array([item["category_id"] - 1 for item in truth["annotations"]], np.int64)
-    objects = np.bincount(labels, minlength=k)
-    return Scores(dataset.classes, objects, evaluation.eval["precision"][..., 0], _voc(evaluation, objects))
+    precision = coco_precision(dataset, detections)
+    objects, aside = np.zeros(len(dataset.classes), np.int64), 0
+    for known in map(annotation, dataset.examples):
+        objects += np.bincount(known.labels[~ignored(known)], minlength=len(objects))
+        aside += int(ignored(known).sum())
+    voc = voc_precision(dataset, detections)
+    return Scores(dataset.classes, objects, aside, precision.best, precision.every, voc)
 
 
 def metrics(scores: Scores, novel: Sequence[str] = ()) -> Metrics:
@@ -115,7 +66,8 @@ def metrics(scores: Scores, novel: Sequence[str] = ()) -> Metrics:
     result: Metrics = {"map": _mean(every), "map_50": _mean(at_50), "map_75": _mean(scores.precision[IOU_75, ..., 0])}
     for area, name in enumerate(AREAS, 1):
         result[f"map_{name}"] = _mean(scores.precision[..., area])
-    result["voc_map_50"] = _mean(scores.voc)
+    result |= {"map_all": _mean(scores.every), "map_50_all": _mean(scores.every[IOU_50])}
+    result |= {"voc_map_50": _mean(scores.voc), "ignored": scores.ignored}
     result["per_class"] = {
         name: {
             "map": _mean(every[..., i]), "map_50": _mean(at_50[..., i]), "voc_ap_50": _mean(scores.voc[i]),
@@ -135,11 +87,12 @@ def metrics(scores: Scores, novel: Sequence[str] = ()) -> Metrics:
 def evaluate_detections(dataset: Dataset, detections: Sequence[Detections], novel: Sequence[str] = ()) -> Metrics:
     """AP of a split, in [0, 1], or None where there is no object to measure it on.
 
-    `map`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`: COCO's (Lin et al. 2014). `voc_map_50`: VOC
-    2007's 11-point AP at IoU 0.5 (Everingham et al. 2010, section 4.2). `per_class`: by name, `map`, `map_50`,
-    `voc_ap_50` and `objects`. Where `novel` names classes, also `base_`, `novel_` and `harmonic_` `map` and `map_50`
-    (Xian et al. 2017: the harmonic mean of the other two), and the names as `novel`. Means go over the classes that
-    have objects. UserError for an unknown name in `novel`.
+    `map`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`: COCO's (Lin et al. 2014), of the 100 best
+    detections of a class in an image; `map_all`, `map_50_all`: of all detections. `voc_map_50`: VOC 2007's 11-point AP
+    at IoU 0.5 (see `voc_precision`), of all as well. `ignored`: how many crowds and difficult objects count neither
+    for nor against. `per_class`: by name, `map`, `map_50`, `voc_ap_50` and `objects`. Where `novel` names classes,
+    also `base_`, `novel_` and `harmonic_` `map` and `map_50` (Xian et al. 2017: the harmonic mean of the other two),
+    and the names as `novel`. Means go over the classes that have objects. UserError for an unknown name in `novel`.
     """
     indices(novel, dataset.classes)  # a typing error must not show after minutes
     return metrics(score(dataset, detections), novel)
@@ -151,7 +104,7 @@ def curves(scores: Scores) -> dict[str, Curve]:
     return {
         name: Curve(recall, scores.precision[IOU_50, :, i, 0])
         for i, name in enumerate(scores.classes)
-        if scores.objects[i]
+        if scores.precision[IOU_50, 0, i, 0] > -1
     }
 
 
@@ -167,17 +120,6 @@ def harmonic_mean(a: float | None, b: float | None) -> float | None:
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def eleven_points(hits: Sequence[bool], objects: int) -> float:
-    """VOC 2007's AP: the mean, over recalls 0, 0.1, …, 1, of the best precision at that recall or a higher one.
-
-    `hits` says of each detection, by falling score, whether it found one of the `objects` (at least one).
-    """
-    found = np.cumsum(np.asarray(hits, np.int64))
-    precision = found / np.arange(1, len(found) + 1)
-    # In whole numbers: as floats, three objects of ten fall short of a recall of 0.3.
-    return float(np.mean([precision[10 * found >= tenth * objects].max(initial=0) for tenth in range(11)]))
-
-
 def table(figures: Metrics) -> str:
     """`figures` (of `evaluate_detections`) for the screen, in percent; classes by falling AP50."""
     novel = set(figures.get("novel", ()))
@@ -189,6 +131,11 @@ def table(figures: Metrics) -> str:
             f"{title}: AP {_percent(figures[f'{key}_map'])}, AP50 {_percent(figures[f'{key}_map_50'])}"
             for title, key in groups
         ]
+    every = f"AP {_percent(figures['map_all'])}, AP50 {_percent(figures['map_50_all'])}"
+    lines.append(f"all detections, and not the best {MOST} of each class in an image alone: {every}")
+    if figures["ignored"]:
+        told = "crowds and difficult objects, which are neither to be found nor false alarms"
+        lines.append(f"ignored: {figures['ignored']} ({told})")
     names = {name: f"{name} (novel)" if name in novel else name for name in figures["per_class"]}
     width = max(map(len, [*names.values(), "class"]))
     lines += ["", f"{'class':{width}}  {'AP':>6}  {'AP50':>6}  {'VOC AP50':>8}  {'objects':>8}"]
@@ -197,27 +144,6 @@ def table(figures: Metrics) -> str:
         cells = [f"{_percent(row[key]):>{size}}" for key, size in (("map", 6), ("map_50", 6), ("voc_ap_50", 8))]
         lines.append("  ".join([f"{names[name]:{width}}", *cells, f"{row['objects']:>8}"]))
     return "\n".join(lines)
-
-
-def _indexed(content: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = content
-    coco.createIndex()
-    return coco
-
-
-def _voc(evaluation: COCOeval, objects: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
-    """`eleven_points` by class, from the matches at IoU 0.5; VOC's own matching calls a detection wrong whose nearest
-    object is taken, where COCO's gives it the next nearest."""
-    images, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
-    result = np.full(len(objects), -1.0)
-    for k in np.flatnonzero(objects):
-        start = k * areas * images  # evalImgs is [class, area, image], flat; the first area is "all"
-        matched = [item for item in evaluation.evalImgs[start : start + images] if item is not None]
-        order = np.argsort(-np.concatenate([item["dtScores"] for item in matched]), kind="stable")
-        hits = np.concatenate([item["dtMatches"][IOU_50] > 0 for item in matched])[order]
-        result[k] = eleven_points(hits.tolist(), int(objects[k]))
-    return result
 
 
 def indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:

@@ -6,10 +6,8 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
-from pycocotools import mask
 
-from remoteclip_jax.data.types import Example
-from remoteclip_jax.detections import Detections, true_objects
+from remoteclip_jax.detections import Detections
 
 LARGEST = 1600  # pixels a side of a drawn picture
 CROWD = 20  # boxes in a picture from which on the small ones get no text
@@ -187,29 +185,3 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int = 1, gap: int = 
             page.paste(picture, (gap + i * width, y))
         y += height
     return page
-
-
-def image_quality(example: Example, found: Detections, threshold: float) -> float:
-    """F1 of the detections with a score of at least `threshold`, to rank pictures by; 1 where there was nothing to
-    find and nothing was found.
-
-    By falling score, each takes the object of its class, among those still free, that it overlaps most, from IoU 0.5.
-    """
-    truth, found = true_objects(example, found.classes), found.above(threshold)
-    if not len(truth) and not len(found):
-        return 1.0
-    free, hits = np.ones(len(truth), bool), 0
-    overlaps = _iou(found, truth)
-    for i in np.argsort(-found.scores, kind="stable"):
-        candidates = np.where(free & (truth.labels == found.labels[i]), overlaps[i], 0)
-        if candidates.max(initial=0) >= 0.5:
-            free[candidates.argmax()] = False
-            hits += 1
-    return 2 * hits / (len(truth) + len(found))
-
-
-def _iou(a: Detections, b: Detections) -> Float[np.ndarray, "a b"]:
-    if not len(a) or not len(b):
-        return np.zeros((len(a), len(b)))
-    first, second = (np.concatenate([x.boxes[:, :2], x.boxes[:, 2:] - x.boxes[:, :2]], 1) for x in (a, b))
-    return np.nan_to_num(mask.iou(first.astype(np.float64), second.astype(np.float64), [0] * len(b)))

@@ -8,20 +8,23 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.detection import whole_images
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.parallel import check_batch_size, gather, split_batch
 
 
 def make_predictor(
-    model: Detector, texts: Float[Array, "k d"], classes: Sequence[str], *, batch_size: int, views: tuple[int, ...]
-) -> Callable[[Variables, Dataset], list[Detections]]:
+    model: Detector, texts: Float[Array, "k d"], classes: Sequence[str], *, batch_size: int, views: tuple[int, ...],
+    max_detections: int = MAX_DETECTIONS,
+) -> Callable[[Variables, Dataset], list[Detections]]:  # fmt: skip
     """A function from variables and a data set to the detections of each image; compiled once."""
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> Found:
-        return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts)
+        return find_objects(
+            model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections
+        )
 
     run = gather(step)
 

@@ -23,10 +23,12 @@ from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.validation import take_share
 from remoteclip_jax.data.views import check_size, resized_views
+from remoteclip_jax.data.views import told as sizes_told
+from remoteclip_jax.detections import check_max_detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import make_evaluator
-from remoteclip_jax.evaluation.detection import indices
+from remoteclip_jax.evaluation.detection import indices, table
 from remoteclip_jax.evaluation.detection_run import write_evaluation
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.files import write_atomically
@@ -49,6 +51,7 @@ class EvalSettings:
     batch_size: int | None = None
     novel: Sequence[str] = ()
     image_size: int | None = None
+    max_detections: int | None = None
     bands: tuple[int, ...] | None = None
     skip_broken: bool = False
 
@@ -63,25 +66,28 @@ def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
     config = load_config(run.config) if is_run(workdir) else None
     if config and config.task == "detect":
         return _evaluate_detector(run, config, settings)
-    for name in ("novel", "image_size"):
-        if getattr(settings, name):
+    for name in ("novel", "image_size", "max_detections"):
+        if getattr(settings, name) not in (None, ()):
             raise UserError(f"--{name} is for runs of --task=detect; {workdir} is none")
     clip = load(workdir)
     dataset, known = _read_data(run, config, settings, clip.config.embed_dim)
     dataset, dropped = drop_empty(dataset)
+    notes = list(dataset.notes)
+    if dropped:
+        notes.append(f"{dataset.split}: {dropped} images without objects skipped")
     if not len(dataset):
         raise UserError(f"{_data_dir(run, config, settings)}: no image of the split {settings.split!r} has an object")
     embeddings = _embeddings(clip, dataset.classes, known, settings.templates)
     defaults = config or TrainConfig(image_size=clip.config.image_size)
     batch_size = settings.batch_size or max(defaults.batch_size, 32)
     measure = make_evaluator(
-        CLIP(clip.config, dtype=jnp.dtype(defaults.dtype), axis_name=AXIS), jnp.asarray(embeddings),
+        CLIP(clip.config, dtype=jnp.dtype(clip.dtype), axis_name=AXIS), jnp.asarray(embeddings),
         defaults.temperature, dataset, batch_size=batch_size, image_size=defaults.image_size, label=defaults.label,
     )  # fmt: skip
     result = {
         **measure(clip.variables), "images": len(dataset), "skipped": dropped,
         "data_dir": str(_data_dir(run, config, settings)), "classes": list(dataset.classes),
-        "templates": list(settings.templates or ()),
+        "templates": list(settings.templates or ()), "notes": notes,
     }  # fmt: skip
     directory = run.evaluation(settings.split)
     directory.mkdir(parents=True, exist_ok=True)
@@ -91,6 +97,17 @@ def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
     return result
 
 
+def told(result: dict[str, Any]) -> str:
+    """A result for the screen: first what was dropped or repaired while the data were read, then the figures."""
+    lines = [*result.get("notes", ())]
+    if "map" in result:
+        most, views = result["max_detections"], sizes_told(result["views"])
+        lines.append(f"{result['images']} images, predicted at {views} pixels, at most {most} detections in each")
+        return "\n".join([*lines, table(result)])
+    shares = "  ".join(f"{name} {100 * result[key]:.2f} %" for name, key in (("top-1", "top1"), ("top-5", "top5")))
+    return "\n".join([*lines, f"images {result['images']}  {shares}", f"loss {result['loss']:.4f}"])
+
+
 def _evaluate_detector(run: RunDirectory, config: TrainConfig, settings: EvalSettings) -> dict[str, Any]:
     detector = load_detector(run.root)
     dataset, known = _read_data(run, config, settings, detector.clip.embed_dim)
@@ -98,15 +115,21 @@ def _evaluate_detector(run: RunDirectory, config: TrainConfig, settings: EvalSet
     check_boxes(dataset, data_dir)
     indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
     embeddings = _embeddings(detector.text, dataset.classes, known, settings.templates)
-    views = detector.views
+    views, most = detector.views, detector.max_detections
+    if settings.max_detections is not None:
+        check_max_detections(settings.max_detections)
+        most = settings.max_detections
     if settings.image_size:
         check_size(settings.image_size)
         views = resized_views(views, settings.image_size)
     predict = make_predictor(
-        Detector(detector.clip, detector.config, dtype=jnp.dtype(config.dtype), axis_name=AXIS),
+        Detector(detector.clip, detector.config, dtype=jnp.dtype(detector.dtype), axis_name=AXIS),
         jnp.asarray(embeddings), dataset.classes, batch_size=settings.batch_size or config.batch_size, views=views,
+        max_detections=most,
     )  # fmt: skip
-    facts = {"data_dir": str(data_dir), "views": views, "templates": list(settings.templates or ())}
+    facts = {
+        "data_dir": str(data_dir), "views": views, "templates": list(settings.templates or ()), "max_detections": most,
+    }  # fmt: skip
     found = predict(detector.variables, dataset)
     result = write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
     write_report(run)

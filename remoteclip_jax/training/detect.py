@@ -87,7 +87,10 @@ def make_task(
     model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     base = texts[np.array([data.classes.index(name) for name in train.classes])]
-    predict = make_predictor(model, texts, data.classes, batch_size=config.batch_size, views=config.views)
+    predict = make_predictor(
+        model, texts, data.classes, batch_size=config.batch_size, views=config.views,
+        max_detections=config.max_detections,
+    )  # fmt: skip
 
     def evaluate(variables: Variables) -> dict[str, float]:
         assert val is not None
@@ -96,7 +99,8 @@ def make_task(
 
     def finish(variables: Variables) -> None:
         assert final is not None
-        facts = {"data_dir": config.data_dir or str(run.data), "views": config.views}
+        facts: dict[str, Any] = {"data_dir": config.data_dir or str(run.data), "views": config.views}
+        facts["max_detections"] = config.max_detections
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
         print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 

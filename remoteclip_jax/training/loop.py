@@ -50,7 +50,9 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     run, config = _open_run(settings, workdir)
     print(f"run directory: {run.root}")
     if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
-        raise UserError(f"{config.data_dir}: no such directory; where the run's data have moved, name them: --data_dir=DIR")
+        raise UserError(
+            f"{config.data_dir}: no such directory; where the run's data have moved, name them anew: --data_dir=DIR"
+        )
     data = prepare_data(config, run)
     print("\n".join(data.notes))
     check_same_data(run, data)

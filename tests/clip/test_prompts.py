@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from remoteclip_jax.clip.prompts import TEMPLATE, prompts, read_templates, words
+from remoteclip_jax.clip.prompts import TEMPLATE, parse_templates, prompts, read_templates, words
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
 
@@ -47,6 +47,20 @@ def test_bad_templates_name_file_and_line(tmp_path: Path, content: bytes, messag
     with pytest.raises(UserError, match=message) as error:
         read_templates(file)
     assert str(file) in str(error.value)
+
+
+def test_a_template_or_a_file_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_templates("a photo of a {}.") == ["a photo of a {}."]
+    assert parse_templates("{} in {c}") == ["{} in {c}"]
+    for name in ("a photo of {c}.", "all {} and {}", "~templates"):
+        Path(name).write_text("from above: {}\n")
+        assert parse_templates(name) == ["from above: {}"]
+        Path(name).unlink()
+    for value in ("a photo of {c}.", "a {} and a {}", "templates.txt", "", "x" * 300, "x\0"):
+        with pytest.raises(UserError, match=r"a template needs exactly one \{\}, .* nor is there a file") as error:
+            parse_templates(value)
+        assert f"--templates={value}:" in str(error.value)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

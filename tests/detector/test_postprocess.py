@@ -102,13 +102,22 @@ def test_boxes_beyond_the_border_are_clipped() -> None:
     np.testing.assert_allclose(found.boxes[0, 0], [0, 0.7, 0.2, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 30, 80])
+def test_an_image_gets_as_many_as_asked_for(count: int) -> None:
+    """Though the detector looks at eight places of its own accord."""
+    model, images = Detector(TINY, SMALL), np.zeros((2, 64, 64, 3), np.uint8)
+    variables, texts = random_variables(SMALL), random_texts(3)
+    found = jax.eval_shape(lambda view: find_objects(model, variables, [view], texts, count=count), images)
+    assert found.boxes.shape == (2, count, 4)
+
+
 def test_every_view_answers_for_its_own_sizes() -> None:
     """The same images in two sizes: what is found in both together is what each finds alone, of its own sizes."""
     # Weights whose boxes are of sizes that belong to either view.
     model, variables, texts = Detector(TINY, SMALL), random_variables(SMALL, seed=3), random_texts(3)
     rng = np.random.default_rng(0)
     views = [rng.integers(0, 256, (2, size, size, 3), np.uint8) for size in (64, 128)]
-    find = quick(lambda *views: find_objects(model, variables, views, texts))
+    find = quick(lambda *views: find_objects(model, variables, views, texts, count=20))
     found = jax.tree.map(np.asarray, find(*views))
     assert found.kept.sum() > 8
     alone = [jax.tree.map(np.asarray, find(view)) for view in views]

@@ -10,8 +10,8 @@ from remoteclip_jax.config import new_config
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.run import EvalSettings, evaluate
 from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training.loop import train
 from remoteclip_jax.training.data import Data
+from remoteclip_jax.training.loop import train
 from remoteclip_jax.training.setup import prepare_data
 from tests.data.trees import flat, folders, write_image, write_lines, write_voc
 
