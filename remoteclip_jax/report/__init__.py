@@ -6,7 +6,7 @@ from remoteclip_jax.report import align, detect
 from remoteclip_jax.report.page import write_page
 from remoteclip_jax.run_directory import RunDirectory
 
-TASKS = {"align": align.markdown, "detect": detect.markdown}
+TASKS = {"align": align.report, "detect": detect.report}
 
 
 def write_report(run: RunDirectory) -> None:

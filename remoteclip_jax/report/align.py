@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.metrics_log import Row, ranking
-from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, saved_steps, speed, table
+from remoteclip_jax.report.markup import Picture, block, code, shell, string, table, text
+from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, saved_steps, speed
 from remoteclip_jax.run_directory import RunDirectory
 
 FROM_RANDOM = (
@@ -17,24 +18,24 @@ FROM_RANDOM = (
 )
 
 
-def markdown(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> str:
-    """The report's text; the pictures in it are written beside it."""
+def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str | Picture]:
+    """The report's parts in Markdown, and its pictures, which are written into the run directory."""
     write_atomically(run.curve, _curve(rows))
     summary, best = json.loads(run.summary.read_text()), min(rows, key=ranking)
     first, last = rows[0], rows[-1]
-    parts = [f"# Run {run.root.name}\n"]
+    parts: list[str | Picture] = [f"# Run {text(run.root.resolve().name)}\n"]
     parts.append(
         f"Fine-tuning the image tower ({config.arch}) on {data_line(config, summary)}. The loss went from "
         f"{first['loss']:.3f} in epoch {first['epoch']} to {last['loss']:.3f} in epoch {last['epoch']}.\n"
         + ("" if config.weights else "\n" + FROM_RANDOM)
     )
-    parts += ["## Course\n", f"![loss by epoch]({run.curve.name})\n", _course(run, rows, best)]
+    parts += ["## Course\n", Picture(run.curve, "loss by epoch"), _course(run, rows, best)]
     parts += ["## Speed\n", speed(rows, summary)]
     parts += ["## What trained, what was frozen\n", _parameters(config.text_embeddings, summary)]
     parts += ["## Checkpoints\n", checkpoints(run, best)]
     if results := _evaluations(run):
         parts += ["## Evaluations\n", results]
-    return "\n".join([*parts, *ending(config, summary), "## Next\n", _next_commands(run, summary)])
+    return [*parts, *ending(config, summary), "## Next\n", _next_commands(run, summary)]
 
 
 def _course(run: RunDirectory, rows: list[Row], best: Row) -> str:
@@ -60,7 +61,7 @@ def _parameters(text_embeddings: str | None, summary: dict[str, Any]) -> str:
     if "text" in sizes:
         lines.append(f"- frozen: the text tower, {sizes['text']:,} parameters, unchanged to the bit\n")
     else:
-        lines.append(f"- no text tower: the class embeddings come from {text_embeddings}\n")
+        lines.append(f"- no text tower: the class embeddings come from {code(text_embeddings)}\n")
     return "".join(lines)
 
 
@@ -75,10 +76,9 @@ def _evaluations(run: RunDirectory) -> str:
 
 def _next_commands(run: RunDirectory, summary: dict[str, Any]) -> str:
     split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
-    return (
-        f"```\npython eval.py --workdir={run.root} --split={split}\n```\n\nIn Python:\n\n```python\n"
-        f'import remoteclip_jax as rc\n\nclip = rc.load("{run.root}")  # the best checkpoint\n```\n'
-    )
+    python = f"import remoteclip_jax as rc\n\nclip = rc.load({string(run.root)})  # the best checkpoint"
+    command = block(f"python eval.py --workdir={shell(run.root)} --split={shell(split)}")
+    return f"{command}\nIn Python:\n\n{block(python, 'python')}"
 
 
 def _curve(rows: list[Row]) -> bytes:
