@@ -6,20 +6,21 @@ from typing import Any
 from absl import flags
 
 from remoteclip_jax import errors
+from remoteclip_jax.path_flags import DEFINE_path
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "run directory, or converted weights for zero-shot classification")
+_WORKDIR = DEFINE_path("workdir", None, "run directory, or converted weights for zero-shot classification")
 _SPLIT = flags.DEFINE_string("split", "test", "which split of the data")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "other data than the run's own")
+_DATA_DIR = DEFINE_path("data_dir", None, "other data than the run's own")
 _FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "folder"], "layout of --data_dir")
-_CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apart, one a line")
-_TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
+_CLASSES = DEFINE_path("classes", None, "file of class names to tell apart, one a line")
+_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
 _BATCH = flags.DEFINE_integer("batch_size", None, "images at a time, over all devices", lower_bound=1)
 _NOVEL = flags.DEFINE_list("novel", [], "detect: classes called novel, for AP of base, novel and their harmonic mean")
 _SIZE = flags.DEFINE_integer(
     "image_size", None, "detect: pixels of the finest view at which images are predicted (the run's)"
 )
-_EMBEDDINGS = flags.DEFINE_string(
+_EMBEDDINGS = DEFINE_path(
     "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
 )
 
