@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from remoteclip_jax import errors
 from remoteclip_jax.path_flags import DEFINE_path
+from remoteclip_jax.printable import printable
 
 if TYPE_CHECKING:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
     from remoteclip_jax.clip.text_embeddings import TextEmbeddings
@@ -66,7 +67,8 @@ def main() -> None:
             tqdm.write(errors.error_line(e), file=sys.stderr)
             failed = True
             continue
-        tqdm.write(f"{path}: {', '.join(f'{n} {label}' for label, n in counts.most_common()) or 'nothing found'}")
+        seen = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
+        tqdm.write(printable(f"{path}: {seen}"))
     if failed:
         sys.exit(2)
 

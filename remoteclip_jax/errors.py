@@ -20,7 +20,11 @@ from remoteclip_jax.printable import printable
 
 
 class UserError(Exception):
-    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line."""
+    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line,
+    whatever names stand in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def error_line(message: object) -> str:

@@ -33,6 +33,7 @@ def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extr
     """
     directory = Path(os.path.abspath(directory))  # links stay as they are
     check_output(directory)
+    orbax_path(directory)  # whether it can be one, before anything is written
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
     directory.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(directory)
