@@ -1,10 +1,24 @@
 """Files as bad copies, bad disks and bad editors leave them: at random, and the same each time."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from remoteclip_jax.errors import UserError
+
+
+def refusal(read: Callable[[], object]) -> str | None:
+    """The message with which `read()` refuses what it finds, which must be one line; None where it takes it."""
+    try:
+        read()
+    except UserError as e:
+        message = str(e)
+    else:
+        return None
+    assert len(message.splitlines()) == 1
+    return message
 
 
 def damaged(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remoteclip_jax.clip.text_embeddings import load_text_embeddings
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.npz import load_arrays
-from tests.mutations import damaged
+from tests.mutations import damaged, refusal
 
 VALUES = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
 
@@ -20,16 +20,11 @@ VALUES = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
 def test_mutations_are_read_or_refused(save: Callable[..., None], tmp_path: Path) -> None:
     buffer = io.BytesIO()
     save(buffer, class_names=np.array(["ship", "dam", "golf field"]), embeddings=VALUES)
-    refused = 0
     for content in damaged(buffer.getvalue(), 150):
         (tmp_path / "t.npz").write_bytes(content)
-        try:
-            texts = load_text_embeddings(tmp_path / "t.npz", 8)
-        except UserError as e:
-            refused += "t.npz" in str(e) and len(str(e).splitlines()) == 1
-        else:
-            refused += len(texts.class_names) == 3 and bool(np.isfinite(texts.embeddings).all())
-    assert refused == 150
+        read: list[TextEmbeddings] = []
+        message = refusal(lambda: read.append(load_text_embeddings(tmp_path / "t.npz", 8)))  # noqa: B023
+        assert "t.npz" in message if message else np.isfinite(read[0].embeddings).all()
 
 
 def header(shape: str, descr: str = "<f4") -> bytes:
