@@ -26,7 +26,7 @@ _EMBEDDINGS = DEFINE_path(
 
 
 def main() -> None:
-    from remoteclip_jax.clip.prompts import read_templates
+    from remoteclip_jax.clip.prompts import parse_templates
     from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.data.views import told
     from remoteclip_jax.evaluation.detection import table
@@ -36,9 +36,7 @@ def main() -> None:
 
     keep_freed_memory()
     keep_compiled_programs()
-    templates = None
-    if _TEMPLATES.value:
-        templates = [_TEMPLATES.value] if "{}" in _TEMPLATES.value else read_templates(Path(_TEMPLATES.value))
+    templates = parse_templates(_TEMPLATES.value) if _TEMPLATES.value else None
     if _EMBEDDINGS.value and not _WORKDIR.value:
         result = evaluate_embeddings(Path(_EMBEDDINGS.value), templates)
     elif _WORKDIR.value and not _EMBEDDINGS.value:

@@ -1,5 +1,6 @@
 """Class names turned into the sentences whose embeddings stand for them (zero-shot prompting, Radford et al. 2021)."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,21 @@ def prompts(class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) 
     """For each class its sentences, one for each template: ``result[class][template]``."""
     # Not str.format: a class name or a template may hold other braces.
     return [[template.replace("{}", words(name)) for template in templates] for name in class_names]
+
+
+def parse_templates(value: str) -> list[str]:
+    """What `--templates` says: one template, or a file of them (see `read_templates`).
+
+    UserError for a file that is not there, and for a template without exactly one ``{}``.
+    """
+    path = Path(value).expanduser()
+    exists = os.path.exists(path)  # which takes a sentence of any length, unlike Path.exists
+    if value.count("{}") == 1 and not exists:
+        return [value]
+    # What has a brace is no file's name, nor are several words without an extension.
+    if not exists and ("{" in value or "}" in value or (" " in value and not path.suffix[1:].isalnum())):
+        raise UserError(f"--templates={value!r}: a template needs exactly one {{}}, for the class, such as {TEMPLATE!r}")
+    return read_templates(path)
 
 
 def read_templates(path: Path) -> list[str]:

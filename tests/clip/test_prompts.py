@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from remoteclip_jax.clip.prompts import TEMPLATE, prompts, read_templates, words
+from remoteclip_jax.clip.prompts import TEMPLATE, parse_templates, prompts, read_templates, words
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
 
@@ -52,3 +52,22 @@ def test_bad_templates_name_file_and_line(tmp_path: Path, content: bytes, messag
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt"):
         read_templates(tmp_path / "nowhere.txt")
+
+
+@pytest.mark.parametrize("value", ["a photo of a {c}.", "a photo of a ship.", "a {} and a {}", "a {", "x" * 400 + " {c}"])
+def test_a_template_without_a_place_is_not_taken_for_a_file(value: str) -> None:
+    with pytest.raises(UserError, match="a template needs exactly one {}"):
+        parse_templates(value)
+
+
+def test_one_template_or_a_file_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my {}.txt").write_text("the {}\n")
+    (tmp_path / "list").write_text("a {}\nthe {}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_templates("the {} from above") == ["the {} from above"]
+    assert parse_templates("x" * 400 + "{}") == ["x" * 400 + "{}"]
+    assert parse_templates("~/list") == ["a {}", "the {}"]
+    assert parse_templates(str(tmp_path / "my {}.txt")) == ["the {}"]
+    for name in ("nowhere.txt", "no where.txt", "nowhere"):
+        with pytest.raises(UserError, match=f"{name}: cannot read the prompt templates"):
+            parse_templates(name)
