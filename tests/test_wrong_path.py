@@ -24,7 +24,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("RemoteCLIP-RN50.pt", "RN50.pt: this is a PyTorch checkpoint: convert it first (python -m convert --checkpoint="),
+        ("RemoteCLIP-RN50.pt", "RN50.pt: this is a PyTorch checkpoint: convert it first (python -m convert --check"),
         ("model.SAFETENSORS", "this is a PyTorch checkpoint: convert it first"),
         ("texts.npz", "this is an npz of arrays, which --text_embeddings takes"),
         ("notes.txt", "this is a file; expected"),

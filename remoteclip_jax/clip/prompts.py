@@ -46,7 +46,7 @@ def parse_templates(value: str) -> list[str]:
         return [value]
     # What has a brace is no file's name, nor are several words without an extension.
     if not exists and ("{" in value or "}" in value or (" " in value and not path.suffix[1:].isalnum())):
-        raise UserError(f"--templates={value!r}: a template needs exactly one {{}}, for the class, such as {TEMPLATE!r}")
+        raise UserError(f"--templates={value!r}: a template needs exactly one {{}}, for the class, as in {TEMPLATE!r}")
     return read_templates(path)
 
 

@@ -1,6 +1,5 @@
 """The report of the task `detect`."""
 
-import json
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,9 +7,10 @@ from matplotlib.figure import Figure
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.views import told
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import mismatch, read_json
 from remoteclip_jax.metrics_log import Row, ranking
 from remoteclip_jax.report.markup import Picture, block, code, shell, string, table, text
-from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, speed
+from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, read_summary, speed
 from remoteclip_jax.run_directory import RunDirectory
 
 FIGURES = (
@@ -18,12 +18,18 @@ FIGURES = (
     ("large", "map_large"), ("VOC mAP@50", "voc_map_50"),
 )  # fmt: skip
 SPLIT_FIGURES = (("base", "base_map_50"), ("novel", "novel_map_50"), ("harmonic mean", "harmonic_map_50"))
+MEASURE = (float, None)
+EVALUATION = {
+    **{key: MEASURE for _, key in FIGURES}, "images": int, "data_dir": str, "views": [int],
+    "per_class": {str: {"map": MEASURE, "map_50": MEASURE, "objects": int}},
+}  # fmt: skip
+NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
 def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str | Picture]:
     """The report's parts in Markdown, and its pictures, which lie in the run directory."""
     write_atomically(run.curve, _curve(rows))
-    summary, best = json.loads(run.summary.read_text()), min(rows, key=ranking)
+    summary, best = read_summary(run), min(rows, key=ranking)
     parts: list[str | Picture] = [
         f"# Run {text(run.root.resolve().name)}\n",
         f"A context-guided detector ({config.arch}) trained on {data_line(config, summary)}: {rows[-1]['step']} steps "
@@ -40,15 +46,15 @@ def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str 
 
 def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
     directory = run.evaluation(split)
-    result = json.loads((directory / "metrics.json").read_text())
+    result = read_json(directory / "metrics.json", EVALUATION)
+    sizes = told(result["views"]) if result["views"] else "unknown"
     parts: list[str | Picture] = [
         f"## Evaluation on {text(split)}\n",
-        f"{text(result['images'])} images of {code(result['data_dir'])}, predicted at {text(told(result['views']))} "
-        "pixels. AP is the area under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, "
-        "as COCO has it.\n",
+        f"{result['images']} images of {code(result['data_dir'])}, predicted at {sizes} pixels. AP is the area "
+        "under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]
-    if "novel" in result:
+    if mismatch(result, NOVEL) is None:
         parts.append(f"AP@50 of base classes and of those called novel ({', '.join(map(text, result['novel']))}):\n")
         parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))
     seen = {name: values for name, values in result["per_class"].items() if values["objects"]}

@@ -4,6 +4,8 @@ import base64
 import dataclasses
 import html
 import io
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ from markdown_it.token import Token
 from matplotlib.figure import Figure
 
 from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import read_json
 from remoteclip_jax.metrics_log import Row
 from remoteclip_jax.printable import printable
 from remoteclip_jax.report.markup import Picture, code, table, text
@@ -30,6 +34,10 @@ img { max-width: 100%; }
 """
 # Whatever came into the page, it may run nothing and ask for nothing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+SUMMARY = {
+    "classes": [str], "images": {str: int}, "notes": [str], "parameters": {str: int}, "device": str,
+    "versions": {str: str},
+}  # fmt: skip
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
@@ -76,6 +84,13 @@ def _content(picture: Path | None, root: Path) -> str | None:
     return f"data:{_TYPES[picture.suffix]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
+def read_summary(run: RunDirectory) -> dict[str, Any]:
+    summary = read_json(run.summary, SUMMARY)
+    if not (summary["images"] and "visual" in summary["parameters"]):
+        raise UserError(f"{run.summary} is damaged: it tells of no images or of no image tower")
+    return summary
+
+
 def percent(share: float | None) -> str:
     return "—" if share is None else f"{100 * share:.1f} %"
 
@@ -120,11 +135,14 @@ def saved_steps(run: RunDirectory) -> list[int]:
 
 
 def duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "—"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    with warnings.catch_warnings(action="ignore"):  # of figures that no axis can show, in a run that went astray
+        figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

@@ -98,7 +98,7 @@ def run_of(task: str, tmp_path: Path, workdir: str) -> RunDirectory:
     figures = dict.fromkeys(("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "voc_map_50", "top1",
                              "top5", "loss", "base_map_50", "novel_map_50", "harmonic_map_50"), 0.5)  # fmt: skip
     result = {
-        **figures, "images": HOSTILE[0], "data_dir": HOSTILE[2], "views": [HOSTILE[0], HOSTILE[1]], "novel": HOSTILE,
+        **figures, "images": 3, "data_dir": HOSTILE[2], "views": [64, 128], "novel": HOSTILE,
         "per_class": {name: {"map": 0.5, "map_50": 0.5, "objects": 1} for name in HOSTILE},
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(result))
