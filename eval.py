@@ -5,13 +5,14 @@ from pathlib import Path
 from absl import flags
 
 from remoteclip_jax import errors
+from remoteclip_jax.path_flags import DEFINE_path
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "run directory, or converted weights for zero-shot classification")
+_WORKDIR = DEFINE_path("workdir", None, "run directory, or converted weights for zero-shot classification")
 _SPLIT = flags.DEFINE_string("split", "test", "which split of the data")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "other data than the run's own")
+_DATA_DIR = DEFINE_path("data_dir", None, "other data than the run's own")
 _FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir")
-_CLASSES = flags.DEFINE_string("classes", None, "file of class names to tell apart, one a line")
-_TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
+_CLASSES = DEFINE_path("classes", None, "file of class names to tell apart, one a line")
+_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")
 _BATCH = flags.DEFINE_integer("batch_size", None, "images at a time, over all devices", lower_bound=1)
 _NOVEL = flags.DEFINE_list("novel", [], "detect: classes called novel, for AP of base, novel and their harmonic mean")
@@ -21,7 +22,7 @@ _SIZE = flags.DEFINE_integer(
 _MOST = flags.DEFINE_integer("max_detections", None, "detect: at most this many an image (the run's)")
 _BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "leave out images that cannot be read, and say which")
-_EMBEDDINGS = flags.DEFINE_string(
+_EMBEDDINGS = DEFINE_path(
     "embeddings", None, "npz of image and text embeddings to classify, in place of --workdir; see docs/evaluation.md"
 )
 

@@ -6,13 +6,14 @@ from typing import Any
 from absl import flags
 
 from remoteclip_jax import errors
+from remoteclip_jax.path_flags import DEFINE_path
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
+_WORKDIR = DEFINE_path("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
 # Unset flags keep the preset's value, or on resuming the run's: so the defaults stand in the help text only.
 SETTINGS = (
     flags.DEFINE_enum("task", None, ["align", "detect"], "what to train: the image tower, or a detector (align)"),
     flags.DEFINE_string("preset", None, "named settings: rn50 or tiny; for detect small, dior or tiny"),
-    flags.DEFINE_string("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
+    DEFINE_path("data_dir", None, "images and annotations; without it, synthetic data are drawn"),
     flags.DEFINE_enum("dataset_format", None, ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir (auto)"),
     flags.DEFINE_string("train_split", None, "split to train on, such as trainval or train+val (train)"),
     flags.DEFINE_string("val_split", None, "split to validate on (val, valid, val2017, …, as the data call it)"),
@@ -20,9 +21,9 @@ SETTINGS = (
     flags.DEFINE_float("val_share", None, "take this share of the training images for validation, such as 0.1"),
     flags.DEFINE_bool("skip_broken", None, "leave out images that cannot be read, and say which"),
     flags.DEFINE_string("bands", None, "of images with more than three: red, green and blue, such as 3,2,1 (1,2,3)"),
-    flags.DEFINE_string("classes", None, "file of class names, one a line"),
-    flags.DEFINE_string("weights", None, "converted weights or a run (a detect run for detect only); else random"),
-    flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
+    DEFINE_path("classes", None, "file of class names, one a line"),
+    DEFINE_path("weights", None, "converted weights or a run (a detect run for detect only); else random"),
+    DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D]"),
     flags.DEFINE_list("novel", None, "detect: classes to hold out of training, for an open-vocabulary test"),
     flags.DEFINE_enum("label", None, ["first", "largest", "multi"], "label of an image with several objects (largest)"),
     flags.DEFINE_enum("augment", None, ["none", "flip", "full"], "flips and turns; full: crops and colours too (none)"),

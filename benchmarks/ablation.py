@@ -32,6 +32,7 @@ from remoteclip_jax.data.synthetic import draw_dataset
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.evaluation.run import EvalSettings, evaluate
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.loop import train
 
@@ -65,7 +66,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 UNSEEN_SEED = 4242
 FIGURES = ("map", "map_50", "map_75")
 
-_OUTPUT = flags.DEFINE_string("output", "runs/ablation", "where data, runs and results go")
+_OUTPUT = DEFINE_path("output", "runs/ablation", "where data, runs and results go")
 _VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which rows of the table")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the detector's weights and of its batches")
 _START = flags.DEFINE_integer("start_steps", 3600, "steps of the plain detector, of which the first align its tower")

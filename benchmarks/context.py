@@ -30,12 +30,13 @@ from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.loading import load_detector
 from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.path_flags import DEFINE_path
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "a run of train.py --task=detect")
-_DATA = flags.DEFINE_string("data_dir", None, "images and annotations")
+_WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect")
+_DATA = DEFINE_path("data_dir", None, "images and annotations")
 _SPLIT = flags.DEFINE_string("split", "test", "the split")
-_SCENES = flags.DEFINE_string("scenes", None, "npz of image embeddings by scene")
-_TEXTS = flags.DEFINE_string("texts", None, "npz of text embeddings")
+_SCENES = DEFINE_path("scenes", None, "npz of image embeddings by scene")
+_TEXTS = DEFINE_path("texts", None, "npz of text embeddings")
 BATCH, FIRST = 4, 3
 ABSENT = 1e-4  # what is left of the score of a class that is not in the image
 

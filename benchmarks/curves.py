@@ -10,17 +10,18 @@ from absl import flags
 
 from remoteclip_jax import errors
 from remoteclip_jax.metrics_log import read_rows
+from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.run_directory import RunDirectory
 
 _RUNS = flags.DEFINE_list("runs", None, "run directories; a curve is called after its directory", required=True)
 _METRICS = flags.DEFINE_list("metrics", ["loss"], "names in metrics.jsonl, a panel each")
-_OUTPUT = flags.DEFINE_string("output", None, "the picture", required=True)
+_OUTPUT = DEFINE_path("output", None, "the picture", required=True)
 
 
 def main() -> None:
     _, axes = plt.subplots(1, len(_METRICS.value), figsize=(4 * len(_METRICS.value), 3), squeeze=False)
     for axis, metric in zip(axes[0], _METRICS.value, strict=True):
-        for run in map(Path, _RUNS.value):
+        for run in (Path(name).expanduser() for name in _RUNS.value):
             rows = [row for row in read_rows(RunDirectory(run).metrics) if metric in row]
             if not rows:
                 raise errors.UserError(f"{run} has no {metric!r} in its metrics.jsonl")

@@ -21,9 +21,10 @@ from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.evaluation.prediction import make_predictor
 from remoteclip_jax.parallel import AXIS
+from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.run_directory import RunDirectory
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "a run of train.py --task=detect", required=True)
+_WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "which split of the run's own data")
 
 

@@ -7,12 +7,13 @@ from absl import flags
 from convert.conversion import convert
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.errors import run
+from remoteclip_jax.path_flags import DEFINE_path
 
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = DEFINE_path(
     "checkpoint", None, "PyTorch weights: a .pt or .safetensors file, or hf://chendelong/RemoteCLIP/RemoteCLIP-RN50.pt",
     required=True,
 )
-_OUTPUT = flags.DEFINE_string("output", None, "directory to write the weights to", required=True)
+_OUTPUT = DEFINE_path("output", None, "directory to write the weights to", required=True)
 _ARCH = flags.DEFINE_enum("arch", "RN50", list(ARCHITECTURES), "architecture of the checkpoint")
 _VERIFY = flags.DEFINE_bool("verify", False, "compare the written weights with open_clip, and fail above a bound")
 

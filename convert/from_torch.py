@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from convert.recognise import recognise
 from convert.rules import TRANSFORMS, to_flax, to_torch
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.model import Variables, init_shapes
@@ -20,7 +21,7 @@ def from_torch(state: Mapping[str, np.ndarray], config: CLIPConfig, source: str)
 
     UserError, naming `source` and the keys, where keys are missing, unexpected, of another shape, or not finite.
     """
-    _recognise(state, source)
+    _check_kind(state, source)
     expected = expected_shapes(config)
     found: dict[str, np.ndarray] = {}
     unexpected, misshapen, not_finite = [], [], []
@@ -75,11 +76,11 @@ def _torch_shape(shape: tuple[int, ...], transform: str) -> tuple[int, ...]:
     return TRANSFORMS[transform].inverse(np.broadcast_to(np.float32(0), shape)).shape
 
 
-def _recognise(state: Mapping[str, Any], source: str) -> None:
-    """UserError for checkpoints that are no ResNet CLIP at all, for which a list of keys would explain nothing."""
-    if "visual.proj" in state or "visual.class_embedding" in state:
+def _check_kind(state: Mapping[str, Any], source: str) -> None:
+    """UserError for checkpoints that are no ResNet CLIP at all."""
+    if kind := recognise(state):
         raise UserError(
-            f"{source}: this is a ViT checkpoint; only ModifiedResNet towers are converted, such as RemoteCLIP-RN50.pt"
+            f"{source}: this is {kind}; only CLIPs with a ModifiedResNet are converted, such as RemoteCLIP-RN50.pt"
         )
     if not any(to_flax(key) for key in state):
         holds = f"its keys: {_abbreviate(list(state), 5)}" if state else "it is empty"

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from flax.traverse_util import flatten_dict
 
 from convert import require
@@ -13,6 +12,7 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.errors import UserError, run
 from remoteclip_jax.files import write_atomically
 from remoteclip_jax.loading import load
+from remoteclip_jax.path_flags import DEFINE_path
 
 
 def to_torch(variables: Variables) -> dict[str, np.ndarray]:
@@ -52,6 +52,6 @@ def write_checkpoint(weights: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     # Here and not above, because a program may import this module and have flags of these names itself.
-    _WEIGHTS = flags.DEFINE_string("weights", None, "converted weights, or an align run", required=True)
-    _OUTPUT = flags.DEFINE_string("output", None, "the .pt file to write", required=True)
+    _WEIGHTS = DEFINE_path("weights", None, "converted weights, or an align run", required=True)
+    _OUTPUT = DEFINE_path("output", None, "the .pt file to write", required=True)
     run(lambda: write_checkpoint(Path(_WEIGHTS.value), Path(_OUTPUT.value)))

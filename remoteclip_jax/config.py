@@ -12,6 +12,7 @@ from remoteclip_jax.detections import MAX_DETECTIONS, check_max_detections
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import form_of, mismatch
 
 Schedule = Literal["constant", "cosine", "step"]
 DatasetFormat = Literal["auto", "dior", "coco", "yolo", "folder"]
@@ -182,6 +183,8 @@ def load_config(path: Path) -> TrainConfig:
     """The configuration saved in a run directory. UserError where the file is missing or not one of ours."""
     try:
         values = json.loads(path.read_text())
+        if problem := mismatch(values, form_of(TrainConfig)):
+            raise ValueError(problem)
         if values["detector"] is not None:
             values["detector"] = DetectorConfig(**values["detector"])
         for name in ("views", "novel"):
@@ -192,7 +195,7 @@ def load_config(path: Path) -> TrainConfig:
         return TrainConfig(**values)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is no run directory: it has no config.json") from None
-    except (ValueError, TypeError, KeyError) as e:
+    except (ValueError, TypeError, KeyError, RecursionError, UserError) as e:
         raise UserError(f"{path} is damaged or from another version: {e}") from None
 
 

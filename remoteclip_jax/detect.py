@@ -16,21 +16,23 @@ from absl import flags
 from tqdm import tqdm
 
 from remoteclip_jax import errors
+from remoteclip_jax.path_flags import DEFINE_path
+from remoteclip_jax.printable import printable
 
 if TYPE_CHECKING:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
     from remoteclip_jax.clip.text_embeddings import TextEmbeddings
     from remoteclip_jax.data.files import Notes
     from remoteclip_jax.detector.inference import TrainedDetector
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "a run of train.py --task=detect", required=True)
-_IMAGE = flags.DEFINE_string("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
+_WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
+_IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
 _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
-_TEXTS = flags.DEFINE_string("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
+_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
 _MOST = flags.DEFINE_integer("max_detections", None, "at most this many an image (the run's)")
 _BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
-_OUTPUT = flags.DEFINE_string("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
+_OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
 def main() -> None:
@@ -76,12 +78,13 @@ def main() -> None:
         except errors.UserError as e:
             if len(images) == 1:
                 raise
-            tqdm.write(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+            tqdm.write(errors.error_line(e), file=sys.stderr)
             failed = True
             continue
-        tqdm.write(f"{path}: {', '.join(f'{n} {label}' for label, n in counts.most_common()) or 'nothing found'}")
+        seen = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
+        tqdm.write(printable(f"{path}: {seen}"))
     for line in notes.lines():
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     if failed:
         sys.exit(2)
 
@@ -97,12 +100,18 @@ def find_images(pattern: str, notes: "Notes") -> list[Path]:
         found = [match for match in images_of(visible(path), notes) if match.is_file()]
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
-        matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(pattern, recursive=True))))
+        matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(_literal_folder(path), recursive=True))))
         found = [match for match in matches if not match.is_dir()]
         problem = "no file matches this" if glob.has_magic(pattern) else "no such file"
     if not found:
         raise errors.UserError(f"--image={pattern}: {problem}")
     return found
+
+
+def _literal_folder(pattern: Path) -> str:
+    """The pattern, whose folder is no pattern where there is one of just that name, such as `photos [1]`."""
+    folder = str(pattern.parent)
+    return str(Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name))
 
 
 def stems(paths: list[Path]) -> list[str]:

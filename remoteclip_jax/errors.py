@@ -1,9 +1,14 @@
 """Errors that a user can cause, and the one way in which every command line reports them.
 
 A command ends with exit code 2 and one line on stderr, ``error: …``, that names the file and what to do about it.
+Whatever is printed, the terminal or the pipe takes it: what its encoding lacks is escaped.
 """
 
 import errno
+import io
+import os
+import select
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -11,13 +16,24 @@ from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
+from remoteclip_jax.printable import printable
+
 
 class UserError(Exception):
-    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line."""
+    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line,
+    whatever names stand in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def error_line(message: object) -> str:
+    """`message` as the one line on stderr, whatever names stand in it."""
+    return "error: " + printable(" ".join(str(message).split()))
 
 
 def _fail(message: str) -> NoReturn:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print(error_line(message), file=sys.stderr)
     sys.exit(2)
 
 
@@ -53,6 +69,24 @@ def _main_thread_only(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _print_anything() -> None:
+    """An arrow to a pipe in cp1252, or a file name that is no UTF-8, must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nobody_reads() -> bool:
+    """Whether what is printed has nobody to read it any more, as after ``| head``; from then on it goes nowhere."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more as it ends
+    return True
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
 
@@ -61,15 +95,19 @@ def run(main: Callable[[], None]) -> NoReturn:
             logging.set_verbosity(logging.FATAL)  # Orbax tells of each file, and tells errors twice
         try:
             main()
-        except KeyboardInterrupt:
-            print("\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr)
-            sys.exit(130)
+            sys.stdout.flush()
+        except KeyboardInterrupt as e:
+            print(f"\n{str(e) or 'interrupted'}", file=sys.stderr)
+            sys.exit(getattr(e, "code", 128 + signal.SIGINT))
         except Exception as e:
+            if isinstance(e, BrokenPipeError) and _nobody_reads():
+                sys.exit(128 + signal.SIGPIPE)  # what a shell reports of a program that ends by it
             message = explain(e)
             if message is None:
                 raise
             _fail(message)
 
     sys.unraisablehook = _main_thread_only
+    _print_anything()
     app.run(guarded, flags_parser=_parse_flags)
     raise AssertionError("app.run does not return")

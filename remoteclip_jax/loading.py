@@ -17,6 +17,7 @@ from remoteclip_jax.detector.model import detector_shapes
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.run_directory import RunDirectory
 from remoteclip_jax.training.checkpoint import Checkpoints
+from remoteclip_jax.wrong_path import check_directory
 
 
 def is_run(path: Path) -> bool:
@@ -30,8 +31,7 @@ def load(path: str | Path) -> RemoteCLIP:
     UserError where `path` is neither, or is damaged.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such directory; expected converted weights (python -m convert) or an align run")
+    check_directory(path, "converted weights (python -m convert) or an align run")
     clip = load_run(path) if is_run(path) else RemoteCLIP(*load_weights(path))
     if "visual" not in clip.variables["params"]:
         raise UserError(f"{path} holds a text tower alone; name the run or the weights that it belongs to")
@@ -73,8 +73,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
     UserError where `path` is no such run, has no checkpoint yet, or is damaged.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such directory; expected a run of train.py --task=detect")
+    check_directory(path, "a run of train.py --task=detect")
     if not is_run(path):
         raise UserError(f"{path} is no training run, or none that has begun; expected one of train.py --task=detect")
     run, config, trained = _best(path, "detect")

@@ -7,8 +7,14 @@ from typing import Any
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import mismatch
 
 Row = dict[str, Any]
+
+# What every row has; whatever else it has is a number too.
+NUMBERS = {
+    "step": int, "epoch": int, "loss": float, "learning_rate": float, "iterations_per_sec": float, "seconds": float,
+}  # fmt: skip
 
 UNVALIDATED = 1e6  # above any loss that is worth keeping
 
@@ -30,14 +36,18 @@ def ranking(metrics: Mapping[str, Any]) -> float:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows; a line cut off by a kill is left out. UserError where another line is broken."""
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                raise UserError(f"{path}, line {number}: no JSON object") from None
+            row = json.loads(line)
+            problem = mismatch(row, NUMBERS) or mismatch(row, {str: float})
+        except (ValueError, RecursionError):
+            problem = "no JSON object"
+        if problem is None:
+            rows.append(row)
+        elif number < len(lines):
+            raise UserError(f"{path}, line {number}: {problem}")
     return rows
 
 

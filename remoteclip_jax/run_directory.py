@@ -59,6 +59,11 @@ class RunDirectory:
     def curve(self) -> Path:
         return self.root / "loss.png"
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains here (see `run_lock`); the file alone means nothing."""
+        return self.root / ".lock"
+
     def has_begun(self) -> bool:
         """Whether training has logged or saved anything."""
         saved = self.checkpoints.is_dir() and any(path.name.isdigit() for path in self.checkpoints.iterdir())

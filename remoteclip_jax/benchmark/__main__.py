@@ -10,6 +10,7 @@ from absl import flags
 
 from remoteclip_jax import errors
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.path_flags import DEFINE_path
 
 SETTINGS = (
     flags.DEFINE_enum("task", "align", ["align", "detect"], "whose training step and inference"),
@@ -17,12 +18,12 @@ SETTINGS = (
     flags.DEFINE_integer("batch_size", None, "images a step (the preset's)"),
     flags.DEFINE_integer("image_size", None, "pixels (the preset's)"),
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "compute type (the preset's)"),
-    flags.DEFINE_string("data_dir", None, "images to read (else some are drawn)"),
+    DEFINE_path("data_dir", None, "images to read (else some are drawn)"),
 )
 _STEPS = flags.DEFINE_integer("steps", 20, "training steps to time, and pairs of steps to compare, at least ten")
 _TORCH = flags.DEFINE_bool("compare_torch", False, "time the same step in PyTorch too (--task=align)")
-_PROFILE = flags.DEFINE_string("profile_dir", None, "write an XLA trace there, and print what it says")
-_JSON = flags.DEFINE_string("json", None, "write the figures to this file")
+_PROFILE = DEFINE_path("profile_dir", None, "write an XLA trace there, and print what it says")
+_JSON = DEFINE_path("json", None, "write the figures to this file")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.model import Variables, init_shapes
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.orbax_path import orbax_path
 
 FORMAT, VERSION = "remoteclip_jax weights", 1
 
@@ -30,8 +31,9 @@ def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extr
     `extra` goes into `config.json`. UserError where `directory` holds something already; OSError where the disk is
     full. Nothing appears at `directory` before everything is on the disk.
     """
-    directory = Path(os.path.abspath(directory))  # Orbax takes no other; links stay as they are
+    directory = Path(os.path.abspath(directory))  # links stay as they are
     check_output(directory)
+    orbax_path(directory)  # whether it can be one, before anything is written
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
     directory.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(directory)
@@ -43,7 +45,7 @@ def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extr
     partial.mkdir()
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial / "params", variables)
+            checkpointer.save(orbax_path(partial / "params"), variables)
         files = _digests(partial)
         content = {"format": FORMAT, "version": VERSION, "clip": config.to_json(), **extra, "files": files}
         (partial / "config.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -70,8 +72,10 @@ def load_weights(directory: Path) -> tuple[CLIPConfig, Variables]:
     try:
         config = CLIPConfig.from_json(content["clip"])
         with ocp.StandardCheckpointer() as checkpointer:
-            restored = checkpointer.restore(directory / "params")
+            restored = checkpointer.restore(orbax_path(directory / "params"))
         variables = {"params": restored["params"], "batch_stats": restored.get("batch_stats") or {}}
+    except UserError:
+        raise
     except Exception as e:  # Orbax, TensorStore and JSON each have their own
         raise UserError(f"{directory}: damaged weights ({_first_line(e)}); convert the checkpoint again") from e
     _check_shapes(directory, config, variables)

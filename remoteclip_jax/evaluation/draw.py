@@ -1,15 +1,16 @@
 """Detections drawn into aerial photographs, whose objects are often many and small: nothing may hide them."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from remoteclip_jax.detections import Detections
+from remoteclip_jax.evaluation.lettering import Lettering, lettering
 
 LARGEST = 1600  # pixels a side of a drawn picture
+TEXT = 15  # pixels, beside the pictures
 CROWD = 20  # boxes in a picture from which on the small ones get no text
 PAPER, INK, FAINT = (255, 255, 255), (24, 28, 34), (110, 116, 124)
 
@@ -78,15 +79,14 @@ def _write_labels(
     canvas: ImageDraw.ImageDraw, size: tuple[int, int], found: Detections, boxes: list[Rectangle],
     outlines: list[Rectangle], order: list[int], with_scores: bool,
 ) -> None:  # fmt: skip
-    font = _font(max(11, round(max(size) / 70)))
-    ascent, descent = font.getmetrics()
-    height = ascent + descent
+    letters = max(11, round(max(size) / 70))
     taken: list[Rectangle] = []
     named: set[int] = set()
     for i, place in enumerate(order):
         label = int(found.labels[place])
         text = found.classes[label] + (f" {found.scores[place]:.2f}" if with_scores else "")
-        width = round(font.getlength(text)) + 4
+        shown = lettering(text, letters)
+        width, height = shown.width + 4, shown.height
         x1, y1, x2, y2 = outlines[i]
         if len(boxes) > CROWD and label in named and max(x2 - x1, y2 - y1) < width:
             continue
@@ -103,7 +103,7 @@ def _write_labels(
             if _covered(spot, np.array(taken, np.float64).reshape(-1, 4)).any():
                 continue
             canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour(label))
-            canvas.text((x + 2, y), text, font=font, fill=INK)
+            canvas.text((x + 2, y), shown.text, font=shown.font, fill=INK)
             taken.append(spot)
             named.add(label)
             break
@@ -129,42 +129,38 @@ def side_by_side(
     """Annotation (see `true_objects`) left, detections right, each at most `panel` pixels a side; captions above, the
     colours of the classes that occur below."""
     left, right = draw(image, truth, with_scores=False, largest=panel), draw(image, found, largest=panel)
-    gap, font = 8, _font(15)
-    line = sum(font.getmetrics()) + 4
-    column = max(left.width, 150)  # the captions of a tiny image need room too
+    gap, column = 8, max(left.width, 150)  # the captions of a tiny image need room too
     width = 2 * column + 3 * gap
     present = np.unique(np.concatenate([truth.labels, found.labels])).tolist()
-    legend = _legend(font, [(found.classes[label], label) for label in present], width - 2 * gap)
+    names = [(lettering(found.classes[label], TEXT), label) for label in present]
+    heading = lettering(title, TEXT)
+    line = max(one.height for one in (heading, *(name for name, _ in names))) + 4
+    legend = _legend(names, width - 2 * gap)
     titles = 1 if title else 0
     top = gap + (1 + titles) * line
     height = top + left.height + gap + len(legend) * line + (gap if legend else 0)
     page = Image.new("RGB", (width, height), PAPER)
     canvas = ImageDraw.Draw(page)
-    canvas.text((gap, gap), title, font=font, fill=INK)
+    canvas.text((gap, gap), heading.text, font=heading.font, fill=INK)
     captions = ((gap, left, f"annotated: {len(truth)}"), (2 * gap + column, right, f"detected: {len(found)}"))
-    for x, part, caption in captions:
-        canvas.text((x, gap + titles * line), caption, font=font, fill=FAINT if title else INK)
+    for x, part, words in captions:
+        caption = lettering(words, TEXT)
+        canvas.text((x, gap + titles * line), caption.text, font=caption.font, fill=FAINT if title else INK)
         page.paste(part, (x, top))
     for row, entries in enumerate(legend):
         y = top + left.height + gap + row * line
         for x, name, label in entries:
             canvas.rectangle((gap + x, y + 3, gap + x + 12, y + 15), fill=colour(label), outline=FAINT)
-            canvas.text((gap + x + 18, y), name, font=font, fill=INK)
+            canvas.text((gap + x + 18, y), name.text, font=name.font, fill=INK)
     return page
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))  # with a size, it is never the bitmap font
-
-
-def _legend(
-    font: ImageFont.FreeTypeFont, names: Sequence[tuple[str, int]], width: int
-) -> list[list[tuple[int, str, int]]]:
+def _legend(names: Sequence[tuple[Lettering, int]], width: int) -> list[list[tuple[int, Lettering, int]]]:
     """Rows of (x, name, label) that are at most `width` pixels long."""
-    rows: list[list[tuple[int, str, int]]] = []
+    rows: list[list[tuple[int, Lettering, int]]] = []
     x = width
     for name, label in names:
-        length = round(font.getlength(name)) + 34
+        length = name.width + 34
         if x + length > width:
             rows.append([])
             x = 0

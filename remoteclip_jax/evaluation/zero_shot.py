@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.alignment import class_logits, classification_sums
 from remoteclip_jax.clip.model import unit
-from remoteclip_jax.clip.text_embeddings import load_arrays
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.npz import load_arrays, numbers, strings
 
 
 def ensemble(text_embeddings: Float[Array, "t k d"]) -> Float[Array, "k d"]:
@@ -36,8 +36,10 @@ def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature
     UserError where the file lacks something, its shapes disagree, or it has no such template.
     """
     arrays = load_arrays(path, ("image_embeddings", "labels", "templates", "text_embeddings"))
-    images, labels, texts = arrays["image_embeddings"], arrays["labels"], arrays["text_embeddings"]
-    known = [str(template) for template in arrays["templates"].tolist()]
+    images, texts = (numbers(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings"))
+    labels, known = arrays["labels"], strings(arrays["templates"], f"{path}: templates")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: labels are no whole numbers but of type {labels.dtype}")
     if images.ndim != 2 or texts.ndim != 3 or images.shape[1] != texts.shape[2] or labels.shape != images.shape[:1]:
         raise UserError(
             f"{path}: image_embeddings {list(images.shape)}, labels {list(labels.shape)} and text_embeddings "
@@ -49,6 +51,6 @@ def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature
     if missing:
         raise UserError(f"{path} has no template {missing[0]!r}; it has {len(known)}, such as {known[0]!r}")
     rows = np.array([known.index(template) for template in templates or known])
-    classes = ensemble(jnp.asarray(texts[rows], jnp.float32))
-    result = classify(jnp.asarray(images, jnp.float32), jnp.asarray(labels), classes, temperature)
+    classes = ensemble(jnp.asarray(texts[rows]))
+    result = classify(jnp.asarray(images), jnp.asarray(labels, jnp.int32), classes, temperature)
     return {**result, "images": len(labels)}

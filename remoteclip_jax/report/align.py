@@ -1,45 +1,51 @@
 """The report of the task `align`."""
 
-import json
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import read_json
 from remoteclip_jax.metrics_log import Row, ranking
-from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, saved_steps, speed, table
+from remoteclip_jax.report.markup import Picture, block, code, shell, string, table, text
+from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, read_summary, saved_steps, speed
 from remoteclip_jax.run_directory import RunDirectory
 
+EVALUATION = {"top1": float, "top5": float, "loss": float}
 FROM_RANDOM = (
     "From random weights a tower learns its training images by heart long before it learns what the classes look like: "
     "only the validation figures say how well it sees. Real use starts from RemoteCLIP (`--weights`).\n"
 )
 
 
-def markdown(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> str:
-    """The report's text; the pictures in it are written beside it."""
+def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str | Picture]:
+    """The report's parts in Markdown, and its pictures, which are written into the run directory."""
     write_atomically(run.curve, _curve(rows))
-    summary, best = json.loads(run.summary.read_text()), min(rows, key=ranking)
+    summary, best = read_summary(run), min(rows, key=ranking)
     first, last = rows[0], rows[-1]
-    parts = [f"# Run {run.root.name}\n"]
+    parts: list[str | Picture] = [f"# Run {text(run.root.resolve().name)}\n"]
     parts.append(
         f"Fine-tuning the image tower ({config.arch}) on {data_line(config, summary)}. The loss went from "
         f"{first['loss']:.3f} in epoch {first['epoch']} to {last['loss']:.3f} in epoch {last['epoch']}.\n"
         + ("" if config.weights else "\n" + FROM_RANDOM)
     )
-    parts += ["## Course\n", f"![loss by epoch]({run.curve.name})\n", _course(run, rows, best)]
+    parts += ["## Course\n", Picture(run.curve, "loss by epoch"), _course(run, rows, best)]
     parts += ["## Speed\n", speed(rows, summary)]
     parts += ["## What trained, what was frozen\n", _parameters(config.text_embeddings, summary)]
     parts += ["## Checkpoints\n", checkpoints(run, best)]
     if results := _evaluations(run):
         parts += ["## Evaluations\n", results]
-    return "\n".join([*parts, *ending(config, summary), "## Next\n", _next_commands(run, summary)])
+    return [*parts, *ending(config, summary), "## Next\n", _next_commands(run, summary)]
+
+
+def _validated(rows: list[Row]) -> bool:
+    return all({"val_loss", "val_top1", "val_top5"} <= row.keys() for row in rows)
 
 
 def _course(run: RunDirectory, rows: list[Row], best: Row) -> str:
     saved = set(saved_steps(run))
-    validated = "val_loss" in rows[0]
+    validated = _validated(rows)
     lines = []
     for row in rows:
         remarks = [text for text, holds in (("best", row is best), ("checkpoint saved", row["step"] in saved)) if holds]
@@ -60,14 +66,14 @@ def _parameters(text_embeddings: str | None, summary: dict[str, Any]) -> str:
     if "text" in sizes:
         lines.append(f"- frozen: the text tower, {sizes['text']:,} parameters, unchanged to the bit\n")
     else:
-        lines.append(f"- no text tower: the class embeddings come from {text_embeddings}\n")
+        lines.append(f"- no text tower: the class embeddings come from {code(text_embeddings)}\n")
     return "".join(lines)
 
 
 def _evaluations(run: RunDirectory) -> str:
     lines = []
     for path in sorted(run.root.glob("eval/*/metrics.json")):
-        result = json.loads(path.read_text())
+        result = read_json(path, EVALUATION)
         figures = [percent(result["top1"]), percent(result["top5"]), f"{result['loss']:.4f}"]
         lines.append([path.parent.name, result.get("data_dir", "—"), result.get("images", "—"), *figures])
     return table(["split", "data", "images", "top-1", "top-5", "loss"], lines) if lines else ""
@@ -75,18 +81,17 @@ def _evaluations(run: RunDirectory) -> str:
 
 def _next_commands(run: RunDirectory, summary: dict[str, Any]) -> str:
     split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
-    return (
-        f"```\npython eval.py --workdir={run.root} --split={split}\n```\n\nIn Python:\n\n```python\n"
-        f'import remoteclip_jax as rc\n\nclip = rc.load("{run.root}")  # the best checkpoint\n```\n'
-    )
+    python = f"import remoteclip_jax as rc\n\nclip = rc.load({string(run.root)})  # the best checkpoint"
+    command = block(f"python eval.py --workdir={shell(run.root)} --split={shell(split)}")
+    return f"{command}\nIn Python:\n\n{block(python, 'python')}"
 
 
 def _curve(rows: list[Row]) -> bytes:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2 if "val_top1" in rows[0] else 1, squeeze=False)[0]
+    axes = figure.subplots(1, 2 if _validated(rows) else 1, squeeze=False)[0]
     epochs = [row["epoch"] for row in rows]
     axes[0].plot(epochs, [row["loss"] for row in rows], "o-", label="training")
-    if "val_loss" in rows[0]:
+    if _validated(rows):
         axes[0].plot(epochs, [row["val_loss"] for row in rows], "s--", label="validation")
         axes[1].plot(epochs, [100 * row["val_top1"] for row in rows], "s--", color="tab:orange", label="top-1")
         axes[1].plot(epochs, [100 * row["val_top5"] for row in rows], "^:", color="tab:green", label="top-5")

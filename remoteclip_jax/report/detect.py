@@ -1,6 +1,5 @@
 """The report of the task `detect`."""
 
-import json
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,8 +7,10 @@ from matplotlib.figure import Figure
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.views import told
 from remoteclip_jax.files import write_atomically
+from remoteclip_jax.json_files import mismatch, read_json
 from remoteclip_jax.metrics_log import Row, ranking
-from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, speed, table
+from remoteclip_jax.report.markup import Picture, block, code, shell, string, table, text
+from remoteclip_jax.report.page import checkpoints, data_line, ending, percent, png, read_summary, speed
 from remoteclip_jax.run_directory import RunDirectory
 
 FIGURES = (
@@ -17,47 +18,55 @@ FIGURES = (
     ("large", "map_large"), ("VOC mAP@50", "voc_map_50"),
 )  # fmt: skip
 SPLIT_FIGURES = (("base", "base_map_50"), ("novel", "novel_map_50"), ("harmonic mean", "harmonic_map_50"))
+MEASURE = (float, None)
+EVALUATION = {
+    **{key: MEASURE for _, key in FIGURES}, "images": int, "data_dir": str, "views": [int],
+    "per_class": {str: {"map": MEASURE, "map_50": MEASURE, "objects": int}},
+}  # fmt: skip
+NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
-def markdown(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> str:
-    """The report's text; the pictures in it are written beside it."""
+def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str | Picture]:
+    """The report's parts in Markdown, and its pictures, which lie in the run directory."""
     write_atomically(run.curve, _curve(rows))
-    summary, best = json.loads(run.summary.read_text()), min(rows, key=ranking)
-    parts = [
-        f"# Run {run.root.name}\n",
+    summary, best = read_summary(run), min(rows, key=ranking)
+    parts: list[str | Picture] = [
+        f"# Run {text(run.root.resolve().name)}\n",
         f"A context-guided detector ({config.arch}) trained on {data_line(config, summary)}: {rows[-1]['step']} steps "
-        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {told(config.views)} pixels.\n",
+        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {text(told(config.views))} "
+        "pixels.\n",
     ]
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
-    parts += ["## Course\n", f"![loss and AP by epoch]({run.curve.name})\n", _course(rows, best)]
+    parts += ["## Course\n", Picture(run.curve, "loss and AP by epoch"), _course(rows, best)]
     parts += ["## Speed\n", speed(rows, summary), "## Parameters\n", _parameters(summary)]
     parts += ["## Checkpoints\n", checkpoints(run, best), *ending(config, summary)]
-    return "\n".join([*parts, "## Next\n", _next(run, summary)])
+    return [*parts, "## Next\n", _next(run, summary)]
 
 
-def _evaluation(run: RunDirectory, split: str) -> list[str]:
+def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
     directory = run.evaluation(split)
-    result = json.loads((directory / "metrics.json").read_text())
-    parts = [
-        f"## Evaluation on {split}\n",
-        f"{result['images']} images of {result['data_dir']}, predicted at {told(result['views'])} pixels. AP is the "
-        "area under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
+    result = read_json(directory / "metrics.json", EVALUATION)
+    sizes = told(result["views"]) if result["views"] else "unknown"
+    parts: list[str | Picture] = [
+        f"## Evaluation on {text(split)}\n",
+        f"{result['images']} images of {code(result['data_dir'])}, predicted at {sizes} pixels. AP is the area "
+        "under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]
-    if "novel" in result:
-        parts.append(f"AP@50 of base classes and of those called novel ({', '.join(result['novel'])}):\n")
+    if mismatch(result, NOVEL) is None:
+        parts.append(f"AP@50 of base classes and of those called novel ({', '.join(map(text, result['novel']))}):\n")
         parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))
     seen = {name: values for name, values in result["per_class"].items() if values["objects"]}
     ordered = sorted(seen.items(), key=lambda item: -(item[1]["map_50"] or 0))
     rows = [[name, v["objects"], percent(v["map_50"]), percent(v["map"])] for name, v in ordered]
     parts.append(table(["class", "objects", "AP@50", "AP"], rows))
-    parts.append(f"![precision and recall](eval/{split}/precision_recall.png)\n")
+    parts.append(Picture(directory / "precision_recall.png", "precision and recall"))
     for kind in ("best", "worst"):
         pictures = sorted(directory.glob(f"{kind}-*.jpg"))
         if pictures:
             parts.append(f"### The {kind} images: annotation left, detections right\n")
-            parts += [f"![{path.stem}](eval/{split}/{path.name})\n" for path in pictures]
+            parts += [Picture(path, path.stem) for path in pictures]
     return parts
 
 
@@ -92,12 +101,15 @@ def _parameters(summary: dict[str, Any]) -> str:
 
 def _next(run: RunDirectory, summary: dict[str, Any]) -> str:
     split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
-    return (
-        f"```\npython eval.py --workdir={run.root} --split={split}\n"
-        f"python -m remoteclip_jax.detect --workdir={run.root} --image='*.jpg' --output=found\n```\n\nIn Python:\n\n"
-        f'```python\nimport remoteclip_jax as rc\nfrom PIL import Image\n\ndetector = rc.load_detector("{run.root}")\n'
-        f'print(rc.detect(detector, Image.open("scene.jpg")).to_json())\n```\n'
+    commands = (
+        f"python eval.py --workdir={shell(run.root)} --split={shell(split)}\n"
+        f"python -m remoteclip_jax.detect --workdir={shell(run.root)} --image='*.jpg' --output=found"
     )
+    python = (
+        f"import remoteclip_jax as rc\nfrom PIL import Image\n\ndetector = rc.load_detector({string(run.root)})\n"
+        'print(rc.detect(detector, Image.open("scene.jpg")).to_json())'
+    )
+    return f"{block(commands)}\nIn Python:\n\n{block(python, 'python')}"
 
 
 def _curve(rows: list[Row]) -> bytes:

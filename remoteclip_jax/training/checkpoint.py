@@ -14,6 +14,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from remoteclip_jax.errors import UserError, explain
 from remoteclip_jax.metrics_log import ranking
+from remoteclip_jax.orbax_path import orbax_path
 from remoteclip_jax.parallel import on_all_devices
 from remoteclip_jax.training.state import TrainState
 
@@ -37,7 +38,7 @@ class Checkpoints:
             best_fn=ranking, best_mode="min",  # without it Orbax does not write the metrics that BestN needs
         )  # fmt: skip
         self.directory = directory.absolute()
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._manager = ocp.CheckpointManager(orbax_path(self.directory), options=options)
 
     def steps(self) -> list[int]:
         return sorted(self._manager.all_steps())

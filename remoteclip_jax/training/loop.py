@@ -17,6 +17,7 @@ from remoteclip_jax.metrics_log import drop_rows_after
 from remoteclip_jax.parallel import AXIS, check_processes, parallel, replicate, split_batch
 from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.run_lock import exclusive
 from remoteclip_jax.training import align, detect, timing
 from remoteclip_jax.training.checkpoint import Checkpoints
 from remoteclip_jax.training.data import check_same_data
@@ -47,7 +48,17 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     """
     begin = time.monotonic()
     check_processes()
-    run, config = _open_run(settings, workdir)
+    for name in PATHS:  # a run goes on from wherever it is started
+        if settings.get(name):
+            settings = {**settings, name: os.path.abspath(settings[name])}
+    run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
+    _configuration(run, settings)  # what is wrong with the settings shows before anything is written
+    with exclusive(run):
+        _train(run, _open_run(run, settings), begin)
+    return run.root
+
+
+def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
     print(f"run directory: {run.root}")
     if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
         raise UserError(
@@ -116,25 +127,25 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
         task.finish(saved.restore_weights(best))
     write_report(run)
     print(f"report: {run.report}")
-    return run.root
 
 
-def _open_run(settings: dict[str, Any], workdir: Path | None) -> tuple[RunDirectory, TrainConfig]:
-    """A new run directory with its configuration, or those of the run that `workdir` holds already."""
-    for name in PATHS:  # a run goes on from wherever it is started
-        if settings.get(name):
-            settings = {**settings, name: os.path.abspath(settings[name])}
-    run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
+def _configuration(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
+    """That of the run that the directory holds already, or a new one. UserError where it holds something else."""
     if run.config.exists() and run.has_begun():
-        return run, resumed_config(load_config(run.config), settings, run.root)
-    config = new_config(settings, accelerator=jax.default_backend() != "cpu")
-    if run.config.exists():  # it never came to its first step, perhaps for a wrong flag: nothing to keep
-        run.clear()
-    elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
-        raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
-    run.root.mkdir(parents=True, exist_ok=True)
-    config.save(run.config)
-    return run, config
+        return resumed_config(load_config(run.config), settings, run.root)
+    if run.root.exists() and not run.config.exists():
+        if not run.root.is_dir() or any(path != run.lock for path in run.root.iterdir()):
+            raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
+    return new_config(settings, accelerator=jax.default_backend() != "cpu")
+
+
+def _open_run(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
+    """The configuration, which a new run's directory holds from now on."""
+    config = _configuration(run, settings)
+    if not run.has_begun():
+        run.clear()  # what never came to its first step, perhaps for a wrong flag, is nothing to keep
+        config.save(run.config)
+    return config
 
 
 def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: float) -> timing.Fit:

@@ -57,6 +57,9 @@ def test_a_template_or_a_file_of_them(tmp_path: Path, monkeypatch: pytest.Monkey
         Path(name).write_text("from above: {}\n")
         assert parse_templates(name) == ["from above: {}"]
         Path(name).unlink()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Path("list").write_text("a {}\nthe {}\n")
+    assert parse_templates("~/list") == ["a {}", "the {}"]
     for value in ("a photo of {c}.", "a {} and a {}", "templates.txt", "", "x" * 300, "x\0"):
         with pytest.raises(UserError, match=r"a template needs exactly one \{\}, .* nor is there a file") as error:
             parse_templates(value)

@@ -38,8 +38,15 @@ def test_genuine_dior_embeddings() -> None:
         ({"class_names": ["a", "a", "b"], "embeddings": rows()}, "'a' stands there twice"),
         ({"class_names": ["a", "b"], "embeddings": rows()}, "do not go with 2 class names"),
         ({"class_names": ["a", "b", "c"], "embeddings": rows(d=9)}, "9 dimensions, the image tower has 8"),
-        ({"class_names": ["a", "b", "c"], "embeddings": rows() * np.nan}, "zero or not finite"),
-        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 0}, "zero or not finite"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows() * np.nan}, "embeddings are not all finite"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 0}, "an embedding is zero"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 1e30}, "zero or too long"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows().astype(float) * 1e300}, "not all finite"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 1j}, "no numbers"),
+        ({"class_names": "abc", "embeddings": rows()}, "no list of texts"),
+        ({"class_names": [1, 2, 3], "embeddings": rows()}, "no list of texts"),
+        ({"class_names": ["a", " ", "c"], "embeddings": rows()}, "a class name is empty"),
+        ({"class_names": [b"a", b"\xff", b"c"], "embeddings": rows()}, "no text in UTF-8"),
         ({"class_names": ["a", "b", "c"], "embeddings": [["x"], ["y"], ["z"]]}, "no numbers"),
         ({"class_names": ["a", "b", "c"]}, "lacks embeddings"),
     ],
@@ -50,7 +57,13 @@ def test_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
         load_text_embeddings(tmp_path / "t.npz", dim=8)
 
 
+def test_names_as_bytes(tmp_path: Path) -> None:
+    names = ("ship", "dam", "船")
+    np.savez(tmp_path / "t.npz", class_names=[name.encode() for name in names], embeddings=rows())
+    assert load_text_embeddings(tmp_path / "t.npz").class_names == names
+
+
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", class_names=np.array(["a", {}], dtype=object), embeddings=rows(2))
-    with pytest.raises(UserError, match=r"t\.npz is no readable npz file"):
+    with pytest.raises(UserError, match=r"t\.npz is no readable npz file: class_names\.npy holds Python objects"):
         load_text_embeddings(tmp_path / "t.npz")

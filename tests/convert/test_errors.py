@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,17 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from convert import conversion
+from convert.checkpoint_file import read_checkpoint
 from convert.conversion import convert
 from convert.to_torch import write_checkpoint
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.weights import load_weights, save_weights
 from remoteclip_jax.errors import UserError
 from tests.command import ROOT, environment, fails, run
+from tests.mutations import damaged, refusal
 
 State = dict[str, torch.Tensor]
 
@@ -56,7 +60,7 @@ def refused(checkpoint: Path | str, tmp_path: Path, arch: str = "tiny") -> str:
     (lambda s: {**s, "ln_final.bias": torch.full((64,), torch.nan)}, r"NaN or infinity in ln_final\.bias"),
     (lambda s: {**s, "visual.bn1.running_var": torch.full((8,), torch.inf)}, r"NaN or infinity in visual\.bn1"),
     (lambda s: {**s, "epoch": 3}, r"epoch is not a plain tensor but int"),
-    (lambda s: {"visual.class_embedding": torch.zeros(3), "visual.proj": torch.zeros(3)}, "this is a ViT checkpoint"),
+    (lambda s: {"visual.class_embedding": torch.zeros(3), "visual.proj": torch.zeros(3)}, "this is a CLIP with a ViT"),
     (lambda s: {"epoch": torch.tensor(3), "fc.weight": torch.zeros(3)}, r"no CLIP weights .*epoch, fc\.weight"),
     (lambda s: {}, "it is empty"),
     (lambda s: torch.zeros(3), "expected a state dict, found Tensor"),
@@ -65,6 +69,29 @@ def refused(checkpoint: Path | str, tmp_path: Path, arch: str = "tiny") -> str:
 def test_wrong_content(content: Callable[[State], Any], message: str, tiny_state: State, tmp_path: Path) -> None:
     torch.save(content(tiny_state), tmp_path / "bad.pt")
     assert re.search(message, refused(tmp_path / "bad.pt", tmp_path))
+
+
+@pytest.mark.parametrize(("keys", "kind"), [
+    (("logit_scale", "logit_bias", "visual.trunk.pos_embed", "text.text_projection.weight"), "a SigLIP;"),
+    (("logit_scale", "visual.trunk.stem.0.weight", "visual.trunk.stages.0.blocks.0.gamma"), "a CLIP with a ConvNeXt"),
+    (("logit_scale", "visual.trunk.cls_token", "text.ln_final.weight"), "a CLIP with an image tower of timm"),
+    (("logit_scale", "visual.proj", "visual.conv1.weight", "ln_final.weight"), "a CLIP with a ViT;"),
+    (("visual.proj", "text.cls_emb", "text_decoder.ln_final.weight"), "a CoCa"),
+    (("logit_scale", "text_model.final_layer_norm.bias", "vision_model.post_layernorm.bias"), "as Hugging Face stores"),
+    (("logit_bias", "vision_model.head.probe"), "a SigLIP as Hugging Face stores it"),
+    (("visual.layer1.0.conv1.weight", "text.transformer.embeddings.word_embeddings.weight"), "Hugging Face text tower"),
+    (("conv1.weight", "layer1.0.conv1.weight", "fc.weight", "fc.bias"), "a ResNet classifier"),
+    (("backbone.layer1.0.conv1.weight",), "a ResNet without a text tower"),
+    (("conv1.weight", "layer1.0.conv1.weight", "attnpool.q_proj.weight"), "the image tower of a CLIP alone"),
+    (("class_token", "encoder.layers.encoder_layer_0.ln_1.weight"), "a vision transformer without a text tower"),
+    (("base_model.model.visual.attnpool.q_proj.lora_A.weight",), "LoRA adapters"),
+    (("model.0.conv.weight",), "a detector"),
+])
+def test_weights_of_another_kind_are_called_by_name(keys: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+    torch.save({key: torch.zeros(3) for key in keys}, tmp_path / "other.pt")
+    message = refused(tmp_path / "other.pt", tmp_path)
+    assert f"this is {kind}" in message or kind in message
+    assert "only CLIPs with a ModifiedResNet are converted" in message
 
 
 def test_several_problems_are_named_together(tiny_state: State, tmp_path: Path) -> None:
@@ -86,6 +113,24 @@ def test_truncated_files(cut: float, tiny_file: Path, tmp_path: Path) -> None:
     content = tiny_file.read_bytes()
     (tmp_path / "cut.pt").write_bytes(content[: int(cut * len(content))])
     assert re.search("empty|cut short or damaged", refused(tmp_path / "cut.pt", tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors", "script"])
+def test_mutated_files_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    """Whatever is wrong: one line that names the file. (Only the reading: a state dict of three tensors.)"""
+    path = tmp_path / ("file.safetensors" if kind == "safetensors" else "file.pt")
+    state = {"visual.conv1.weight": torch.zeros(2, 3), "logit_scale": torch.ones(()), "x": torch.ones(4).half()}
+    if kind == "safetensors":
+        save_file(state, path)
+    elif kind == "script":
+        with warnings.catch_warnings(action="ignore"):  # deprecated, and still what OpenAI's files are
+            torch.jit.trace(torch.nn.Linear(2, 3), torch.zeros(1, 2)).save(path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+    for content in damaged(path.read_bytes(), 60):
+        path.write_bytes(content)
+        message = refusal(lambda: read_checkpoint(path))
+        assert message is None or path.name in message
 
 
 @pytest.mark.parametrize("name", ["noise.pt", "noise.safetensors"])

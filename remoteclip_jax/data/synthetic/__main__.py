@@ -6,8 +6,9 @@ from absl import flags
 
 from remoteclip_jax import errors
 from remoteclip_jax.data.synthetic.write import draw_dataset
+from remoteclip_jax.path_flags import DEFINE_path
 
-_OUTPUT = flags.DEFINE_string("output", None, "folder to draw into", required=True)
+_OUTPUT = DEFINE_path("output", None, "folder to draw into", required=True)
 _TRAIN = flags.DEFINE_integer("train", 70, "number of training images")
 _VAL = flags.DEFINE_integer("val", 15, "number of validation images")
 _TEST = flags.DEFINE_integer("test", 15, "number of test images")
