@@ -7,7 +7,7 @@ import math
 import warnings
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return array
 
 
-def _check_header(file: IO[bytes], size: int, name: str) -> None:
+def _check_header(file: Any, size: int, name: str) -> None:
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"{name} is of version {version} of NumPy's format")

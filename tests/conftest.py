@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
 from absl import flags
 
@@ -15,6 +17,13 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+import jax  # noqa: E402
+
+# Shapes and types in signatures are checked at every call in the tests' own process, from before the package is
+# imported. A whole number is a float there, as mypy has it too; and what JAX's functions take for an array is one,
+# since tests hand them NumPy's.
+jaxtyping.Array = jax.Array | np.ndarray | np.generic  # type: ignore[misc]
+jaxtyping.install_import_hook("remoteclip_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """Files as bad copies, bad disks and bad editors leave them: at random, and the same each time."""
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,15 +57,15 @@ def altered(value: Any, count: int, seed: int = 0) -> Iterator[Any]:
     """`count` versions of a JSON value in each of which something within is left out or is something odd."""
     for i in range(count):
         rng = np.random.default_rng((seed, i))
-        copy = json.loads(json.dumps(value))
+        changed = json.loads(json.dumps(value))
         for _ in range(int(rng.choice([1, 1, 2, 4]))):
-            copy = _alter(copy, rng)
-        yield copy
+            changed = _alter(changed, rng)
+        yield changed
 
 
 def _alter(value: Any, rng: np.random.Generator) -> Any:
     if not isinstance(value, dict | list) or not value or rng.random() < 0.05:
-        return ODD[int(rng.integers(0, len(ODD)))]
+        return copy.deepcopy(ODD[int(rng.integers(0, len(ODD)))])
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key = keys[int(rng.integers(0, len(keys)))]
     if rng.random() < 0.15:

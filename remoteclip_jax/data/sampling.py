@@ -143,7 +143,7 @@ class Sampler:
             return self._cut(drawn.example, self._around(drawn, size, rng), size)
         views = np.array(self.sampling.views)
         weights = views * (views >= min(size, views[-1]))
-        zoom = self._zoom(rng.choice(views, p=weights / weights.sum()), size, rng)
+        zoom = self._zoom(int(rng.choice(views, p=weights / weights.sum())), size, rng)
         return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
 
     def _around(self, drawn: _Object, size: int, rng: np.random.Generator) -> Window:

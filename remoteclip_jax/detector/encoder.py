@@ -17,6 +17,7 @@ from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, attend, average_p
 from remoteclip_jax.detector.config import STRIDES
 
 Map = Float[Array, "n h w d"]
+Maps = list[Float[Array, "n _ _ d"]]  # each level has a height and a width of its own
 
 WAVES = (16.0, 256.0)  # pixels
 
@@ -97,7 +98,7 @@ class Pyramid(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, maps: dict[str, Array], train: bool) -> list[Map]:
+    def __call__(self, maps: dict[str, Array], train: bool) -> Maps:
         block = partial(Block, self.axis_name, self.dtype)
 
         def lateral(i: int) -> Map:
@@ -118,13 +119,13 @@ class Pyramid(nn.Module):
         return [p3, n4, n5]
 
 
-def _double(x: Map) -> Map:
+def _double(x: Map) -> Float[Array, "n 2*h 2*w d"]:
     """Twice as high and wide, by repetition."""
     n, h, w, d = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, d)).reshape(n, 2 * h, 2 * w, d)
 
 
-def flatten(maps: list[Map]) -> Float[Array, "n p d"]:
+def flatten(maps: Maps) -> Float[Array, "n p d"]:
     """All positions of all levels, finest first."""
     return jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], 1)
 

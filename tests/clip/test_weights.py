@@ -128,7 +128,11 @@ def test_other_directories_are_refused(tmp_path: Path, saved: Path) -> None:
         load_weights(tmp_path)
 
 
-@pytest.mark.parametrize("changed", [{"embed_dim": 32}, {"vision_layers": [1, 1, 1, 2]}, {"bogus": 1}, {"arch": None}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"embed_dim": 32}, {"vision_layers": [1, 1, 1, 2]}, {"bogus": 1}, {"text_heads": "2"}, {"vision_layers": 3},
+     {"arch": "another"}],
+)  # fmt: skip
 def test_config_and_tensors_must_agree(tmp_path: Path, saved: Path, changed: dict) -> None:
     shutil.copytree(saved, tmp_path / "w")
     content = json.loads((saved / "config.json").read_text())

@@ -230,7 +230,7 @@ def test_mismatched_input() -> None:
         coco_predictions(dataset, faultless(random_split(classes=("x", "b", "c", "d"))))
     with pytest.raises(ValueError, match="labels"):
         detections([[0, 0, 1, 1]], [1], [4])
-    with pytest.raises((ValueError, TypeError), match="scores"):  # the latter where shapes are checked
+    with pytest.raises((ValueError, TypeError), match="scores"):  # TypeError where shapes are checked as tests run
         detections([[0, 0, 1, 1]], [1, 2], [0])
 
 

@@ -93,7 +93,7 @@ def test_each_phase_has_the_whole_course_of_the_learning_rate() -> None:
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
 def test_schedules(schedule: str) -> None:
     rate = jax.vmap(make_schedule(TrainConfig(schedule=schedule, learning_rate=1e-4)), (0, None))
-    rates = np.asarray(rate(jnp.arange(100), 100))
+    rates = np.asarray(rate(jnp.arange(100), jnp.asarray(100)))
     assert rates.max() == pytest.approx(1e-4, rel=0.01)
     if schedule == "constant":
         assert np.all(rates == np.float32(1e-4))

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from remoteclip_jax.data.synthetic.noise import fractal, wander
 from remoteclip_jax.data.synthetic.palette import Palette, mix, shade
-from remoteclip_jax.data.synthetic.shapes import Part, Points, blob, heading, rect, rotate, segment, strip
+from remoteclip_jax.data.synthetic.shapes import Part, Point, Points, blob, heading, rect, rotate, segment, strip
 
 
 def cover(rng: np.random.Generator, pal: Palette, water: bool) -> UInt8[np.ndarray, "n n 4"]:
@@ -113,7 +113,7 @@ def blocks(rng: np.random.Generator, pal: Palette, scale: float) -> tuple[list[P
 
 
 def house(
-    rng: np.random.Generator, at: Points, w: float, h: float, angle: float, roof: tuple[int, int, int]
+    rng: np.random.Generator, at: Point, w: float, h: float, angle: float, roof: tuple[int, int, int]
 ) -> list[Part]:
     """A building w x h at a point of the image, its roof flat or with a ridge; scenery."""
     x, y = float(at[0]), float(at[1])
@@ -202,6 +202,6 @@ def pond(rng: np.random.Generator, pal: Palette, x: float, y: float, r: float) -
     ]
 
 
-def track(pal: Palette, a: Points, b: Points, width: float) -> list[Part]:
+def track(pal: Palette, a: Point, b: Point, width: float) -> list[Part]:
     """An unpaved lane from a to b."""
     return [Part(segment(a[0], a[1], b[0], b[1], width), shade(pal.soil, 1.12), 50, solid=False)]

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 Colour = tuple[int, int, int]
 Points = Float[np.ndarray, "n 2"]
+Point = Float[np.ndarray, "2"]
 
 
 class Part(NamedTuple):
@@ -75,7 +76,7 @@ def blob(
     return np.stack([cx + rx * r * np.cos(t), cy + ry * r * np.sin(t)], 1)
 
 
-def strip(line: Points, width: float | np.ndarray) -> Points:
+def strip(line: Points, width: float | np.ndarray) -> Float[np.ndarray, "2*n 2"]:
     """The band of a given width (one number, or one for each point) along a polyline."""
     d = np.gradient(line, axis=0)
     normal = np.stack([-d[:, 1], d[:, 0]], 1) / np.maximum(np.hypot(d[:, 0], d[:, 1]), 1e-9)[:, None]
@@ -102,8 +103,8 @@ def link(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, width
     return segment(float(a[0]), float(a[1]), float(b[0]), float(b[1]), width)
 
 
-def rotate(points: Points, angle: float) -> Points:
-    """Points turned around the origin."""
+def rotate(points: Float[np.ndarray, "*n 2"], angle: float) -> Float[np.ndarray, "*n 2"]:
+    """Points, or one point, turned around the origin."""
     c, s = np.cos(angle), np.sin(angle)
     return points @ np.array([[c, s], [-s, c]])
 
@@ -155,7 +156,7 @@ def area(points: Points) -> float:
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
-def clip(points: Points) -> Points:
+def clip(points: Points) -> Float[np.ndarray, "m 2"]:
     """The polygon's part inside the unit square (Sutherland-Hodgman: one side after the other)."""
     for axis in (0, 1):
         for sign, bound in ((1.0, 0.0), (-1.0, -1.0)):
