@@ -147,9 +147,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "tiny": {
             "arch": "tiny", "image_size": 96, "views": (128,), "jitter": 1.2, "epochs": 4, "learning_rate": 2e-3,
             "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
-            "align_share": 0.2, "validations": 1, "draw_train": 64, "draw_val": 16, "draw_test": 16, "draw_size": 192,
+            "align_share": 0.2, "validations": 1, "max_objects": 16, "draw_train": 64, "draw_val": 16, "draw_test": 16,
+            "draw_size": 192,
             "detector": DetectorConfig(
-                width=48, heads=4, layers=2, queries=40, predict_queries=80, feed_forward=96, denoising=20
+                width=48, heads=4, layers=1, queries=40, predict_queries=80, feed_forward=96, denoising=20
             ),
         },
     },

@@ -57,6 +57,8 @@ def detect_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.command import run
 
     directory = tmp_path_factory.mktemp("detect") / "run"
-    result = run("train.py", "--task=detect", "--preset=tiny", "--max_steps=6", f"--workdir={directory}")
+    # On as many devices as the tests of this process have, which then find its programs compiled.
+    flags = ("--task=detect", "--preset=tiny", "--max_steps=6", f"--workdir={directory}")
+    result = run("train.py", *flags, devices=2)
     assert result.returncode == 0, result.stderr[-2000:]
     return directory

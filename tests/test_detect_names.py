@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import remoteclip_jax as rc
+from remoteclip_jax.data.files import Notes
 from remoteclip_jax.detect import check_output, detect_file, find_images, stems
 from remoteclip_jax.detector.inference import encode_prompts
 
@@ -22,21 +23,21 @@ def test_found_by_folder_by_pattern_and_by_name(folder: str, tmp_path: Path) -> 
     for name in NAMES:
         (directory / name).touch()
     paths = sorted(directory / name for name in NAMES)
-    assert find_images(str(directory)) == paths
-    assert find_images(f"{directory}/*.png") == paths
-    assert find_images(f"{directory}/[[]1].png") == [directory / "[1].png"]
+    assert find_images(str(directory), Notes("images")) == paths
+    assert find_images(f"{directory}/*.png", Notes("images")) == paths
+    assert find_images(f"{directory}/[[]1].png", Notes("images")) == [directory / "[1].png"]
     for path in paths:
-        assert find_images(str(path)) == [path]
+        assert find_images(str(path), Notes("images")) == [path]
 
 
 def test_patterns_in_folders(tmp_path: Path) -> None:
     for place in ("a1/x.png", "a2/b/x.png"):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
-    assert find_images(f"{tmp_path}/a?/*.png") == [tmp_path / "a1/x.png"]
-    assert find_images(f"{tmp_path}/**/x.png") == [tmp_path / "a1/x.png", tmp_path / "a2/b/x.png"]
+    assert find_images(f"{tmp_path}/a?/*.png", Notes("images")) == [tmp_path / "a1/x.png"]
+    assert find_images(f"{tmp_path}/**/x.png", Notes("images")) == [tmp_path / "a1/x.png", tmp_path / "a2/b/x.png"]
     with pytest.raises(rc.UserError, match="no file matches this"):
-        find_images(f"{tmp_path}/b[1]/*.png")
+        find_images(f"{tmp_path}/b[1]/*.png", Notes("images"))
 
 
 def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> N
     output.mkdir()
     check_output(output, paths, names)
     for path, name in zip(paths, names, strict=True):
-        detect_file(detector, prompts, path, output / name, 0.3)
+        detect_file(detector, prompts, path, output / name, 0.3, None, Notes("images"))
         assert json.loads((output / f"{name}.json").read_text())["image"] == str(path)
         assert (output / f"{name}.jpg").exists()
     assert len(os.listdir(output)) == 2 * len(NAMES)

@@ -24,12 +24,13 @@ class Slots(NamedTuple):
 
 
 def box_slots(dataset: Dataset, limit: int, mosaic: bool = False) -> Slots:
-    """Slots for the objects of the fullest image, in steps of eight, at most `limit`; and for what is ignored in it:
-    its crowds and difficult objects, and the objects beyond the limit. A `mosaic` may have more than any one image."""
+    """Slots for the objects of the fullest image, in steps of eight, at most `limit`; and some for what is ignored,
+    where there are crowds, difficult objects or objects beyond the limit. A `mosaic` may have more of these than any
+    one image."""
     most = max(len(example.labels) for example in dataset.examples)
-    objects = min(max(8, _in_eights(most)), limit)
-    beyond = max(len(x.ignored_labels) + max(0, len(x.labels) - objects) for x in dataset.examples)
-    return Slots(objects, min(_in_eights(beyond + (objects if mosaic else 0)), IGNORED))
+    objects = min(max(8, -(-most // 8) * 8), limit)
+    beyond = mosaic or most > objects or any(len(example.ignored_labels) for example in dataset.examples)
+    return Slots(objects, IGNORED if beyond else 0)
 
 
 def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
@@ -111,10 +112,6 @@ def pad(boxes: Boxes, labels: Int32[np.ndarray, " n"], real: Bool[np.ndarray, " 
         "boxes": padded, "labels": numbers, "real": np.arange(slots.objects) < len(objects), "ignored": ignored,
         "ignored_labels": ignored_labels,
     }  # fmt: skip
-
-
-def _in_eights(count: int) -> int:
-    return -(-count // 8) * 8
 
 
 def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Batches:

@@ -91,7 +91,7 @@ def _padded(part: UInt8[np.ndarray, "h w 3"], place: Place, size: int) -> UInt8[
     return out
 
 
-def whole_squares(image: Image.Image, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "v v 3"]]:
+def whole_squares(image: Image.Image, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     """The whole image in a square of each of `views` pixels."""
     return [cut_square(image, whole_square(*image.size), view) for view in views]
 

@@ -133,6 +133,6 @@ def _rgb(image: Image.Image) -> Image.Image:
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(
     clip: CLIPConfig, config: DetectorConfig, dtype: str, count: int, variables: Variables,
-    views: Sequence[UInt8[Array, "n v v 3"]], texts: Float[Array, "k e"], known: Bool[Array, "k"],
+    views: Sequence[UInt8[Array, "n _ _ 3"]], texts: Float[Array, "k e"], known: Bool[Array, "k"],
 ) -> Found:  # fmt: skip
     return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, known, count)

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 
 def find_objects(
-    model: Detector, variables: Variables, views: Sequence[UInt8[Array, "n v v 3"]], texts: Float[Array, "k e"],
+    model: Detector, variables: Variables, views: Sequence[UInt8[Array, "n _ _ 3"]], texts: Float[Array, "k e"],
     known: Bool[Array, "k"] | None = None, count: int = MAX_DETECTIONS,
 ) -> Found:  # fmt: skip
     """The `count` best detections in images that are given whole in several sizes, ascending; `known` as for

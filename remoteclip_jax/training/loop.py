@@ -133,9 +133,9 @@ def _configuration(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
     """That of the run that the directory holds already, or a new one. UserError where it holds something else."""
     if run.config.exists() and run.has_begun():
         return resumed_config(load_config(run.config), settings, run.root)
-    if run.root.exists() and not run.config.exists():
-        if not run.root.is_dir() or any(path != run.lock for path in run.root.iterdir()):
-            raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
+    new = not run.root.exists() or (run.root.is_dir() and all(path == run.lock for path in run.root.iterdir()))
+    if not new and not run.config.exists():
+        raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
     return new_config(settings, accelerator=jax.default_backend() != "cpu")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jaxtyping import Array
 
 
 class NotFinite(Exception):
@@ -32,10 +33,10 @@ class Meter:
         self._sums: dict[str, float] = dict(begun["sums"])
         self._counts: dict[str, int] = dict(begun["counts"])  # not every kind of step has all metrics
         self._last: dict[str, float] = dict(begun["last"])
-        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._pending: tuple[int, dict[str, Array]] | None = None
         self._fetched, self._begin, self._end = 0, 0.0, 0.0
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> dict[str, float]:
+    def add(self, step: int, metrics: dict[str, Array]) -> dict[str, float]:
         """Take in the metrics of `step` and return the latest that are there, the previous step's as a rule.
 
         Raises NotFinite where those are not finite.

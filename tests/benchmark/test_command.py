@@ -16,6 +16,7 @@ KEYS = {
 MODULE = ("-m", "remoteclip_jax.benchmark", "--preset=tiny", "--steps=1")
 
 
+@pytest.mark.slow
 def test_align_beside_pytorch_with_a_profile(tmp_path: Path, drawn_data: Path) -> None:
     pytest.importorskip("torchvision", exc_type=ImportError)
     files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
@@ -38,6 +39,7 @@ def test_align_beside_pytorch_with_a_profile(tmp_path: Path, drawn_data: Path) -
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_detect(tmp_path: Path, drawn_data: Path) -> None:
     files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
     result = run(*MODULE, "--task=detect", *files)

@@ -7,6 +7,7 @@ import pytest
 from remoteclip_jax.clip.prompts import TEMPLATE, parse_templates, prompts, read_templates, words
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.printable import printable
 
 
 @pytest.mark.parametrize(("name", "spoken"), [
@@ -63,7 +64,7 @@ def test_a_template_or_a_file_of_them(tmp_path: Path, monkeypatch: pytest.Monkey
     for value in ("a photo of {c}.", "a {} and a {}", "templates.txt", "", "x" * 300, "x\0"):
         with pytest.raises(UserError, match=r"a template needs exactly one \{\}, .* nor is there a file") as error:
             parse_templates(value)
-        assert f"--templates={value}:" in str(error.value)
+        assert f"--templates={printable(value)}:" in str(error.value)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

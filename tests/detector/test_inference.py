@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -86,10 +87,17 @@ def test_a_file_is_seen_through_the_bands_of_the_run(
 ) -> None:
     bands = np.random.default_rng(0).integers(0, 256, (40, 50, 5), np.uint8)
     tifffile.imwrite(tmp_path / "five.tif", bands, photometric="minisblack", planarconfig="contig")
-    monkeypatch.setattr(inference, "detect_with", lambda _, image, *rest: np.asarray(image))
-    seen = dataclasses.replace(detector, bands=(5, 3, 1))
-    np.testing.assert_array_equal(rc.detect(seen, tmp_path / "five.tif"), bands[..., [4, 2, 0]])
-    np.testing.assert_array_equal(rc.detect(detector, tmp_path / "five.tif"), bands[..., :3])
+    seen: list[np.ndarray] = []
+
+    def look(_: Any, image: Image.Image, *rest: Any) -> rc.Detections:
+        seen.append(np.asarray(image))
+        return rc.Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ())
+
+    monkeypatch.setattr(inference, "detect_with", look)
+    rc.detect(dataclasses.replace(detector, bands=(5, 3, 1)), tmp_path / "five.tif")
+    rc.detect(detector, tmp_path / "five.tif")
+    np.testing.assert_array_equal(seen[0], bands[..., [4, 2, 0]])
+    np.testing.assert_array_equal(seen[1], bands[..., :3])
 
 
 def test_what_is_no_image(detector: rc.TrainedDetector, image: Image.Image, tmp_path: Path) -> None:

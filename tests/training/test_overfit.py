@@ -8,7 +8,7 @@ import numpy as np
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.config import new_config
-from remoteclip_jax.data.detection import detection_batches
+from remoteclip_jax.data.detection import Slots, detection_batches
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.detector.model import Detector, init
@@ -30,14 +30,14 @@ def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     data = read_dataset(drawn_data, "train")
     fullest = max(data.examples, key=lambda x: int((x.boxes[:, 2:].min(-1) * SIZE > 8).sum()))
     clear = fullest.boxes[:, 2:].min(-1) * SIZE > 8  # the pyramid's stride: what is smaller is a matter of luck
-    example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear])
+    example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotated=None)
     one = dataclasses.replace(data, examples=(example,) * 2)
     model, texts = Detector(clip, shape), random_texts(len(data.classes))
     optimizer = make_optimizer(config)
     state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
     step = jax.jit(make_train_step(make_detect_loss(model, texts), optimizer, make_schedule(config), ema=config.ema))
     sampler = Sampler(one, Sampling(SIZE, (SIZE,), level="none"))
-    batches = detection_batches(one, sampler, batch_size=2, slots=16, seed=0)
+    batches = detection_batches(one, sampler, batch_size=2, slots=Slots(16, 0), seed=0)
     for _, batch in zip(range(STEPS), batches, strict=False):
         state, metrics = step(state, batch)
     assert np.isfinite(metrics["loss"])
