@@ -63,6 +63,7 @@ class TrainConfig:
     batch_size: int = 8
     learning_rate: float = 1e-4
     weight_decay: float = 0.01  # torch.optim.AdamW's default
+    decay_vectors: bool = True  # on norms, biases and the temperature too, as in the original experiment
     schedule: Schedule = "constant"
     temperature: float = 0.07
     image_size: int = 224

@@ -148,19 +148,19 @@ def test_resumed_in_the_middle_ends_the_same(finished: Path, drawn_data: Path, t
 
 
 def test_killed_and_started_again_ends_the_same(drawn_data: Path, tmp_path: Path) -> None:
-    """SIGKILL at a random moment, twice; bitwise the metrics and the weights of a run that was left alone."""
+    """By SIGKILL and by SIGTERM, at random moments; bitwise the metrics and the weights of a run left alone."""
     arguments = ["train.py", "--preset=tiny", f"--data_dir={drawn_data}", "--epochs=12", "--checkpoint_every=1"]
     assert run(*arguments, f"--workdir={tmp_path / 'whole'}").returncode == 0
     rng = np.random.default_rng(time.time_ns())
-    for rows in (1, int(rng.integers(3, 8))):
+    for rows, number in ((1, signal.SIGKILL), (int(rng.integers(3, 8)), signal.SIGTERM)):
         command = [sys.executable, *arguments, f"--workdir={tmp_path / 'killed'}"]
         process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
         log = tmp_path / "killed" / "metrics.jsonl"
         while process.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < rows):
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(number)
+        assert process.wait() == (128 + number if number == signal.SIGTERM else -number)
     assert run(*arguments, f"--workdir={tmp_path / 'killed'}").returncode == 0
     assert rows_without_times(tmp_path / "killed") == rows_without_times(tmp_path / "whole")
     assert final_bits(tmp_path / "killed") == final_bits(tmp_path / "whole")

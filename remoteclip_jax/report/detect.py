@@ -23,6 +23,7 @@ EVALUATION = {
     **{key: MEASURE for _, key in FIGURES}, "images": int, "data_dir": str, "views": [int],
     "per_class": {str: {"map": MEASURE, "map_50": MEASURE, "objects": int}},
 }  # fmt: skip
+ALL = {"map_all": MEASURE, "map_50_all": MEASURE, "max_detections": int, "ignored": int}
 NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
@@ -54,6 +55,13 @@ def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
         "under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]
+    if mismatch(result, ALL) is None:
+        parts.append(
+            f"COCO counts the 100 best detections of a class in an image; with all, at most {result['max_detections']} "
+            f"an image, mAP is {percent(result['map_all'])} and mAP@50 {percent(result['map_50_all'])}.\n"
+        )
+        if result["ignored"]:
+            parts.append(f"{result['ignored']} crowds and difficult objects count neither way.\n")
     if mismatch(result, NOVEL) is None:
         parts.append(f"AP@50 of base classes and of those called novel ({', '.join(map(text, result['novel']))}):\n")
         parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))

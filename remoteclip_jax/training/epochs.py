@@ -1,7 +1,7 @@
 """A training: step, and at each epoch's end evaluate, log, save, in this order, before the next batch is taken.
 
 That order, and batches that depend on the seed and the step alone, make a resumed run end as an unbroken one: with the
-same bits on a CPU, and on a GPU where its operations are deterministic (docs/align.md).
+same bits on a CPU, and on a GPU where its operations are deterministic (docs/data.md).
 """
 
 import contextlib

@@ -44,9 +44,10 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
     The schedule stands outside because the number of steps may be fitted while the program runs. Frozen parameters
     get exact zeros and no moments: `stop_gradient` alone would leave them to the weight decay. With `clip_norm` the
-    gradient's length is bounded first.
+    gradient's length is bounded first. Without `decay_vectors` norms, biases and scalars keep their size.
     """
-    adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay)
+    mask = None if config.decay_vectors else partial(jax.tree.map, lambda x: x.ndim > 1)
+    adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay, mask=mask)
     groups = {"train": adamw, "slow": adamw, "frozen": optax.set_to_zero()}
     update = optax.partition(groups, partial(label_parameters, backbone=config.backbone))
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update

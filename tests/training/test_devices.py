@@ -14,7 +14,7 @@ from remoteclip_jax.clip.model import CLIP, init
 from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.metrics_log import read_rows
-from remoteclip_jax.parallel import AXIS, check_batch_size, parallel, replicate, split_batch
+from remoteclip_jax.parallel import AXIS, check_batch_size, check_processes, parallel, replicate, split_batch
 from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
@@ -68,6 +68,13 @@ def test_donating_a_replicated_state_leaves_the_original_alone() -> None:
 def test_a_batch_that_does_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match="multiple of the 2 devices"):
         check_batch_size(7)
+
+
+def test_one_of_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_processes()
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match=r"one of 2 processes .* start one process"):
+        check_processes()
 
 
 GO_ON = """

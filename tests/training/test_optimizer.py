@@ -1,5 +1,6 @@
 """Which parameters train, which are frozen, and the learning rate's course."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init, init_shapes
-from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.config import TrainConfig, new_config
 from remoteclip_jax.training.align import make_align_loss
 from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
@@ -105,3 +106,13 @@ def test_schedules(schedule: str) -> None:
     if schedule == "step":
         np.testing.assert_allclose(rates[5:66], 1e-4, rtol=1e-5)
         np.testing.assert_allclose(rates[67:], 1e-5, rtol=1e-5)
+
+
+def test_weight_decay_may_leave_out_norms_biases_and_scalars() -> None:
+    params = {"class_head": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2), "scale": jnp.ones(())}}
+    still = jax.tree.map(jnp.zeros_like, params)
+    for decay_vectors, moved in ((True, {"kernel", "bias", "scale"}), (False, {"kernel"})):
+        config = dataclasses.replace(new_config({"task": "detect", "preset": "tiny"}), decay_vectors=decay_vectors)
+        optimizer = make_optimizer(config)
+        updates, _ = optimizer.update(still, optimizer.init(params), params)
+        assert {name for name, x in updates["class_head"].items() if np.any(x)} == moved
