@@ -25,8 +25,10 @@ def free_memory() -> int:
         pass
     try:
         limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        free = min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no control group of version 2, or one without a limit ("max")
+        parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(parts["active_file"]) + int(parts["inactive_file"])
+        free = min(free, int(limit) - int(used) + cached)
+    except (OSError, KeyError, ValueError):  # no control group of version 2, or one without a limit ("max")
         pass
     return max(free, 0)
 

@@ -26,13 +26,17 @@ class ImageCache:
         self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
     def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The image in RGB, its shorter side of at least `at_least` pixels or the file's own. UserError as from
-        `read_image`."""
-        kept = self._images.get(path)
-        if kept is not None:
-            return next((level for level in reversed(kept) if min(level.shape[:2]) >= at_least), kept[0])
-        if self._left <= 0:
-            return np.asarray(read_image(path, at_least=at_least, bands=self._bands))
+        """The image in RGB, its shorter side of at least `at_least` pixels or the file's own; the same pixels whether
+        they were kept or not, for a resumed run keeps other images. UserError as from `read_image`."""
+        levels = self._images.get(path)
+        if levels is None:
+            levels = self._levels(path)
+            if self._left > 0:
+                self._left -= sum(level.size for level in levels)
+                self._images[path] = levels
+        return next((level for level in reversed(levels) if min(level.shape[:2]) >= at_least), levels[0])
+
+    def _levels(self, path: Path) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         image = read_image(path, at_least=self._size, bands=self._bands)
         # A JPEG comes reduced; what does not is kept no larger, though it was read whole.
         if (factor := min(image.size) // self._size) > 1:
@@ -41,6 +45,4 @@ class ImageCache:
         while min(image.size) >= 2 * LEAST:
             image = image.reduce(2)
             levels.append(np.asarray(image))
-        self._left -= sum(level.size for level in levels)
-        self._images[path] = levels
-        return levels[0]
+        return levels

@@ -13,7 +13,7 @@ from remoteclip_jax.data.transforms import Boxes, flip_and_turn, jitter_colours
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.windows import whole_squares
 
-IGNORED = 32  # at most so many ignored boxes of a sample are kept: those that cover most
+MOST_IGNORED = 512  # boxes of a sample: of more, crowds and difficult objects first, and those that cover most
 
 
 class Slots(NamedTuple):
@@ -24,13 +24,13 @@ class Slots(NamedTuple):
 
 
 def box_slots(dataset: Dataset, limit: int, mosaic: bool = False) -> Slots:
-    """Slots for the objects of the fullest image, in steps of eight, at most `limit`; and some for what is ignored,
-    where there are crowds, difficult objects or objects beyond the limit. A `mosaic` may have more of these than any
-    one image."""
+    """Slots for the objects of the fullest image, in steps of 8, at most `limit`; in steps of 32 for what is ignored in
+    it: crowds, difficult objects, objects beyond the limit. A `mosaic` may have more objects than any one image."""
     most = max(len(example.labels) for example in dataset.examples)
     objects = min(max(8, -(-most // 8) * 8), limit)
-    beyond = mosaic or most > objects or any(len(example.ignored_labels) for example in dataset.examples)
-    return Slots(objects, IGNORED if beyond else 0)
+    beyond = max(len(x.ignored_labels) + max(0, len(x.labels) - objects) for x in dataset.examples)
+    beyond += objects if mosaic else 0
+    return Slots(objects, min(-(-beyond // 32) * 32, MOST_IGNORED))
 
 
 def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
@@ -39,10 +39,11 @@ def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
     beyond = np.maximum(counts - limit, 0)
     if not beyond.any():
         return ()
-    return (
+    note = (
         f"{dataset.split}: {(beyond > 0).sum()} images have more than {limit} objects; where more than these are in a "
-        f"sample, up to {beyond.max()} are not learned from, nor taken for background",
+        f"sample, up to {min(beyond.max(), MOST_IGNORED)} are not learned from, nor taken for background"
     )
+    return (note + (", and the rest are taken for background" if beyond.max() > MOST_IGNORED else ""),)
 
 
 def detection_batches(
@@ -102,7 +103,7 @@ def pad(boxes: Boxes, labels: Int32[np.ndarray, " n"], real: Bool[np.ndarray, " 
     not real, stand in `ignored` float32 [i, 4] and `ignored_labels` int32 [i], −1 where there is none."""
     objects, others = np.flatnonzero(real), np.flatnonzero(~real)
     others = np.concatenate([others, objects[slots.objects :]])
-    others = others[np.argsort(-boxes[others, 2:].prod(-1), kind="stable")][: slots.ignored]
+    others = others[np.lexsort((-boxes[others, 2:].prod(-1), real[others]))][: slots.ignored]
     objects = objects[: slots.objects]
     padded, numbers = np.full((slots.objects, 4), 0.5, np.float32), np.zeros(slots.objects, np.int32)
     padded[: len(objects)], numbers[: len(objects)] = boxes[objects], labels[objects]

@@ -1,5 +1,6 @@
 """Top-1, top-5 and loss of a split, and the classes to measure them against."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -35,14 +36,16 @@ def make_eval_step(
 def make_evaluator(
     model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float, dataset: Dataset, *, batch_size: int,
     image_size: int, label: str,
-) -> Callable[[Variables], Metrics]:  # fmt: skip
-    """A function from variables to the mean `loss`, `top1` and `top5` over all of `dataset`; compiled once."""
+) -> Callable[..., Metrics]:  # fmt: skip
+    """A function from variables, and how many of the first images (None: all), to the mean `loss`, `top1` and `top5`
+    over these images of `dataset`; compiled once."""
     check_batch_size(batch_size)
     eval_step = parallel(make_eval_step(model, class_embeddings, temperature))
 
-    def evaluate(variables: Variables) -> Metrics:
+    def evaluate(variables: Variables, images: int | None = None) -> Metrics:
         image_tower = one_tower(variables, "visual")
-        batches = evaluation_batches(dataset, batch_size=batch_size, image_size=image_size, rule=label)
+        some = dataclasses.replace(dataset, examples=dataset.examples[:images])
+        batches = evaluation_batches(some, batch_size=batch_size, image_size=image_size, rule=label)
         sums = [eval_step(image_tower, split_batch(batch)) for batch in batches]
         totals = {name: float(np.sum([np.asarray(s[name]) for s in sums])) for name in sums[0]}
         return {name: totals[name] / totals["count"] for name in ("top1", "top5", "loss")}

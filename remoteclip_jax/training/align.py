@@ -67,4 +67,6 @@ def make_task(
     def shapes() -> Variables:
         return one_tower(init_shapes(shape, text_tower=False), "visual")
 
-    return Task(variables, shapes, loss, make_batches(config, train), per_epoch, evaluate)
+    return Task(
+        variables, shapes, loss, make_batches(config, train), per_epoch, evaluate, evaluate, len(val) if val else 0
+    )

@@ -73,7 +73,15 @@ class Checkpoints:
 
         with self._reporting(f"restore the checkpoint of step {step}"):
             content = jax.tree.map(target, _content(shapes))
-            return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(content)))
+            try:
+                return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(content)))
+            except ValueError as e:
+                if "structures do not match" not in str(e):
+                    raise
+                raise UserError(
+                    f"its training state is of another version of the program, which evaluates and uses it, but "
+                    f"cannot go on with it; start another --workdir with --weights={self.directory.parent}"
+                ) from e
 
     def restore_weights(self, step: int) -> dict[str, Any]:
         """`params` and `batch_stats` of `step` alone, on the first device: their moving average where there is one."""

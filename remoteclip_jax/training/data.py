@@ -38,11 +38,12 @@ def check_same_data(run: RunDirectory, data: Data) -> None:
                 f"choose another --workdir"
             )
     stored = json.loads(run.summary.read_text()).get("fingerprints", {}) if run.summary.exists() else {}
-    for split, now in fingerprints(data).items():
-        if split in stored and stored[split] != now:
+    now = fingerprints(data)
+    for split in sorted({*stored, *now}) if stored else ():
+        if stored.get(split) != now.get(split):
             raise UserError(
-                f"{run.root} was begun with other data: images or annotations of the split {split!r} have changed; "
-                f"put them back, or choose another --workdir (--weights={run.root} starts from what was learned)"
+                f"{run.root} was begun with other data: images or annotations of the split {split!r} are not what they "
+                f"were; put them back, or choose another --workdir (--weights={run.root} starts from what was learned)"
             )
 
 

@@ -1,5 +1,6 @@
 """The task `detect`: the context-guided detector, trained end to end."""
 
+import dataclasses
 import itertools
 from functools import partial
 from typing import Any
@@ -104,6 +105,13 @@ def make_task(
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
         print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
 
+    measured = val or final
+
+    def rehearse(variables: Variables, images: int) -> None:
+        assert measured is not None
+        some = dataclasses.replace(measured, examples=measured.examples[:images])
+        evaluate_detections(some, predict(variables, some))
+
     def variables() -> Variables:
         assert clip is not None
         return first_variables(config, clip, base)
@@ -111,7 +119,8 @@ def make_task(
     return Task(
         variables, partial(detector_shapes, shape, config.detector), make_detect_loss(model, base),
         make_batches(config, train), steps_per_epoch(train, config.batch_size), evaluate if val else None,
-        finish if final else None, len(final) / len(val) if final and val else 0.0,
+        rehearse if measured else None, len(measured) if measured else 0, finish if final else None,
+        len(final) / len(measured) if final and measured else 0.0,
         config.align_share if several else 0.0,
     )  # fmt: skip
 

@@ -38,8 +38,9 @@ def run_training(
     done = int(jax.device_get(state.step))
     rows = read_rows(run.metrics)
     best = min(map(ranking, rows), default=math.inf)
-    meter = Meter(checkpoints.metrics(done).get("partial") if done else None)
-    spent, begin = (rows[-1]["seconds"] if rows else 0.0), time.monotonic()
+    partial = checkpoints.metrics(done).get("partial") if done else None
+    meter = Meter(partial)
+    spent, begin = (partial["seconds"] if partial else rows[-1]["seconds"] if rows else 0.0), time.monotonic()
     saved = begin
     with (
         deferred_signals() as signal,
@@ -61,9 +62,11 @@ def run_training(
                         bar.total = plan.total
                     ended = done >= min(epoch * task.per_epoch, plan.total)
                     if not ended and (signal() or time.monotonic() - saved > SAVE_SECONDS):
-                        checkpoints.save(state, {"step": done, "partial": meter.to_json()})
+                        spent_so_far = spent + time.monotonic() - begin
+                        partial = {**meter.to_json(), "seconds": spent_so_far}
+                        checkpoints.save(state, {"step": done, "partial": partial})
                         saved = time.monotonic()
-                        _stop_if(signal(), done, checkpoints)
+                        _stop_if(signal(), done, run, checkpoints)
                 row = {"step": done, "epoch": epoch, **meter.means()}
                 validated = _validated(config, math.ceil(plan.total / task.per_epoch)) if task.evaluate else set()
                 if task.evaluate and epoch in validated:
@@ -79,8 +82,7 @@ def run_training(
             if epoch % config.checkpoint_every == 0 or done == plan.total or better or overdue:
                 checkpoints.save(state, row)
                 saved = time.monotonic()
-            if done < plan.total:
-                _stop_if(signal(), done, checkpoints)
+            _stop_if(signal(), done, run, checkpoints)
             best, meter = min(best, ranking(row)), Meter()
 
 
@@ -110,11 +112,11 @@ class _Feed:
         self._batches.close()
 
 
-def _stop_if(signal: int | None, done: int, checkpoints: Checkpoints) -> None:
+def _stop_if(signal: int | None, done: int, run: RunDirectory, checkpoints: Checkpoints) -> None:
     if signal is None:
         return
     checkpoints.wait()
-    raise Interrupted(signal, f"interrupted at step {done}, which is saved: the same command goes on from there")
+    raise Interrupted(signal, f"interrupted at step {done}, which is saved: --workdir={run.root} goes on from there")
 
 
 def _evaluate(task: Task, state: TrainState, plan: Plan) -> dict[str, float]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from remoteclip_jax.config import PATHS, TrainConfig, load_config, new_config, resumed_config
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import drop_rows_after
+from remoteclip_jax.metrics_log import drop_rows_after, read_rows
 from remoteclip_jax.parallel import AXIS, check_processes, parallel, replicate, split_batch
 from remoteclip_jax.report import write_report
 from remoteclip_jax.run_directory import RunDirectory
@@ -38,6 +38,7 @@ from remoteclip_jax.training.task import Step, Task
 TASKS = {"align": align.make_task, "detect": detect.make_task}
 # The first steps compile, and those after them share the processor with the pipeline that fills its buffers.
 UNTIMED_STEPS, TIMED_STEPS = 4, 8
+REHEARSED = 32  # images by which the time of an evaluation is estimated
 FEW_STEPS = 50  # below which nothing is learned
 
 
@@ -115,6 +116,8 @@ def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
         state = state._replace(**planned(plan))
         drop_rows_after(run.metrics, done)
         finished = done >= plan.total and done >= (config.total_steps or 0)
+        if finished and not read_rows(run.metrics):
+            raise UserError(f"--max_steps={config.max_steps} is no more than the {done} steps that {run.root} has done")
         if finished:
             print(f"this run is finished ({done} steps); give more --epochs to go on")
         else:
@@ -132,6 +135,9 @@ def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
 def _configuration(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
     """That of the run that the directory holds already, or a new one. UserError where it holds something else."""
     if run.config.exists() and run.has_begun():
+        for name in ("classes", "text_embeddings"):  # a run can do without them, but not with a typing error
+            if name in settings and not Path(settings[name]).exists():
+                raise UserError(f"--{name}={settings[name]}: no such file")
         return resumed_config(load_config(run.config), settings, run.root)
     new = not run.root.exists() or (run.root.is_dir() and all(path == run.lock for path in run.root.iterdir()))
     if not new and not run.config.exists():
@@ -142,6 +148,8 @@ def _configuration(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
 def _open_run(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
     """The configuration, which a new run's directory holds from now on."""
     config = _configuration(run, settings)
+    if run.has_begun() and "weights" in settings:
+        print(f"--weights={settings['weights']} is not read: this run goes on from its own checkpoint")
     if not run.has_begun():
         run.clear()  # what never came to its first step, perhaps for a wrong flag, is nothing to keep
         config.save(run.config)
@@ -152,8 +160,9 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
     """The fit of steps to `max_minutes` since `begin`, from a few trial steps; compiles what training needs."""
     assert config.max_minutes is not None
     fit = timing.Fit(
-        config.max_minutes, begin, task.align_share, config.validations, task.per_epoch, task.finish_share
-    )
+        config.max_minutes, begin, task.align_share, config.validations if task.evaluate else 0, task.per_epoch,
+        task.finish_share, most=config.max_steps,
+    )  # fmt: skip
     trial = replicate(state)  # a copy: a step consumes its argument
     many = 10**6  # with a schedule, or its first steps would divide by nothing
 
@@ -178,12 +187,12 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
     fit.step_seconds = pace(0)
     if task.align_share:
         fit.align_seconds = pace(many)
-    if task.evaluate is not None:
-        variables = evaluated(trial)
-        task.evaluate(variables)  # compiles
+    if task.rehearse is not None:
+        variables, some = evaluated(trial), min(task.rehearsed, max(REHEARSED, 2 * config.batch_size))
+        task.rehearse(variables, some)  # compiles
         start = time.monotonic()
-        task.evaluate(variables)
-        fit.evaluation = time.monotonic() - start
+        task.rehearse(variables, some)
+        fit.evaluation = (time.monotonic() - start) * task.rehearsed / some
     return fit
 
 

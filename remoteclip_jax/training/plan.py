@@ -36,8 +36,6 @@ class Plan:
         if not self._fit.after_step(done, done <= self.align_steps, changed=changed):
             return False
         total, align_steps = self._fit.steps(done, self.align_steps)
-        if self._config.max_steps is not None:
-            total = max(done, min(total, self._config.max_steps))
         if (total, align_steps) == (self.total, self.align_steps):
             return False
         self.total, self.align_steps = total, align_steps

@@ -24,8 +24,10 @@ class Task:
     """`variables` makes the first ones, and `shapes` their shapes alone, for a checkpoint to fill.
     `batches(step, align_steps)` iterates from that step on, where the first `align_steps` of a training, a share
     `align_share`, have another kind of batch; `evaluate` is None where there is nothing to validate on, and else gives
-    the metrics that `ranking` knows. `finish` evaluates the best weights after
-    the last step, which takes `finish_share` times as long as `evaluate`."""
+    the metrics that `ranking` knows. `finish` evaluates the best weights after the last step.
+
+    `rehearse(variables, n)` evaluates n images of the validation, which has `rehearsed`, to see how long that takes; of
+    the final evaluation where there is no validation. `finish` takes `finish_share` times as long as all of them."""
 
     variables: Callable[[], Variables]
     shapes: Callable[[], Variables]
@@ -33,6 +35,8 @@ class Task:
     batches: MakeBatches
     per_epoch: int
     evaluate: Evaluate | None
+    rehearse: Callable[[Variables, int], object] | None = None
+    rehearsed: int = 0
     finish: Callable[[Variables], None] | None = None
     finish_share: float = 0.0
     align_share: float = 0.0

@@ -37,7 +37,7 @@ class Fit:
 
     `align_share` of the steps are of another kind than the others, and come first; `align_seconds` and `step_seconds`
     are the paces. `evaluation` seconds are spent `validations` times over the training (None: after each `per_epoch`
-    steps), and `final_share` times more at its end.
+    steps; 0: never), and `final_share` times more at its end. There are never more than `most` steps.
     """
 
     minutes: float
@@ -49,6 +49,7 @@ class Fit:
     align_seconds: float = 0.0
     step_seconds: float = 0.0
     evaluation: float = 0.0
+    most: int | None = None
     _evaluated: int = 0
     _watch: Stopwatch = field(default_factory=Stopwatch)
     _moments: list[float] = field(default_factory=lambda: list(MOMENTS))
@@ -63,9 +64,9 @@ class Fit:
             step += self.evaluation / self.per_epoch
         if align_steps is None or done < align_steps:
             mean = self.align_share * self.align_seconds + (1 - self.align_share) * step
-            total = max(1, done, int((left + done * self.align_seconds) / mean))
+            total = self._bounded(int((left + done * self.align_seconds) / mean), done)
             return total, max(done, int(self.align_share * total))
-        return max(1, done, done + int(left / step)), align_steps
+        return self._bounded(done + int(left / step), done), align_steps
 
     def after_step(self, done: int, aligning: bool, *, changed: bool) -> bool:
         """Take in that step `done` has ended, `changed` where it was the first of its kind; whether it is time to fit
@@ -99,7 +100,10 @@ class Fit:
         """Take in that an evaluation took so long."""
         self.evaluation, self._evaluated = seconds, self._evaluated + 1
 
+    def _bounded(self, total: int, done: int) -> int:
+        return max(1, done, total if self.most is None else min(total, self.most))
+
     def _end(self, done: int) -> float:
         """Seconds of the evaluations that are still to come, but those that follow every epoch."""
-        times = 1 if self.validations is None else max(1, self.validations - self._evaluated)
+        times = 1 if self.validations is None else self.validations and max(1, self.validations - self._evaluated)
         return (times + self.final_share) * self.evaluation

@@ -12,7 +12,6 @@ from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.model import init as init_clip
 from remoteclip_jax.config import TrainConfig, new_config
-from remoteclip_jax.data.detection import IGNORED
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.model import init as init_detector
 from remoteclip_jax.training.align import make_align_loss
@@ -70,7 +69,7 @@ def detect() -> jax.stages.Lowered:
     batch = {
         "image": shape(n, size, size, 3, dtype=jnp.uint8), "boxes": shape(n, SLOTS, 4),
         "labels": shape(n, SLOTS, dtype=jnp.int32), "real": shape(n, SLOTS, dtype=jnp.bool_),
-        "ignored": shape(n, IGNORED, 4), "ignored_labels": shape(n, IGNORED, dtype=jnp.int32),
+        "ignored": shape(n, 32, 4), "ignored_labels": shape(n, 32, dtype=jnp.int32),
     }  # fmt: skip
     model, texts = Detector(clip, config.detector), jnp.eye(CLASSES, clip.embed_dim)
     return lower(config, variables, make_detect_loss(model, texts), batch)

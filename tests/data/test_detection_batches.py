@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.detection import (
-    IGNORED,
+    MOST_IGNORED,
     Slots,
     box_slots,
     close_up_batches,
@@ -165,9 +165,11 @@ def test_slots(drawn: Dataset) -> None:
     box = [[0.5, 0.5, 0.1, 0.1]]
     assert box_slots(with_boxes(drawn, [], []), 100) == (8, 0)
     assert box_slots(with_boxes(drawn, box * 8), 100) == (8, 0)
-    assert box_slots(with_boxes(drawn, box * 8), 100, mosaic=True) == (8, IGNORED)
+    assert box_slots(with_boxes(drawn, box * 8), 100, mosaic=True) == (8, 32)
     assert box_slots(with_boxes(drawn, box, box * 9), 100) == (16, 0)
-    assert box_slots(with_boxes(drawn, box * 60), 50) == (50, IGNORED)
+    assert box_slots(with_boxes(drawn, box * 60), 50) == (50, 32)
+    assert box_slots(with_boxes(drawn, box * 90), 50) == (50, 64)
+    assert box_slots(with_boxes(drawn, box * 900), 50) == (50, MOST_IGNORED)
 
 
 def test_images_with_more_objects_than_the_limit_are_told(drawn: Dataset) -> None:
@@ -206,7 +208,7 @@ def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> 
     for batch in batches(data, 4, Sampling(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
         assert batch["real"].sum() == 1
         assert batch["labels"][0, 0] == 3
-        assert batch["ignored_labels"][0].tolist() == [7, *[-1] * (IGNORED - 1)]
+        assert batch["ignored_labels"][0].tolist() == [7, *[-1] * 31]
         np.testing.assert_allclose(batch["ignored"][0, 0], crowd[0], atol=1e-6)
     sampler = Sampler(data, Sampling(64, (64,), level="none"))
     iterator = close_up_batches(data, sampler, batch_size=8, size=64, seed=0)

@@ -106,3 +106,26 @@ def test_the_cache_gives_no_more_pixels_than_are_needed(tmp_path: Path) -> None:
     sizes = [cache.read(tmp_path / "0.png", needed).shape for needed in (400, 1, 100, 101, 200, 201, 900)]
     halves = [(400, 500, 3), (200, 250, 3), (100, 125, 3)]
     assert sizes == [halves[i] for i in (0, 2, 2, 1, 1, 0, 0)]
+
+
+def test_samples_do_not_depend_on_what_was_read_before(tmp_path: Path) -> None:
+    """Nor on what was kept: a resumed run starts with nothing read, and may have another memory."""
+    rng, examples = np.random.default_rng(0), []
+    for name in ("a.jpg", "b.png"):
+        pixels = np.kron(rng.integers(0, 256, (60, 60, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        boxes = np.array([[0.5, 0.5, 0.05, 0.05], [0.3, 0.6, 0.4, 0.4], [0.8, 0.2, 0.1, 0.1]], np.float32)
+        examples.append(Example(tmp_path / name, 600, 600, boxes, np.array([0, 1, 2], np.int32)))
+    data = Dataset("train", ("a", "b", "c"), tuple(examples))
+    sampling = Sampling(128, (64, 128, 256, 512), 1.1, "none", mosaic=0.5)
+
+    def draw(sampler: Sampler, place: int) -> np.ndarray:
+        return sampler.draw(data.examples[place % 2], np.random.default_rng(place)).pixels
+
+    unbroken, keeping_nothing = Sampler(data, sampling), Sampler(data, sampling)
+    keeping_nothing._cache = ImageCache(512, limit=0)
+    samples = [draw(unbroken, place) for place in range(24)]
+    for place in (0, 11, 23):
+        np.testing.assert_array_equal(draw(Sampler(data, sampling), place), samples[place])
+    for place, sample in enumerate(samples):
+        np.testing.assert_array_equal(draw(keeping_nothing, place), sample)

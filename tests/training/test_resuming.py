@@ -141,13 +141,16 @@ def _config(folder: Path, **changes: Any) -> Path:
     return folder / "config.json"
 
 
-def test_a_run_needs_its_weights_at_its_first_start_alone(drawn_data: Path, tmp_path: Path) -> None:
+def test_a_run_needs_its_weights_at_its_first_start_alone(
+    drawn_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = tmp_path / "weights"
     save_weights(weights, ARCHITECTURES["tiny"], init(ARCHITECTURES["tiny"], jax.random.key(5)), {})
     settings = {**TINY, "data_dir": str(drawn_data), "weights": str(weights), "max_steps": 2}
     run = train(settings, tmp_path / "run")
     shutil.rmtree(weights)
-    train({"max_steps": 3}, run)
+    train({"max_steps": 3, "weights": str(weights)}, run)
+    assert "is not read: this run goes on from its own checkpoint" in capsys.readouterr().out
     assert read_rows(run / "metrics.jsonl")[-1]["step"] == 3
     assert "text" in json.loads((run / "summary.json").read_text())["parameters"]
 
@@ -172,7 +175,11 @@ def test_other_data_under_the_same_name_are_refused(unbroken: Path, drawn_data: 
     lines = (changed / "splits/train.txt").read_text().splitlines()
     (changed / "splits/train.txt").write_text("\n".join(lines[:-1]))
     before = final_bits(run)
-    with pytest.raises(UserError, match="begun with other data: images or annotations of the split 'train'"):
+    (changed / "splits/val.txt").rename(tmp_path / "val.txt")
+    with pytest.raises(UserError, match=r"begun with other data: .* of the split 'train' are not"):
+        train({"epochs": 4, "data_dir": str(changed)}, run)
+    (tmp_path / "val.txt").rename(changed / "splits/val.txt")
+    with pytest.raises(UserError, match=r"begun with other data: .* of the split 'train' are not"):
         train({"epochs": 4, "data_dir": str(changed)}, run)
     assert final_bits(run) == before
 
@@ -210,6 +217,8 @@ def test_classes_in_another_order_are_refused_and_a_lost_list_is_not_needed(scen
     with pytest.raises(UserError, match="another order, which was beach, park, port"):
         train({"max_steps": 2}, run)
     names.unlink()
+    with pytest.raises(UserError, match=r"--classes=.*names.txt: no such file"):
+        train({"max_steps": 2, "classes": str(names)}, run)
     train({"max_steps": 2}, run)
     assert read_rows(run / "metrics.jsonl")[-1]["step"] == 2
     with np.load(run / "text_embeddings.npz") as stored:

@@ -73,6 +73,13 @@ def test_other_times(monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
     assert 0.88 <= taken / minutes <= 1.05
 
 
+def test_a_bound_on_the_steps_bounds_the_steps_that_align() -> None:
+    fit = Fit(20, timing.time.monotonic(), 0.45, 1, 60, 1.0, 0.1, 0.15, most=200)
+    assert fit.steps(0, None) == (200, 90)
+    assert fit.steps(43, 90) == (200, 90)
+    assert fit.steps(120, 90) == (200, 90)
+
+
 def test_a_start_that_takes_longer_than_the_time_still_gives_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     _, plans = train(monkeypatch, 0.1, steady, start=100, guess=(0.1, 0.15))
     assert plans[0][0] == 1
