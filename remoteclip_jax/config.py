@@ -129,14 +129,15 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "arch": "small", "image_size": 256, "views": (64, 128, 256, 896), "jitter": 1.15, "mosaic": 0.85,
             "align_share": 0.45, "max_objects": 48,
             "beta2": 0.99, "epochs": 10, "batch_size": 4,
-            "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.998,
+            "learning_rate": 2e-3, "weight_decay": 0.05, "decay_vectors": False, "schedule": "cosine", "clip_norm": 5.0,
+            "ema": 0.998,
             "augment": "flip", "checkpoint_every": 10, "validations": 1, "detector": DetectorConfig(),
             "draw_train": 2400, "draw_val": 30, "draw_test": 100, "draw_size": 640,
         },
         # The full one, for a GPU and converted RemoteCLIP weights.
         "dior": {
             "arch": "RN50", "image_size": 800, "views": (800,), "jitter": 1.6, "epochs": 36, "batch_size": 16,
-            "learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "clip_norm": 0.1,
+            "learning_rate": 1e-4, "weight_decay": 1e-4, "decay_vectors": False, "schedule": "step", "clip_norm": 0.1,
             "ema": 0.9999, "augment": "full", "checkpoint_every": 6, "dtype": "bfloat16", "max_objects": 300,
             "detector": DetectorConfig(
                 width=256, heads=8, layers=6, queries=300, feed_forward=1024, class_loss="varifocal", prior=0.01,
@@ -147,7 +148,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         # The whole pipeline in a minute or two, for a first look and for tests; it detects little.
         "tiny": {
             "arch": "tiny", "image_size": 96, "views": (128,), "jitter": 1.2, "epochs": 4, "learning_rate": 2e-3,
-            "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99, "augment": "full",
+            "weight_decay": 0.05, "decay_vectors": False, "schedule": "cosine", "clip_norm": 5.0, "ema": 0.99,
+            "augment": "full",
             "align_share": 0.2, "validations": 1, "max_objects": 16, "draw_train": 64, "draw_val": 16, "draw_test": 16,
             "draw_size": 192,
             "detector": DetectorConfig(
