@@ -1,4 +1,4 @@
-"""What users' data looked like when it broke the program, made by ../shared/field_reports: each is read right, or said."""
+"""Users' data that broke the program, as ../shared/field_reports makes them: each is read right, or said."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_class_folders_whose_validation_is_called_valid(reports: Path) -> None:
 def test_deep_images_look_like_the_picture_they_were_made_from(reports: Path) -> None:
     folder = reports / "05-deep-geotiff/scenes"
     expected = np.asarray(Image.open(SHARED / "gdit_airport/images/airport_1.jpg").convert("RGB")).astype(float)
-    for path in sorted(folder.glob("rgb*.tif")) + [folder / "seven_bands_uint8.tif"]:
+    for path in (*sorted(folder.glob("rgb*.tif")), folder / "seven_bands_uint8.tif"):
         np.testing.assert_array_equal(np.asarray(read_image(path)), expected, err_msg=path.name)
     for path in sorted(folder.glob("pan*.tif")):  # one band, stretched: as bright on the whole, and as rich
         found = np.asarray(read_image(path)).astype(float)[60:]
