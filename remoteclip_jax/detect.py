@@ -3,26 +3,19 @@
 The module is the command line alone; in Python, `remoteclip_jax.detect` is the function.
 """
 
-import collections
 import dataclasses
-import glob
-import json
 import sys
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 from tqdm import tqdm
 
 from remoteclip_jax import errors
+from remoteclip_jax.image_results import check_output, detect_file, find_images, stems
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
-
-if TYPE_CHECKING:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
-    from remoteclip_jax.clip.text_embeddings import TextEmbeddings
-    from remoteclip_jax.data.files import Notes
-    from remoteclip_jax.detector.inference import TrainedDetector
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
@@ -35,7 +28,7 @@ _BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red
 _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
-def main() -> None:
+def main() -> None:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
     from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.data.files import Notes
     from remoteclip_jax.data.views import check_size, resized_views
@@ -87,81 +80,6 @@ def main() -> None:
         print(printable(line), file=sys.stderr)
     if failed:
         sys.exit(2)
-
-
-def find_images(pattern: str, notes: "Notes") -> list[Path]:
-    """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension, with a note
-    on what may be images of other kinds. UserError where there is none."""
-    from remoteclip_jax.data.image_files import EXTENSIONS
-    from remoteclip_jax.data.listing import images_of, visible
-
-    path = Path(pattern)
-    if path.is_dir():
-        found = [match for match in images_of(visible(path), notes) if match.is_file()]
-        problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
-    else:
-        matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(_literal_folder(path), recursive=True))))
-        found = [match for match in matches if not match.is_dir()]
-        problem = "no file matches this" if glob.has_magic(pattern) else "no such file"
-    if not found:
-        raise errors.UserError(f"--image={pattern}: {problem}")
-    return found
-
-
-def _literal_folder(pattern: Path) -> str:
-    """The pattern, whose folder is no pattern where there is one of just that name, such as `photos [1]`."""
-    folder = str(pattern.parent)
-    return str(Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name))
-
-
-def stems(paths: list[Path]) -> list[str]:
-    """A name for the results of each image: its own without the extension, with a number where several share one."""
-    own = {path.stem for path in paths}
-    names: dict[str, None] = {}
-    for path in paths:
-        name, number = path.stem, 2
-        while name in names or (name != path.stem and name in own):
-            name, number = f"{path.stem}-{number}", number + 1
-        names[name] = None
-    return list(names)
-
-
-def check_output(output: Path, images: list[Path], names: list[str]) -> None:
-    """UserError where `output` is a file, or a picture of it would take the place of one of the images."""
-    if output.exists() and not output.is_dir():
-        raise errors.UserError(f"--output={output} is a file, expected a folder")
-    originals = {path.resolve() for path in images}
-    for name in names:
-        if (output / f"{name}.jpg").resolve() in originals:
-            raise errors.UserError(f"--output={output}: {name}.jpg there is one of the images; choose another folder")
-
-
-def detect_file(
-    detector: "TrainedDetector", prompts: "TextEmbeddings", path: Path, output: Path, threshold: float,
-    bands: tuple[int, ...] | None, notes: "Notes",
-) -> collections.Counter[str]:  # fmt: skip
-    """Write OUTPUT.json and OUTPUT.jpg for one image; how many objects of each name were found. What was done to a deep
-    image goes into `notes`."""
-    from remoteclip_jax.data.depth import note_depth
-    from remoteclip_jax.data.images import read_header, read_image
-    from remoteclip_jax.detector.inference import detect_with
-    from remoteclip_jax.evaluation.draw import LARGEST, draw
-    from remoteclip_jax.files import write_atomically
-
-    header = read_header(path, bands)
-    width, height = header.size
-    # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
-    shorter = max(LARGEST, detector.views[-1]) * min(width, height) / max(width, height)
-    image = read_image(path, at_least=max(1, round(shorter)), bands=bands)
-    note_depth(header, path, bands, notes)
-    found = detect_with(detector, image, prompts, threshold, (width, height))
-    if (factor := max(image.size) // (2 * LARGEST)) > 1:
-        image = image.reduce(factor)  # drawing needs a copy, which would be of gigabytes
-    picture = draw(image, found.scaled(image.width / width))
-    content = {"image": str(path), "width": width, "height": height, "detections": found.to_json()}
-    write_atomically(output.with_name(output.name + ".jpg"), lambda file: picture.save(file, "JPEG", quality=90))
-    write_atomically(output.with_name(output.name + ".json"), json.dumps(content, indent=2) + "\n")
-    return collections.Counter(found.classes[label] for label in found.labels)
 
 
 class _Callable(types.ModuleType):

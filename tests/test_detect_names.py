@@ -10,8 +10,8 @@ from PIL import Image
 
 import remoteclip_jax as rc
 from remoteclip_jax.data.files import Notes
-from remoteclip_jax.detect import check_output, detect_file, find_images, stems
 from remoteclip_jax.detector.inference import encode_prompts
+from remoteclip_jax.image_results import check_output, detect_file, find_images, stems
 
 NAMES = ("a\nb.png", "bad\udcff.png", "船.png", "[1].png", "a*?.png", "~.png", "-x.png", " .png")
 

@@ -38,6 +38,7 @@ def test_a_detector_goes_on_from_another_one(detect_run: Path, tmp_path: Path) -
     assert "decoder_1" in new
 
 
+@pytest.mark.slow
 def test_other_prompts_adapt_the_head_anew(detect_run: Path, tmp_path: Path) -> None:
     """Among two classes the prompts differ in one direction; the text tower is the other run's."""
     data = read_dataset(detect_run / "data", "train")
@@ -60,6 +61,7 @@ def test_other_prompts_adapt_the_head_anew(detect_run: Path, tmp_path: Path) -> 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_novel_classes_are_tested_and_not_trained(detect_run: Path, tmp_path: Path) -> None:
     data = read_dataset(detect_run / "data", "train")
     novel = [data.classes[label] for label in np.unique(data.examples[0].labels)[:1]]

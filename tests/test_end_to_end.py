@@ -195,6 +195,7 @@ def test_unknown_flags_and_values_fail_in_one_line() -> None:
     assert "--workdir" in fails("eval.py")
 
 
+@pytest.mark.slow
 def test_a_detector_goes_on_in_the_middle_of_its_alignment(drawn_data: Path, tmp_path: Path) -> None:
     """Four of six steps align the image tower; what was lost after the third is done again, bit for bit."""
     settings = {

@@ -85,12 +85,12 @@ class Checkpoints:
 
     def restore_weights(self, step: int) -> dict[str, Any]:
         """`params` and `batch_stats` of `step` alone, on the first device: their moving average where there is one."""
-        # The devices that a checkpoint was written on need not be here.
+        # The devices that a checkpoint was written on need not be here; where they are, Orbax fills them all.
         one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         with self._reporting(f"restore the checkpoint of step {step}"):
             restored = self._manager.restore(step, args=ocp.args.StandardRestore(fallback_sharding=one))
         source = restored.get("ema") or restored
-        return {"params": source["params"], "batch_stats": source["batch_stats"]}
+        return dict(jax.device_put({"params": source["params"], "batch_stats": source["batch_stats"]}, one))
 
     def describe_last(self) -> str:
         """The last whole checkpoint in words, for messages about what is left."""

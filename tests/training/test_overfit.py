@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.config import new_config
@@ -23,6 +24,7 @@ from tests.detector.small_model import random_texts
 SIZE, STEPS = 96, 150
 
 
+@pytest.mark.slow
 def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     config = new_config({"task": "detect", "preset": "tiny", "ema": 0.9})
     assert config.detector is not None
