@@ -78,11 +78,12 @@ def run_training(
             append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
             bar.write(_describe(row, math.ceil(plan.total / task.per_epoch)))
             better = (epoch in validated or not validated) and ranking(row) < best
-            overdue = signal() or time.monotonic() - saved > SAVE_SECONDS
+            stopped = signal()  # asked once: what comes after this has not made the step be saved
+            overdue = stopped or time.monotonic() - saved > SAVE_SECONDS
             if epoch % config.checkpoint_every == 0 or done == plan.total or better or overdue:
                 checkpoints.save(state, row)
                 saved = time.monotonic()
-            _stop_if(signal(), done, run, checkpoints)
+            _stop_if(stopped, done, run, checkpoints)
             best, meter = min(best, ranking(row)), Meter()
 
 

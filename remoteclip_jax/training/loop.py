@@ -76,7 +76,7 @@ def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
         if latest is None:
             if not config.weights:
                 print("the image tower starts at random: --weights=DIR (from python -m convert) starts from RemoteCLIP")
-            towers = prepare_towers(config, run, data.classes)
+            towers = prepare_towers(config, run)
             config = dataclasses.replace(config, arch=towers.config.arch)
         task = TASKS[config.task](config, run, towers, prepare_texts(config, run, data.classes, towers), data)
         optimizer = make_optimizer(config)

@@ -124,7 +124,7 @@ def _validation(config: TrainConfig, run: RunDirectory, train: Dataset) -> tuple
     return train, val, ""
 
 
-def prepare_towers(config: TrainConfig, run: RunDirectory, classes: tuple[str, ...]) -> RemoteCLIP:
+def prepare_towers(config: TrainConfig, run: RunDirectory) -> RemoteCLIP:
     """The towers that training starts from. The text tower, which stays frozen, is written into the run directory, and
     read from there ever after."""
     read = load_towers if config.task == "detect" else load
