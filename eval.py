@@ -29,11 +29,11 @@ _EMBEDDINGS = DEFINE_path(
 
 def main() -> None:
     from remoteclip_jax.clip.prompts import parse_templates
-    from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.data.depth import parse_bands
-    from remoteclip_jax.evaluation.run import EvalSettings, evaluate, told
     from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
-    from remoteclip_jax.memory import keep_freed_memory
+    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.memory import keep_freed_memory
+    from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate, told
 
     keep_freed_memory()
     keep_compiled_programs()
@@ -44,12 +44,19 @@ def main() -> None:
         result = evaluate_embeddings(Path(_EMBEDDINGS.value), templates)
     elif _WORKDIR.value and not _EMBEDDINGS.value:
         settings = EvalSettings(
-            split=_SPLIT.value, data_dir=_path(_DATA_DIR.value), dataset_format=_FORMAT.value,
-            classes=_path(_CLASSES.value), text_embeddings=_path(_TEXTS.value), templates=templates,
-            batch_size=_BATCH.value, novel=tuple(name.strip() for name in _NOVEL.value), image_size=_SIZE.value,
+            split=_SPLIT.value,
+            data_dir=_path(_DATA_DIR.value),
+            dataset_format=_FORMAT.value,
+            classes=_path(_CLASSES.value),
+            text_embeddings=_path(_TEXTS.value),
+            templates=templates,
+            batch_size=_BATCH.value,
+            novel=tuple(name.strip() for name in _NOVEL.value),
+            image_size=_SIZE.value,
             max_detections=_MOST.value,
-            bands=parse_bands(_BANDS.value) if _BANDS.value else None, skip_broken=_SKIP.value,
-        )  # fmt: skip
+            bands=parse_bands(_BANDS.value) if _BANDS.value else None,
+            skip_broken=_SKIP.value,
+        )
         result = evaluate(Path(_WORKDIR.value), settings)
     else:
         raise errors.UserError("say what to evaluate: --workdir=DIR, or --embeddings=FILE.npz, one of the two")

@@ -43,10 +43,10 @@ SETTINGS = (
 
 
 def main() -> None:
-    from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.data.depth import parse_bands
     from remoteclip_jax.data.views import parse_views
-    from remoteclip_jax.memory import keep_freed_memory
+    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.memory import keep_freed_memory
     from remoteclip_jax.training.loop import train  # after the flags, so that --help and wrong flags answer at once
 
     keep_freed_memory()

@@ -10,7 +10,9 @@ from remoteclip_jax.errors import run
 from remoteclip_jax.path_flags import DEFINE_path
 
 _CHECKPOINT = DEFINE_path(
-    "checkpoint", None, "PyTorch weights: a .pt or .safetensors file, or hf://chendelong/RemoteCLIP/RemoteCLIP-RN50.pt",
+    "checkpoint",
+    None,
+    "PyTorch weights: a .pt or .safetensors file, or hf://chendelong/RemoteCLIP/RemoteCLIP-RN50.pt",
     required=True,
 )
 _OUTPUT = DEFINE_path("output", None, "directory to write the weights to", required=True)

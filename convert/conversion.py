@@ -57,8 +57,10 @@ def _write_verified(
         print(certificate)
         if not certificate.passed:
             worst = max(certificate.image, certificate.text)
-            raise UserError(f"{output}: not written, because its embeddings differ from open_clip's by {worst:.1e}, "
-                            f"more than the bound of {BOUND:.0e}")
+            raise UserError(
+                f"{output}: not written, because its embeddings differ from open_clip's by {worst:.1e}, "
+                f"more than the bound of {BOUND:.0e}"
+            )
         os.rename(partial / "weights", output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

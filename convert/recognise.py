@@ -18,10 +18,12 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((r"attnpool\.", r"layer1\."), "the image tower of a CLIP alone"),
     ((r"layer1\.0\.conv1\.weight$", r"fc\.weight$"), "a ResNet classifier, such as torchvision's for ImageNet"),
     ((r"((backbone|encoder|model|resnet)\.)?layer1\.0\.conv1\.weight$",), "a ResNet without a text tower"),
-    ((r"(blocks\.0\.|cls_token$|class_token$|encoder\.layers\.encoder_layer_0\.)",), "a vision transformer without a "
-                                                                                    "text tower"),
+    (
+        (r"(blocks\.0\.|cls_token$|class_token$|encoder\.layers\.encoder_layer_0\.)",),
+        "a vision transformer without a text tower",
+    ),
     ((r"(backbone|rpn|roi_heads|bbox_embed|model\.0\.conv)\.",), "a detector"),
-)  # fmt: skip
+)
 
 
 def recognise(keys: Iterable[str]) -> str | None:

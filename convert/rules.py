@@ -75,8 +75,11 @@ RULES = (
     # Text tower, which torch keeps at the top level
     Rule("token_embedding.weight", "params.text.token_embedding.embedding"),
     Rule("positional_embedding", "params.text.positional_embedding"),
-    Rule("transformer.resblocks.{i}.attn.in_proj_weight",
-         "params.text.transformer.resblocks.{i}.attn.in_proj.kernel", "dense"),
+    Rule(
+        "transformer.resblocks.{i}.attn.in_proj_weight",
+        "params.text.transformer.resblocks.{i}.attn.in_proj.kernel",
+        "dense",
+    ),
     Rule("transformer.resblocks.{i}.attn.in_proj_bias", "params.text.transformer.resblocks.{i}.attn.in_proj.bias"),
     Rule("transformer.resblocks.{i}.{mlp}.weight", "params.text.transformer.resblocks.{i}.{mlp}.kernel", "dense"),
     Rule("transformer.resblocks.{i}.{mlp}.bias", "params.text.transformer.resblocks.{i}.{mlp}.bias"),

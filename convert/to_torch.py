@@ -10,9 +10,9 @@ from convert.rules import TRANSFORMS
 from convert.rules import to_torch as torch_key
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.errors import UserError, run
-from remoteclip_jax.files import write_atomically
-from remoteclip_jax.loading import load
+from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
+from remoteclip_jax.tasks.loading import load
 
 
 def to_torch(variables: Variables) -> dict[str, np.ndarray]:

@@ -14,8 +14,14 @@ from typing import Any
 import numpy as np
 
 _STORAGES = {
-    "DoubleStorage": np.float64, "FloatStorage": np.float32, "HalfStorage": np.float16, "LongStorage": np.int64,
-    "IntStorage": np.int32, "ShortStorage": np.int16, "CharStorage": np.int8, "ByteStorage": np.uint8,
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
 
@@ -96,5 +102,3 @@ def _collect(module: Any, prefix: str, tensors: dict[str, np.ndarray]) -> None:
             _collect(value, f"{prefix}.{name}" if prefix else name, tensors)
     elif isinstance(module, np.ndarray):
         tensors[prefix] = module
-
-

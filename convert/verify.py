@@ -50,8 +50,11 @@ def torch_model(config: CLIPConfig) -> Any:
         layers=config.vision_layers, width=config.vision_width, image_size=config.image_size, patch_size=None
     )
     text = model.CLIPTextCfg(
-        context_length=config.context_length, vocab_size=config.vocab_size, width=config.text_width,
-        heads=config.text_heads, layers=config.text_layers,
+        context_length=config.context_length,
+        vocab_size=config.vocab_size,
+        width=config.text_width,
+        heads=config.text_heads,
+        layers=config.text_layers,
     )
     return model.CLIP(config.embed_dim, vision, text, quick_gelu=config.quick_gelu).eval()
 

@@ -1,12 +1,12 @@
 """RemoteCLIP in pure-functional JAX.
 
-    import remoteclip_jax as rc
-    clip = rc.load("weights/remoteclip-rn50")
-    z = rc.encode_image(clip, rc.preprocess([image], clip))
-    t = rc.encode_text(clip, ["a satellite photo of a ship."])
+import remoteclip_jax as rc
+clip = rc.load("weights/remoteclip-rn50")
+z = rc.encode_image(clip, rc.preprocess([image], clip))
+t = rc.encode_text(clip, ["a satellite photo of a ship."])
 
-    detector = rc.load_detector("runs/my-detector")
-    detections = rc.detect(detector, image, ["ship", "harbor"])
+detector = rc.load_detector("runs/my-detector")
+detections = rc.detect(detector, image, ["ship", "harbor"])
 """
 
 import importlib
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from remoteclip_jax.clip.inference import encode_image as encode_image
     from remoteclip_jax.clip.inference import encode_text as encode_text
     from remoteclip_jax.clip.inference import preprocess as preprocess
-    from remoteclip_jax.detections import Detections as Detections
+    from remoteclip_jax.detector.detections import Detections as Detections
     from remoteclip_jax.detector.inference import TrainedDetector as TrainedDetector
     from remoteclip_jax.detector.inference import detect as detect
     from remoteclip_jax.errors import UserError as UserError
-    from remoteclip_jax.loading import load as load
-    from remoteclip_jax.loading import load_detector as load_detector
+    from remoteclip_jax.tasks.loading import load as load
+    from remoteclip_jax.tasks.loading import load_detector as load_detector
 
 _HOMES = {
     "Detections": "detections",

@@ -13,9 +13,9 @@ from absl import flags
 from tqdm import tqdm
 
 from remoteclip_jax import errors
-from remoteclip_jax.image_results import check_output, detect_file, find_images, stems
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
+from remoteclip_jax.tasks.detect.image_results import check_output, detect_file, find_images, stems
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
@@ -30,9 +30,9 @@ _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each
 
 def main() -> None:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
     from remoteclip_jax.data.depth import parse_bands
-    from remoteclip_jax.data.files import Notes
+    from remoteclip_jax.data.notes import Notes
     from remoteclip_jax.data.views import check_size, resized_views
-    from remoteclip_jax.detections import check_max_detections
+    from remoteclip_jax.detector.detections import check_max_detections
 
     bands = parse_bands(_BANDS.value) if _BANDS.value else None
     if not 0 <= _THRESHOLD.value <= 1:
@@ -46,10 +46,10 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
     names = stems(images)
     check_output(output, images, names)
 
-    from remoteclip_jax.compilation import keep_compiled_programs
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
-    from remoteclip_jax.loading import load_detector
-    from remoteclip_jax.memory import keep_freed_memory
+    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.memory import keep_freed_memory
+    from remoteclip_jax.tasks.loading import load_detector
 
     keep_freed_memory()
     keep_compiled_programs()

@@ -15,9 +15,13 @@ def environment(devices: int = 1) -> dict[str, str]:
 def run(*arguments: str | Path, devices: int = 1) -> subprocess.CompletedProcess[str]:
     """`python ARGUMENTS` at the project's root."""
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment(devices), capture_output=True, text=True,
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(devices),
+        capture_output=True,
+        text=True,
         timeout=600,
-    )  # fmt: skip
+    )
 
 
 def fails(*arguments: str | Path) -> str:

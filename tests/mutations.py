@@ -48,9 +48,27 @@ def damaged(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
 
 
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1e308, float("nan"), float("inf"), "", "x", "<script>", "\udcff", "a\nb", [], {}, [[]],
-    [None], {"": None}, {"x": {}}, "9" * 5000,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "<script>",
+    "\udcff",
+    "a\nb",
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    {"x": {}},
+    "9" * 5000,
+)
 
 
 def altered(value: Any, count: int, seed: int = 0) -> Iterator[Any]:

@@ -21,9 +21,12 @@ run(main)
 
 def start(main: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(main=main)], cwd=ROOT, env={**os.environ, **environment},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", PROGRAM.format(main=main)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\r\nb", "a\x1b[2J", "a\u2028b", "a\x85b", "a\x00b", "\udcff", "a\u202eb"])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.detection import evaluate_detections
 from tests.shared_data import REPORTS, SHARED, make_report, requires_reports
 
@@ -27,12 +27,13 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "place",
     [
-        "01-coco-string-ids/data", "01-coco-string-ids/data-category",
+        "01-coco-string-ids/data",
+        "01-coco-string-ids/data-category",
         *(f"02-coco-file-names/{kind}" for kind in ("backslash", "images-slash", "split-slash", "parent", "url")),
         *(f"03-coco2017-layout/{kind}" for kind in ("coco2017", "valid-coco", "valid-flat", "roboflow")),
         "19-size-stated-otherwise/data",
     ],
-)  # fmt: skip
+)
 def test_airplanes_however_they_are_written(reports: Path, place: str) -> None:
     """The same boxes as in the data set that these were made from, in training and, where there is one, validation."""
     original = {x.image.stem: x for x in read_dataset(SHARED / "gdit_airport", "train", classes=("airplane",)).examples}

@@ -55,8 +55,14 @@ def _config(model: Any) -> CLIPConfig:
     visual, blocks = model.visual, model.transformer.resblocks
     layers = [len(getattr(visual, f"layer{i}")) for i in (1, 2, 3, 4)]
     return CLIPConfig(
-        arch="reference", embed_dim=visual.output_dim, image_size=visual.image_size,
+        arch="reference",
+        embed_dim=visual.output_dim,
+        image_size=visual.image_size,
         vision_layers=(layers[0], layers[1], layers[2], layers[3]),
-        vision_width=visual.conv3.weight.shape[0], context_length=model.context_length, vocab_size=model.vocab_size,
-        text_width=model.positional_embedding.shape[1], text_heads=blocks[0].attn.num_heads, text_layers=len(blocks),
+        vision_width=visual.conv3.weight.shape[0],
+        context_length=model.context_length,
+        vocab_size=model.vocab_size,
+        text_width=model.positional_embedding.shape[1],
+        text_heads=blocks[0].attn.num_heads,
+        text_layers=len(blocks),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from remoteclip_jax import errors
-from remoteclip_jax.files import write_atomically
+from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
 
 SETTINGS = (
@@ -41,8 +41,8 @@ def main() -> None:
         raise errors.UserError(f"--json={_JSON.value}: this folder is missing, or cannot be written")
 
     from remoteclip_jax.benchmark.measure import Plan, measure
-    from remoteclip_jax.memory import keep_freed_memory
-    from remoteclip_jax.run_directory import RunDirectory
+    from remoteclip_jax.runs.directory import RunDirectory
+    from remoteclip_jax.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     folder = Path(_PROFILE.value) if _PROFILE.value else None
@@ -62,19 +62,30 @@ def report(f: dict[str, Any]) -> str:
     rows = [
         ("", f"{f['task']}, {f['arch']}, batch {f['batch_size']}, {f['image_size']} pixels, {f['dtype']}"),
         ("device", f"{f['device']}; " + ", ".join(f"{name} {version}" for name, version in f["versions"].items())),
-        ("training", f"{f['iterations_per_sec']:.3g} iterations/s ({low:.3g} to {high:.3g}, quartiles), "
-                     f"{f['images_per_sec']:.3g} images/s"),
+        (
+            "training",
+            f"{f['iterations_per_sec']:.3g} iterations/s ({low:.3g} to {high:.3g}, quartiles), "
+            f"{f['images_per_sec']:.3g} images/s",
+        ),
         ("compiling", f"{f['compile_sec']:.1f} s, from the persistent cache {f['compile_sec_cached']:.1f} s"),
         ("a step", f"{f['flops_per_step'] / 1e9:.1f} GFLOP, {f['bytes_per_step'] / 1e9:.2f} GB read and written"),
         ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's"),
-        ("floor", f"{f['floor_sec']:.3g} s a step by the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
-                  f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; it takes {1 / f['iterations_per_sec']:.3g} s"),
+        (
+            "floor",
+            f"{f['floor_sec']:.3g} s a step by the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
+            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; it takes {1 / f['iterations_per_sec']:.3g} s",
+        ),
         ("peak memory", f"{f['peak_memory_bytes'] / 2**30:.2f} GiB"),
-        ("real input", f"{f['input_overhead']:.3f} times a step on random tensors "
-                       f"({f['input_overhead_quartiles'][0]:.3f} to {f['input_overhead_quartiles'][1]:.3f})"),
-        ("input alone", f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once all "
-                        "are decoded"),
-    ]  # fmt: skip
+        (
+            "real input",
+            f"{f['input_overhead']:.3f} times a step on random tensors "
+            f"({f['input_overhead_quartiles'][0]:.3f} to {f['input_overhead_quartiles'][1]:.3f})",
+        ),
+        (
+            "input alone",
+            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once all are decoded",
+        ),
+    ]
     for size, of in f["inference"].items():
         against = f", {_ratio(of)} PyTorch's speed" if "torch_ratio" in of else ""
         value = f"{of['images_per_sec']:.3g} images/s, {of['milliseconds']:.1f} ms{against}"

@@ -12,19 +12,19 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP, encode_image
 from remoteclip_jax.clip.model import Variables, init
-from remoteclip_jax.config import TrainConfig, new_config
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
-from remoteclip_jax.parallel import AXIS, parallel, replicate, split_batch
-from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.runs.config import TrainConfig, new_config
+from remoteclip_jax.runs.data import Data
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.setup import check_batches, prepare_data
+from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.training import align, detect
-from remoteclip_jax.training.data import Data
 from remoteclip_jax.training.loop import TASKS
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
-from remoteclip_jax.training.setup import check_batches, prepare_data
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
-from remoteclip_jax.training.task import Batch, MakeBatches, Task
+from remoteclip_jax.training.workload import Batch, MakeBatches, Task
 
 INPUTS = {"align": align.make_batches, "detect": detect.make_batches}
 DRAWN = 64  # images, where no data are given
@@ -67,11 +67,21 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     task = TASKS[config.task](config, run, clip, jnp.asarray(texts), data)
     step = make_train_step(
-        task.loss, make_optimizer(config), make_schedule(config), backbone=config.backbone, ema=config.ema,
+        task.loss,
+        make_optimizer(config),
+        make_schedule(config),
+        backbone=config.backbone,
+        ema=config.ema,
         axis_name=AXIS,
-    )  # fmt: skip
+    )
     return Case(
-        config, data, clip, jnp.asarray(texts), task, task.variables(), parallel(step, donate_first=True),
+        config,
+        data,
+        clip,
+        jnp.asarray(texts),
+        task,
+        task.variables(),
+        parallel(step, donate_first=True),
         split_batch(_random(task)),
     )
 

@@ -15,7 +15,7 @@ from remoteclip_jax.benchmark.clock import Action
 from remoteclip_jax.benchmark.compiling import Compilation, compile_twice
 from remoteclip_jax.benchmark.machine import device, matmul_peak, memory_bandwidth, peak_memory, versions
 from remoteclip_jax.benchmark.trace import Profile, profile
-from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.runs.directory import RunDirectory
 
 PAIRS = 10  # of blocks, at least
 SETTLE = 2  # batches read ahead, which would make the first steps after a pause look free
@@ -66,22 +66,37 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
         found = profile(trainer.random, TRACED, plan.profile_dir, compilation.compiled.as_text() or "")
     flops, moved = cost(compilation)
     result = {
-        "task": config.task, "preset": config.preset, "arch": config.arch, "batch_size": batch_size,
-        "image_size": config.image_size, "dtype": config.dtype,
-        "device": device(), "versions": versions(*(("torch", "open_clip_torch") if plan.compare_torch else ())),
-        "iterations_per_sec": 1 / seconds.median, "iterations_per_sec_quartiles": [1 / seconds.high, 1 / seconds.low],
+        "task": config.task,
+        "preset": config.preset,
+        "arch": config.arch,
+        "batch_size": batch_size,
+        "image_size": config.image_size,
+        "dtype": config.dtype,
+        "device": device(),
+        "versions": versions(*(("torch", "open_clip_torch") if plan.compare_torch else ())),
+        "iterations_per_sec": 1 / seconds.median,
+        "iterations_per_sec_quartiles": [1 / seconds.high, 1 / seconds.low],
         "images_per_sec": batch_size / seconds.median,
-        "compile_sec": compilation.seconds, "compile_sec_cached": compilation.seconds_cached,
-        "flops_per_step": flops, "bytes_per_step": moved,
-        "flops_per_sec": flops / seconds.median, "peak_flops_per_sec": peak,
+        "compile_sec": compilation.seconds,
+        "compile_sec_cached": compilation.seconds_cached,
+        "flops_per_step": flops,
+        "bytes_per_step": moved,
+        "flops_per_sec": flops / seconds.median,
+        "peak_flops_per_sec": peak,
         "peak_fraction": flops / seconds.median / peak,
-        "bandwidth_bytes_per_sec": bandwidth, "floor_sec": max(flops / peak, moved / bandwidth),
+        "bandwidth_bytes_per_sec": bandwidth,
+        "floor_sec": max(flops / peak, moved / bandwidth),
         "peak_memory_bytes": peak_memory(compilation.compiled),
-        "input_images_per_sec": rates[0], "input_images_per_sec_decoded": rates[1],
-        "input_overhead": overhead.median, "input_overhead_quartiles": [overhead.low, overhead.high],
-        "torch_ratio": None, "torch_ratio_min": None, "torch_ratio_max": None, "input_ratio": None,
+        "input_images_per_sec": rates[0],
+        "input_images_per_sec_decoded": rates[1],
+        "input_overhead": overhead.median,
+        "input_overhead_quartiles": [overhead.low, overhead.high],
+        "torch_ratio": None,
+        "torch_ratio_min": None,
+        "torch_ratio_max": None,
+        "input_ratio": None,
         "inference": inference,
-    }  # fmt: skip
+    }
     if plan.compare_torch:
         part("PyTorch")
         result |= _against_torch(case, compilation, rounds, inference)
@@ -110,7 +125,10 @@ def _inference(case: Case, batch_size: int) -> dict[str, Any]:
 def _against_torch(
     case: Case, compilation: Compilation, rounds: int, inference: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    from convert.torch_step import TorchAlign, torchvision_reader  # torch is optional, and slow to import
+    from remoteclip_jax.benchmark.torch_step import (  # torch is optional, and slow to import
+        TorchAlign,
+        torchvision_reader,
+    )
 
     batch = {name: np.asarray(x).reshape(-1, *x.shape[2:]) for name, x in case.batch.items()}
     theirs = TorchAlign(case.clip, case.config, np.asarray(case.texts))
@@ -130,10 +148,16 @@ def _against_torch(
     paths = [example.image for example in case.data.train.examples[:100]]
     files = reading.against(torchvision_reader(case.config.image_size), paths, case.config.image_size)
     return {
-        "torch_ratio": statistics.median(ratio), "torch_ratio_min": min(ratio), "torch_ratio_max": max(ratio),
-        "torch_pairs": len(ratio), "torch_memory_format": theirs.memory_format, "loss": losses[0],
-        "torch_loss": losses[1], "input_ratio": files.median, "input_ratio_quartiles": [files.low, files.high],
-    }  # fmt: skip
+        "torch_ratio": statistics.median(ratio),
+        "torch_ratio_min": min(ratio),
+        "torch_ratio_max": max(ratio),
+        "torch_pairs": len(ratio),
+        "torch_memory_format": theirs.memory_format,
+        "loss": losses[0],
+        "torch_loss": losses[1],
+        "input_ratio": files.median,
+        "input_ratio_quartiles": [files.low, files.high],
+    }
 
 
 def _ratios(pair: dict[str, Action], rounds: int) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 from remoteclip_jax.benchmark.clock import Spread, ratios, spread
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import WHOLE, cut, opencv_in_one_thread, pixels_needed
-from remoteclip_jax.training.task import MakeBatches
+from remoteclip_jax.training.workload import MakeBatches
 
 REPEATS = 7
 

@@ -16,15 +16,38 @@ import jax
 KINDS = ("matmul/conv", "normalisation", "data movement", "other", "host")
 # A stage of the model is the first of these found in the operation's path.
 STAGES = {
-    "backbone": "visual", "pyramid": "pyramid", "decoder": "decoder|content|places", "heads": "class_head|boxes_|tower",
-    "matching": "matching", "losses": "losses", "optimizer": "optimizer",
-}  # fmt: skip
+    "backbone": "visual",
+    "pyramid": "pyramid",
+    "decoder": "decoder|content|places",
+    "heads": "class_head|boxes_|tower",
+    "matching": "matching",
+    "losses": "losses",
+    "optimizer": "optimizer",
+}
 _NORMALISATION = re.compile(r"/(bn\d|norm\w*|ln\w*|\w*_norm|1)/|BatchNorm|LayerNorm|logsumexp|softmax")
 _MOVES = {
-    "copy", "transpose", "broadcast", "slice", "dynamic-slice", "dynamic-update-slice", "concatenate", "pad", "reshape",
-    "bitcast", "gather", "scatter", "copy-start", "copy-done", "reverse", "iota", "convert", "tuple",
-    "get-tuple-element", "parameter", "constant",
-}  # fmt: skip
+    "copy",
+    "transpose",
+    "broadcast",
+    "slice",
+    "dynamic-slice",
+    "dynamic-update-slice",
+    "concatenate",
+    "pad",
+    "reshape",
+    "bitcast",
+    "gather",
+    "scatter",
+    "copy-start",
+    "copy-done",
+    "reverse",
+    "iota",
+    "convert",
+    "tuple",
+    "get-tuple-element",
+    "parameter",
+    "constant",
+}
 _PRODUCTS = {"dot", "convolution"}
 _LIBRARIES = re.compile(r"cublas|cudnn|onednn|gemm|conv", re.IGNORECASE)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.json_files import form_of, mismatch
+from remoteclip_jax.files.json_files import form_of, mismatch
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,23 @@ ARCHITECTURES = {
     # For the detector that a CPU trains in minutes: few channels, and embeddings as long as RN50's, so that the text
     # embeddings of the real RemoteCLIP go with it.
     "small": CLIPConfig(
-        arch="small", vision_layers=(1, 2, 2, 1), vision_width=16, text_width=64, text_heads=2, text_layers=2,
+        arch="small",
+        vision_layers=(1, 2, 2, 1),
+        vision_width=16,
+        text_width=64,
+        text_heads=2,
+        text_layers=2,
     ),
     # The same system in small, for tests and for a first look on a laptop; no published weights have this shape.
     "tiny": CLIPConfig(
-        arch="tiny", embed_dim=64, image_size=64, vision_layers=(1, 1, 1, 1), vision_width=16,
-        text_width=64, text_heads=2, text_layers=2,
+        arch="tiny",
+        embed_dim=64,
+        image_size=64,
+        vision_layers=(1, 1, 1, 1),
+        vision_width=16,
+        text_width=64,
+        text_heads=2,
+        text_layers=2,
     ),
 }
 

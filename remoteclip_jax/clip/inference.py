@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.config import CLIPConfig
-from remoteclip_jax.clip.model import CLIP, Variables, one_tower, unit
+from remoteclip_jax.clip.model import CLIP, Variables, one_tower
 from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
 from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
 from remoteclip_jax.data.given import GivenImages, as_images
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.ops.similarity import unit
 
 EXACT = "highest"  # precision of float32 products; a GPU's default is TF32, of ten bits
 TEXT_BATCH = 32  # one shape for any number of texts: one compilation, bounded memory

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.convolution import convolve
-from remoteclip_jax.clip.products import dot_general, matmul
+from remoteclip_jax.ops.convolution import convolve
+from remoteclip_jax.ops.cpu.products import dot_general, matmul
 
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
 Dense = partial(nn.Dense, dot_general=dot_general)

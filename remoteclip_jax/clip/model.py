@@ -30,7 +30,13 @@ class CLIP(nn.Module):
             c.vision_layers, c.vision_width, c.vision_heads, c.embed_dim, c.image_size, self.axis_name, self.dtype
         )
         self.text = TextTransformer(
-            c.embed_dim, c.context_length, c.vocab_size, c.text_width, c.text_heads, c.text_layers, c.quick_gelu,
+            c.embed_dim,
+            c.context_length,
+            c.vocab_size,
+            c.text_width,
+            c.text_heads,
+            c.text_layers,
+            c.quick_gelu,
             self.dtype,
         )
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(math.log(1 / 0.07)), ())
@@ -80,9 +86,3 @@ def one_tower(variables: Variables, name: str) -> Variables:
     """`variables` with the tower "visual" or "text" alone: what jit and pmap need not carry along for the other."""
     params = {key: value for key, value in variables["params"].items() if key in (name, "logit_scale")}
     return {"params": params, "batch_stats": variables["batch_stats"] if name == "visual" else {}}
-
-
-def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
-    """`x` divided by its length, in at least float32: cosine similarities are then products."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

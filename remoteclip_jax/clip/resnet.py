@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.batch_norm import BatchNorm
 from remoteclip_jax.clip.layers import Conv, Dense, average_pool
-from remoteclip_jax.clip.products import matmul_by_head
+from remoteclip_jax.ops.batch_norm import BatchNorm
+from remoteclip_jax.ops.cpu.products import matmul_by_head
 
 
 class Downsample(nn.Module):

@@ -53,9 +53,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n l d"]) -> Float[Array, "n l d"]:
-        x = x + Attention(self.heads, self.layers, self.dtype, name="attn")(
-            LayerNorm(dtype=self.dtype, name="ln_1")(x)
-        )
+        x = x + Attention(self.heads, self.layers, self.dtype, name="attn")(LayerNorm(dtype=self.dtype, name="ln_1")(x))
         return x + MLP(self.layers, self.quick_gelu, self.dtype, name="mlp")(
             LayerNorm(dtype=self.dtype, name="ln_2")(x)
         )

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files import write_atomically
-from remoteclip_jax.npz import load_arrays, numbers, strings
+from remoteclip_jax.files.npz import load_arrays, numbers, strings
+from remoteclip_jax.files.writing import write_atomically
 
 
 @dataclass(frozen=True, eq=False)

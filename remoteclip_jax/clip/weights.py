@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.model import Variables, init_shapes
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.orbax_path import orbax_path
+from remoteclip_jax.files.orbax_path import orbax_path
 
 FORMAT, VERSION = "remoteclip_jax weights", 1
 

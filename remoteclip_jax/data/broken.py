@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from remoteclip_jax.data.files import shown
 from remoteclip_jax.data.images import Header, read_header, read_image
+from remoteclip_jax.data.notes import shown
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.memory import free_memory
+from remoteclip_jax.runtime.memory import free_memory
 
 LIMIT = 4 * 2**30  # bytes
 SHARE = 0.25  # of the memory that is free: the training step needs more than its images

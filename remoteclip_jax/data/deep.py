@@ -141,9 +141,15 @@ def _tiff_header(path: Path, tiff: Any) -> Deep:
         raise unreadable(path, f"{width}x{height} pixels of {bands} bands are no image")
     orientation = page.tags.valueof(ORIENTATION, 1)
     return Deep(
-        "TIFF", width, height, bands, np.dtype(page.dtype), no_data=_number(page.tags.valueof(GDAL_NODATA)),
-        orientation=orientation if orientation in range(1, 9) else 1, inverted=page.photometric == MIN_IS_WHITE,
-    )  # fmt: skip
+        "TIFF",
+        width,
+        height,
+        bands,
+        np.dtype(page.dtype),
+        no_data=_number(page.tags.valueof(GDAL_NODATA)),
+        orientation=orientation if orientation in range(1, 9) else 1,
+        inverted=page.photometric == MIN_IS_WHITE,
+    )
 
 
 def _stack(tiff: Any) -> tuple[int, int, int] | None:

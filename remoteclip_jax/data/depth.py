@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from remoteclip_jax.data.deep import Bands, choose_bands
-from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.images import Header, read_header
+from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 

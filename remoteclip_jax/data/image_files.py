@@ -27,17 +27,35 @@ from PIL import (
 from remoteclip_jax.errors import UserError
 
 EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".ppm", ".pgm",
-)  # fmt: skip
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".gif",
+    ".jp2",
+    ".j2k",
+    ".ppm",
+    ".pgm",
+)
 
 MAX_PIXELS = 500_000_000
 
 # Pillow looks at the content, whatever the name says, and would hand a PostScript file to Ghostscript.
 _PLUGINS = (
-    JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile, TiffImagePlugin.TiffImageFile,
-    BmpImagePlugin.BmpImageFile, WebPImagePlugin.WebPImageFile, GifImagePlugin.GifImageFile,
-    Jpeg2KImagePlugin.Jpeg2KImageFile, PpmImagePlugin.PpmImageFile,
-)  # fmt: skip
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    TiffImagePlugin.TiffImageFile,
+    BmpImagePlugin.BmpImageFile,
+    WebPImagePlugin.WebPImageFile,
+    GifImagePlugin.GifImageFile,
+    Jpeg2KImagePlugin.Jpeg2KImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
 _FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 
 

@@ -20,10 +20,14 @@ __all__ = ["EXTENSIONS", "MAX_PIXELS", "Header", "image_size", "read_header", "r
 
 # How an image is turned upright, by EXIF orientation (CIPA DC-008); the last four exchange width and height.
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
+}
 
 # Bands to choose from, by Pillow's mode; of the fourth it may think that it is transparency. All others are grey.
 _BANDS = {"RGB": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3, "RGBX": 4, "RGBA": 4, "RGBa": 4}

@@ -5,16 +5,53 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from remoteclip_jax.data.files import Notes
 from remoteclip_jax.data.image_files import EXTENSIONS, is_image_name
+from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.errors import UserError
 
 # What lies beside images without being any, so that nobody misses it.
-COMPANIONS = frozenset((
-    ".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".yaml", ".yml", ".md", ".html", ".log", ".py", ".sh", ".zip",
-    ".gz", ".tar", ".tfw", ".jgw", ".pgw", ".wld", ".prj", ".ovr", ".rpb", ".imd", ".geojson", ".shp", ".shx", ".dbf",
-    ".cpg", ".db", ".ini", ".lnk", ".part", ".names", ".cache", ".npy", ".npz", ".pkl",
-))  # fmt: skip
+COMPANIONS = frozenset(
+    (
+        ".txt",
+        ".xml",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".yaml",
+        ".yml",
+        ".md",
+        ".html",
+        ".log",
+        ".py",
+        ".sh",
+        ".zip",
+        ".gz",
+        ".tar",
+        ".tfw",
+        ".jgw",
+        ".pgw",
+        ".wld",
+        ".prj",
+        ".ovr",
+        ".rpb",
+        ".imd",
+        ".geojson",
+        ".shp",
+        ".shx",
+        ".dbf",
+        ".cpg",
+        ".db",
+        ".ini",
+        ".lnk",
+        ".part",
+        ".names",
+        ".cache",
+        ".npy",
+        ".npz",
+        ".pkl",
+    )
+)
 
 
 def same_name(name: str) -> str:

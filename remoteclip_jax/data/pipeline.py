@@ -12,19 +12,8 @@ from typing import Any
 import grain
 import numpy as np
 
-from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.broken import REMEDY
-from remoteclip_jax.data.cache import ImageCache
-from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.targets import target
-from remoteclip_jax.data.transforms import (
-    SMALLEST_WINDOW,
-    WHOLE,
-    augment,
-    choose_window,
-    opencv_in_one_thread,
-    pixels_needed,
-)
+from remoteclip_jax.data.transforms import opencv_in_one_thread
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
@@ -42,50 +31,6 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
             f"--batch_size={batch_size} is larger than the {len(dataset)} images of the split {dataset.split!r}"
         )
     return -(-len(dataset) // batch_size)
-
-
-def training_batches(
-    dataset: Dataset, *, batch_size: int, image_size: int, seed: int, rule: str, augmentation: str = "none",
-    start_step: int = 0,
-) -> Batches:
-    """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
-
-    Each epoch is shuffled afresh and no batch straddles two. `augmentation` is "none", "flip" (one of the eight flips
-    and quarter turns) or "full" (a random resized crop and other colours besides). Images are decoded once, as far as
-    there is room. UserError for a broken image.
-    """
-    epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
-    cache = ImageCache(
-        pixels_needed(SMALLEST_WINDOW if augmentation == "full" else WHOLE, image_size), bands=dataset.bands
-    )
-
-    def load(place: int) -> Batch:
-        example, rng = draw_example(dataset, epoch_length, seed, place)
-        size = example.width, example.height
-        window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
-        image = cache.read(example.image, at_least=pixels_needed(window, image_size))
-        pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
-        return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
-
-    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
-
-
-def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Batches:
-    """All images once, in order, through the evaluation transform.
-
-    Batches have `image`, `target`, `classes` bool [b, k] (those that count as a hit) and `valid` bool [b], False in the
-    rows that fill up the last one. UserError for a broken image.
-    """
-    padded = -(-len(dataset) // batch_size) * batch_size
-
-    def load(place: int) -> Batch:
-        example = dataset.examples[min(place, len(dataset) - 1)]  # the last image again, not counted
-        distribution = target(example.labels, example.boxes, len(dataset.classes), rule)
-        pixels = resize_and_crop(read_image(example.image, bands=dataset.bands), image_size)
-        valid = np.array(place < len(dataset))
-        return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
-
-    return iterate(grain.MapDataset.range(padded), load, batch_size)
 
 
 def draw_example(dataset: Dataset, epoch_length: int, seed: int, place: int) -> tuple[Example, np.random.Generator]:

@@ -57,13 +57,15 @@ READINGS = {
     ),
     "corner_shares": Reading(
         "corners as fractions of the image",
-        lambda b, s: _of_corners(b) * _twice(s), lambda b, s: _to_corners(b / _twice(s)),
+        lambda b, s: _of_corners(b) * _twice(s),
+        lambda b, s: _to_corners(b / _twice(s)),
     ),
     "centre_shares": Reading(
         "centre and size as fractions of the image",
-        lambda b, s: _of_centre(b) * _twice(s), lambda b, s: _to_centre(b / _twice(s)),
+        lambda b, s: _of_centre(b) * _twice(s),
+        lambda b, s: _to_centre(b / _twice(s)),
     ),
-}  # fmt: skip
+}
 OF_FORMAT = {"coco": "xywh", "dior": "corners", "yolo": "centre_shares"}
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from remoteclip_jax.data.broken import Images
 from remoteclip_jax.data.classes import DIOR_CLASSES
-from remoteclip_jax.data.coco import coco_classes, is_coco, read_coco, splits_of_coco, told_coco
 from remoteclip_jax.data.depth import with_bands
-from remoteclip_jax.data.dior import is_dior, read_dior, splits_of_dior, told_dior
-from remoteclip_jax.data.folder import folder_classes, is_folder, read_folder, splits_of_folder
+from remoteclip_jax.data.formats.coco import coco_classes, is_coco, read_coco, splits_of_coco, told_coco
+from remoteclip_jax.data.formats.dior import is_dior, read_dior, splits_of_dior, told_dior
+from remoteclip_jax.data.formats.folder import folder_classes, is_folder, read_folder, splits_of_folder
+from remoteclip_jax.data.formats.yolo import is_yolo, read_yolo, splits_of_yolo, told_yolo, yolo_classes
 from remoteclip_jax.data.plausible import check_plausible
 from remoteclip_jax.data.splits import TRAIN, parts, role
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.yolo import is_yolo, read_yolo, splits_of_yolo, told_yolo, yolo_classes
 from remoteclip_jax.errors import UserError
 
 
@@ -34,20 +34,32 @@ class Format:
 FORMATS = {
     "dior": Format(
         "images/, annotations/*.xml, splits/*.txt (or DIOR's official JPEGImages-*, Annotations, ImageSets/Main)",
-        is_dior, splits_of_dior, lambda _: DIOR_CLASSES, read_dior, told_dior,
+        is_dior,
+        splits_of_dior,
+        lambda _: DIOR_CLASSES,
+        read_dior,
+        told_dior,
     ),
     "coco": Format(
         "annotations/instances_SPLIT.json with images in SPLIT/ or images/ (or SPLIT/_annotations.coco.json)",
-        is_coco, splits_of_coco, coco_classes, read_coco, told_coco,
+        is_coco,
+        splits_of_coco,
+        coco_classes,
+        read_coco,
+        told_coco,
     ),
     "yolo": Format(
         "data.yaml with names, train and val, and labels/*.txt for images/*",
-        is_yolo, splits_of_yolo, yolo_classes, read_yolo, told_yolo,
+        is_yolo,
+        splits_of_yolo,
+        yolo_classes,
+        read_yolo,
+        told_yolo,
     ),
     "folder": Format(
         "SPLIT/CLASS/*.jpg", is_folder, splits_of_folder, folder_classes, read_folder, lambda _: "class folders"
     ),
-}  # fmt: skip
+}
 
 
 def recognise(data_dir: Path, dataset_format: str = "auto") -> str:
@@ -85,9 +97,13 @@ def default_classes(data_dir: Path, dataset_format: str = "auto") -> tuple[str, 
 
 
 def read_dataset(
-    data_dir: Path, split: str, dataset_format: str = "auto", classes: tuple[str, ...] | None = None,
-    bands: tuple[int, ...] | None = None, skip_broken: bool = False,
-) -> Dataset:  # fmt: skip
+    data_dir: Path,
+    split: str,
+    dataset_format: str = "auto",
+    classes: tuple[str, ...] | None = None,
+    bands: tuple[int, ...] | None = None,
+    skip_broken: bool = False,
+) -> Dataset:
     """Read a split; every annotation is parsed and every image's header is opened, so that what is broken shows now
     and not in the middle of training. With `skip_broken`, images that cannot be read are left out, counted and named;
     they are all decoded for that.
@@ -105,10 +121,12 @@ def read_dataset(
     classes = classes or kind.classes(data_dir)
     datasets = [_read_part(data_dir, part, split, name, classes, skip_broken) for part in found]
     dataset = dataclasses.replace(
-        datasets[0], examples=_named_apart([example for d in datasets for example in d.examples], data_dir),
-        notes=tuple(dict.fromkeys(note for d in datasets for note in d.notes)), found="+".join(found),
+        datasets[0],
+        examples=_named_apart([example for d in datasets for example in d.examples], data_dir),
+        notes=tuple(dict.fromkeys(note for d in datasets for note in d.notes)),
+        found="+".join(found),
         layout=kind.told(data_dir),
-    )  # fmt: skip
+    )
     if not len(dataset):
         raise UserError(f"{data_dir}: the split {split!r} is empty")
     if role(split) == TRAIN and role(found[0]) is None and split not in found:

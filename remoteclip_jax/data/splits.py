@@ -8,9 +8,15 @@ from remoteclip_jax.errors import UserError
 TRAIN, VAL, TEST, TRAINVAL = "train", "val", "test", "trainval"
 ALL = "all"  # what data without splits are called, for want of a name of their own
 _SPELLINGS = {
-    "train": TRAIN, "training": TRAIN, "val": VAL, "valid": VAL, "validation": VAL, "test": TEST, "testing": TEST,
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VAL,
+    "valid": VAL,
+    "validation": VAL,
+    "test": TEST,
+    "testing": TEST,
     "trainval": TRAINVAL,
-}  # fmt: skip
+}
 _YEAR = re.compile(r"[-_]?(\d{4})$")
 
 

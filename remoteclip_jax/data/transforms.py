@@ -132,9 +132,14 @@ def flip_and_turn(
 
 
 def augment(
-    image: UInt8[np.ndarray, "h w 3"], boxes: Boxes, labels: Int32[np.ndarray, "n"], window: Window, size: int,
-    rng: np.random.Generator, level: str = "full",
-) -> tuple[UInt8[np.ndarray, "size size 3"], Float32[np.ndarray, "m 4"], Int32[np.ndarray, "m"]]:  # fmt: skip
+    image: UInt8[np.ndarray, "h w 3"],
+    boxes: Boxes,
+    labels: Int32[np.ndarray, "n"],
+    window: Window,
+    size: int,
+    rng: np.random.Generator,
+    level: str = "full",
+) -> tuple[UInt8[np.ndarray, "size size 3"], Float32[np.ndarray, "m 4"], Int32[np.ndarray, "m"]]:
     """What is in `window` (see `choose_window`), changed as `level` says.
 
     "none" leaves it as it is; "flip" takes one of the eight flips and quarter turns, for there is no up or down in an

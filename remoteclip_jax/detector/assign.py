@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from remoteclip_jax.detector.boxes import Boxes, corners, iou, pairwise
-from remoteclip_jax.detector.matcher import class_cost
+from remoteclip_jax.detector.matching_cost import class_cost
+from remoteclip_jax.ops.boxes import Boxes, corners, iou, pairwise
 
 TOP = 9  # positions an object may get
 REACH = 1.5  # strides from the object's centre that a position may lie away
@@ -13,9 +13,14 @@ FAR = 1e5
 
 
 def assign(
-    logits: Float[Array, "n p k"], boxes: Boxes, anchors: Float[Array, "p 4"], strides: Float[Array, "p"],
-    truth: Boxes, labels: Int[Array, "n m"], real: Bool[Array, "n m"],
-) -> tuple[Int[Array, "n p"], Float[Array, "n p"]]:  # fmt: skip
+    logits: Float[Array, "n p k"],
+    boxes: Boxes,
+    anchors: Float[Array, "p 4"],
+    strides: Float[Array, "p"],
+    truth: Boxes,
+    labels: Int[Array, "n m"],
+    real: Bool[Array, "n m"],
+) -> tuple[Int[Array, "n p"], Float[Array, "n p"]]:
     """For each position its object's index, or −1, and the IoU of its box with that object.
 
     SimOTA (Ge et al. 2021, YOLOX): among the positions near an object's centre, the cheapest by class cost and IoU; as

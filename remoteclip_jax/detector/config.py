@@ -59,9 +59,15 @@ class DetectorConfig:
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name}={getattr(self, name)!r}: known are {', '.join(get_args(kind))}")
         for name, low, high in (
-            ("width", 4, 4096), ("heads", 1, 64), ("layers", 1, 64), ("points", 1, 64), ("queries", 1, 10_000),
-            ("predict_queries", 1, 10_000), ("feed_forward", 1, 65_536), ("denoising", 0, 10_000),
-        ):  # fmt: skip
+            ("width", 4, 4096),
+            ("heads", 1, 64),
+            ("layers", 1, 64),
+            ("points", 1, 64),
+            ("queries", 1, 10_000),
+            ("predict_queries", 1, 10_000),
+            ("feed_forward", 1, 65_536),
+            ("denoising", 0, 10_000),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between {low} and {high}")
         if self.width % self.heads or self.width % 4:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.clip.layers import Dense, LayerNorm
-from remoteclip_jax.detector.boxes import Boxes
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.deformable import DeformableAttention
 from remoteclip_jax.detector.encoder import Attention, FeedForward, sine_embedding
+from remoteclip_jax.ops.boxes import Boxes
 
 OCTAVE = 32.0  # twice the size is as far away as this many pixels
 
@@ -77,9 +77,15 @@ class DecoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, q: Float[Array, "n q d"], boxes: Boxes, maps: Sequence[Array], context: Float[Array, "n e"],
-        texts: Float[Array, "k e"], known: Bool[Array, "k"], mask: Bool[Array, "*n q q"] | None,
-    ) -> Float[Array, "n q d"]:  # fmt: skip
+        self,
+        q: Float[Array, "n q d"],
+        boxes: Boxes,
+        maps: Sequence[Array],
+        context: Float[Array, "n e"],
+        texts: Float[Array, "k e"],
+        known: Bool[Array, "k"],
+        mask: Bool[Array, "*n q q"] | None,
+    ) -> Float[Array, "n q d"]:
         c, norm, d = self.config, partial(LayerNorm, dtype=self.dtype), q.shape[-1]
         embedded = box_embedding(boxes, STRIDES[0] * maps[0].shape[1], 8 * (d // 8))
         place = Dense(d, dtype=self.dtype, name="place")(embedded.astype(self.dtype))

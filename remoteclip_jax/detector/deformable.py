@@ -11,27 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import Dense
-
-
-def sample(values: Float[Array, "n h w m d"], points: Float[Array, "n m p 2"]) -> Float[Array, "n m p d"]:
-    """Bilinear samples of m maps at p points (x, y) in [0, 1] of each; outside the map is zero.
-
-    Equal to `torch.nn.functional.grid_sample(…, padding_mode="zeros", align_corners=False)`.
-    """
-    n, h, w, m, d = values.shape
-    flat = values.transpose(0, 3, 1, 2, 4).reshape(n, m, h * w, d)
-    place = points * jnp.array([w, h], points.dtype) - 0.5
-    low = jnp.floor(place)
-    share = place - low
-    low = low.astype(jnp.int32)
-    out = jnp.zeros((), flat.dtype)
-    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        x, y = low[..., 0] + dx, low[..., 1] + dy
-        weight = (share[..., 0] if dx else 1 - share[..., 0]) * (share[..., 1] if dy else 1 - share[..., 1])
-        weight = jnp.where((x >= 0) & (x < w) & (y >= 0) & (y < h), weight, 0)
-        index = jnp.clip(y, 0, h - 1) * w + jnp.clip(x, 0, w - 1)
-        out = out + weight[..., None].astype(flat.dtype) * jnp.take_along_axis(flat, index[..., None], 2)
-    return out
+from remoteclip_jax.ops.sampling import sample
 
 
 class DeformableAttention(nn.Module):

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
-from remoteclip_jax.detector.boxes import Boxes, inside
 from remoteclip_jax.detector.model import Noised
+from remoteclip_jax.ops.boxes import Boxes, inside
 
 LABEL_NOISE = 0.5  # share of labels drawn anew
 BOX_NOISE = 0.4  # of half the box's side; up to 1 for the others, which are to say "no object"

@@ -12,9 +12,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.batch_norm import BatchNorm
 from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, attend, average_pool
 from remoteclip_jax.detector.config import STRIDES
+from remoteclip_jax.ops.batch_norm import BatchNorm
 
 Map = Float[Array, "n h w d"]
 Maps = list[Float[Array, "n _ _ d"]]  # each level has a height and a width of its own
@@ -128,4 +128,3 @@ def _double(x: Map) -> Float[Array, "n 2*h 2*w d"]:
 def flatten(maps: Maps) -> Float[Array, "n p d"]:
     """All positions of all levels, finest first."""
     return jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], 1)
-

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import Dense
-from remoteclip_jax.clip.model import unit
+from remoteclip_jax.ops.similarity import unit
 
 SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own start and bound
 MIN_SPREAD = 0.05

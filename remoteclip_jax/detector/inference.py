@@ -21,8 +21,8 @@ from remoteclip_jax.data.deep import Bands
 from remoteclip_jax.data.given import GivenImage, as_image
 from remoteclip_jax.data.images import to_rgb
 from remoteclip_jax.data.windows import whole_squares
-from remoteclip_jax.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.config import DetectorConfig
+from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.errors import UserError
@@ -62,9 +62,12 @@ def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetec
 
 
 def detect(
-    detector: TrainedDetector, image: GivenImage, prompts: Sequence[str] | None = None, score_threshold: float = 0.3,
+    detector: TrainedDetector,
+    image: GivenImage,
+    prompts: Sequence[str] | None = None,
+    score_threshold: float = 0.3,
     max_detections: int | None = None,
-) -> Detections:  # fmt: skip
+) -> Detections:
     """What `prompts` name in `image`: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
     `image` is the path of a file, which is turned upright as its EXIF orientation says; or a PIL image of any mode or
@@ -108,9 +111,12 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
 
 
 def detect_with(
-    detector: TrainedDetector, image: Image.Image, prompts: TextEmbeddings, score_threshold: float = 0.3,
+    detector: TrainedDetector,
+    image: Image.Image,
+    prompts: TextEmbeddings,
+    score_threshold: float = 0.3,
     full_size: tuple[int, int] | None = None,
-) -> Detections:  # fmt: skip
+) -> Detections:
     """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
     an image that was reduced while it was decoded; `image`'s own where it is None."""
     squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
@@ -132,7 +138,13 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(
-    clip: CLIPConfig, config: DetectorConfig, dtype: str, count: int, variables: Variables,
-    views: Sequence[UInt8[Array, "n _ _ 3"]], texts: Float[Array, "k e"], known: Bool[Array, "k"],
-) -> Found:  # fmt: skip
+    clip: CLIPConfig,
+    config: DetectorConfig,
+    dtype: str,
+    count: int,
+    variables: Variables,
+    views: Sequence[UInt8[Array, "n _ _ 3"]],
+    texts: Float[Array, "k e"],
+    known: Bool[Array, "k"],
+) -> Found:
     return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, known, count)

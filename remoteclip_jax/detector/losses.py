@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from remoteclip_jax.alignment import align_loss
-from remoteclip_jax.clip.model import unit
-from remoteclip_jax.detector.boxes import Boxes, corners, giou, iou
+from remoteclip_jax.ops.boxes import Boxes, corners, giou, iou
+from remoteclip_jax.ops.similarity import soft_cross_entropy, unit
 
 ALPHA, GAMMA = 0.25, 2.0  # focal loss (Lin et al. 2017)
 VARIFOCAL_ALPHA = 0.75
@@ -30,9 +29,12 @@ def varifocal(logits: Float[Array, "... k"], target: Float[Array, "... k"]) -> F
 
 
 def classification(
-    kind: str, logits: Float[Array, "n q k"], labels: Int[Array, "n q"], quality: Float[Array, "n q"],
+    kind: str,
+    logits: Float[Array, "n q k"],
+    labels: Int[Array, "n q"],
+    quality: Float[Array, "n q"],
     ignored: Bool[Array, "n q k"] | None = None,
-) -> Float[Array, "n q"]:  # fmt: skip
+) -> Float[Array, "n q"]:
     """Class loss of queries: label −1 is no object. `quality` is the IoU of the query's box: the target of
     binary cross-entropy ("quality", the quality focal loss of Li et al. 2020 without its weight) and of varifocal
     loss; that of "bce" is 1. Logits of −inf, which belong to no prompt, cost nothing; nor do those `ignored`, unless
@@ -60,7 +62,7 @@ def presence(
     `ignored` and not present are left out."""
     if ignored is not None:
         likeness = jnp.where(ignored & ~present, ABSENT, likeness)
-    return align_loss(likeness, present / jnp.maximum(present.sum(-1, keepdims=True), 1))
+    return soft_cross_entropy(likeness, present / jnp.maximum(present.sum(-1, keepdims=True), 1))
 
 
 def without_truth(

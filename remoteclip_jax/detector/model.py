@@ -10,14 +10,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.layers import Dense, LayerNorm
-from remoteclip_jax.clip.model import Variables, run_once, unit
+from remoteclip_jax.clip.model import Variables, run_once
 from remoteclip_jax.clip.resnet import ModifiedResNet
-from remoteclip_jax.detector.boxes import Boxes, inside, refine
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import DecoderLayer
 from remoteclip_jax.detector.encoder import WAVES, Pyramid, flatten, grid, sine_embedding
 from remoteclip_jax.detector.heads import BoxHead, ClassHead
 from remoteclip_jax.detector.proposals import Tower, anchors, select
+from remoteclip_jax.ops.boxes import Boxes, inside, refine
+from remoteclip_jax.ops.similarity import unit
 
 
 class Predictions(NamedTuple):
@@ -72,9 +73,13 @@ class Detector(nn.Module):
             self.class_query = Dense(c.width, dtype=self.dtype)
 
     def __call__(
-        self, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"], known: Bool[Array, "k"] | None = None,
-        noised: Noised | None = None, train: bool = False,
-    ) -> Outputs:  # fmt: skip
+        self,
+        images: Float[Array, "n s s 3"],
+        texts: Float[Array, "k e"],
+        known: Bool[Array, "k"] | None = None,
+        noised: Noised | None = None,
+        train: bool = False,
+    ) -> Outputs:
         """Normalised images and unit-length prompt embeddings to predictions.
 
         `known` False marks prompts that only fill up the array: their logits are those of no object.

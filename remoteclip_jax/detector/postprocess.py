@@ -15,10 +15,10 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import from_square
-from remoteclip_jax.detections import MAX_DETECTIONS, Detections
-from remoteclip_jax.detector.boxes import corners
+from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector, Predictions
-from remoteclip_jax.detector.nms import keep_best
+from remoteclip_jax.ops.boxes import corners
+from remoteclip_jax.ops.suppression import keep_best
 
 SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class goes
 
@@ -33,9 +33,13 @@ class Found(NamedTuple):
 
 
 def find_objects(
-    model: Detector, variables: Variables, views: Sequence[UInt8[Array, "n _ _ 3"]], texts: Float[Array, "k e"],
-    known: Bool[Array, "k"] | None = None, count: int = MAX_DETECTIONS,
-) -> Found:  # fmt: skip
+    model: Detector,
+    variables: Variables,
+    views: Sequence[UInt8[Array, "n _ _ 3"]],
+    texts: Float[Array, "k e"],
+    known: Bool[Array, "k"] | None = None,
+    count: int = MAX_DETECTIONS,
+) -> Found:
     """The `count` best detections in images that are given whole in several sizes, ascending; `known` as for
     `Detector`, which gets at least as many queries."""
     model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))
@@ -66,6 +70,8 @@ def to_detections(found: Found, i: int, width: int, height: int, classes: Sequen
     """Row `i` of a batch, in pixels of its image of `width` x `height`."""
     boxes, scores, labels, kept = (x[i] for x in jax.device_get(found))
     return Detections(
-        from_square(boxes[kept], width, height), scores[kept].astype(np.float32), labels[kept].astype(np.int32),
+        from_square(boxes[kept], width, height),
+        scores[kept].astype(np.float32),
+        labels[kept].astype(np.int32),
         tuple(classes),
-    )  # fmt: skip
+    )

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.clip.layers import Conv, LayerNorm
-from remoteclip_jax.detector.boxes import Boxes, corners
 from remoteclip_jax.detector.encoder import grid
-from remoteclip_jax.detector.nms import keep_best
+from remoteclip_jax.ops.boxes import Boxes, corners
+from remoteclip_jax.ops.suppression import keep_best
 
 ANCHOR = 4.0  # side of a position's anchor in units of its level's stride
 CANDIDATES = 3  # times the queries wanted enter the suppression of proposals of one and the same object

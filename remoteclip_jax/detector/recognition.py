@@ -9,19 +9,25 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.parallel import mean_count
+from remoteclip_jax.runtime.devices import mean_count
 
 
 def recognition_loss(
-    model: Detector, variables: Variables, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"],
-    labels: Int[Array, " n"], shown: Bool[Array, "n k"], ignored: Bool[Array, "n k"], axis_name: str | None,
-) -> tuple[Array, tuple[dict[str, Array], dict[str, Any]]]:  # fmt: skip
+    model: Detector,
+    variables: Variables,
+    images: Float[Array, "n s s 3"],
+    texts: Float[Array, "k e"],
+    labels: Int[Array, " n"],
+    shown: Bool[Array, "n k"],
+    ignored: Bool[Array, "n k"],
+    axis_name: str | None,
+) -> tuple[Array, tuple[dict[str, Array], dict[str, Any]]]:
     """The loss of a batch of close-ups, its parts, and the new batch statistics.
 
     `align_context_loss`: cross-entropy over the prompts of the global context I_g with the object that an image is
     around (CLIP's own, Radford et al. 2021); label −1 is none, and costs nothing. `align_loss`: binary cross-entropy of
     the positions' presence with all that is `shown`, summed over the prompts but those `ignored`: what detection asks
-    of them later on; a softmax would leave the logits of ground to themselves.
+    of them later on; a softmax would leave the logits of background to themselves.
     """
     (likeness, presence), new = model.apply(variables, images, texts, True, method="recognise", mutable=["batch_stats"])
     something = labels >= 0

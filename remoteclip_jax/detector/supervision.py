@@ -8,14 +8,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.assign import assign
-from remoteclip_jax.detector.boxes import Boxes, corners, iou, pairwise
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_noised
 from remoteclip_jax.detector.losses import box_terms, classification, contrast, presence, without_truth
-from remoteclip_jax.detector.matcher import match, matching_cost
+from remoteclip_jax.detector.matching_cost import matching_cost
 from remoteclip_jax.detector.model import Detector, Outputs, Predictions
 from remoteclip_jax.detector.proposals import anchors
-from remoteclip_jax.parallel import mean_count, sample_keys
+from remoteclip_jax.ops.boxes import Boxes, corners, iou, pairwise
+from remoteclip_jax.ops.matching import match
+from remoteclip_jax.runtime.devices import mean_count, sample_keys
 
 Parts = dict[str, Array]
 
@@ -32,9 +33,14 @@ class Truth(NamedTuple):
 
 
 def detection_loss(
-    model: Detector, variables: Variables, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"],
-    truth: Truth, key: Array, axis_name: str | None,
-) -> tuple[Array, tuple[Parts, dict[str, Any]]]:  # fmt: skip
+    model: Detector,
+    variables: Variables,
+    images: Float[Array, "n s s 3"],
+    texts: Float[Array, "k e"],
+    truth: Truth,
+    key: Array,
+    axis_name: str | None,
+) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
     """The loss of a batch, its parts (unweighted means an object), and the new batch statistics."""
     c = model.config
     noised, sources = None, None
@@ -119,9 +125,12 @@ def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> 
 
 def _weigh(c: DetectorConfig, terms: Parts) -> Array:
     weights = {
-        "class": c.class_weight, "l1": c.l1_weight, "giou": c.giou_weight, "contrast": c.contrast,
+        "class": c.class_weight,
+        "l1": c.l1_weight,
+        "giou": c.giou_weight,
+        "contrast": c.contrast,
         "background": c.contrast * c.background,
-    }  # fmt: skip
+    }
     return sum((weights[name] * value for name, value in terms.items()), start=jnp.zeros(()))
 
 

@@ -1,53 +1,24 @@
-"""Top-1, top-5 and loss of a split, and the classes to measure them against."""
-
-import dataclasses
-from collections.abc import Callable
-from typing import Any
+"""Accuracy of a classification, as sums that add up over batches and devices."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from remoteclip_jax.alignment import class_logits, classification_sums
-from remoteclip_jax.clip.model import CLIP, Variables, one_tower
-from remoteclip_jax.clip.preprocess import normalise
-from remoteclip_jax.data.pipeline import evaluation_batches
-from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.parallel import check_batch_size, parallel, split_batch
-
-Metrics = dict[str, float]
+from remoteclip_jax.ops.similarity import soft_cross_entropy
 
 
-def make_eval_step(
-    model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float
-) -> Callable[[Variables, dict[str, Any]], dict[str, Array]]:
-    """Variables and a batch (see `evaluation_batches`) to the sums of `classification_sums`, over all devices."""
+def classification_sums(
+    logits: Float[Array, "n k"], target: Float[Array, "n k"], classes: Bool[Array, "n k"], valid: Bool[Array, "n"]
+) -> dict[str, Array]:
+    """Sums over a batch: `loss`, the hits `top1` and `top5`, and the `count` of rows; padded rows count for nothing.
 
-    def eval_step(variables: Variables, batch: dict[str, Any]) -> dict[str, Array]:
-        embeddings = jnp.asarray(model.apply(variables, normalise(batch["image"]), method="encode_image"))
-        logits = class_logits(embeddings, class_embeddings, temperature)
-        sums = classification_sums(logits, batch["target"], batch["classes"], batch["valid"])
-        return jax.lax.psum(sums, model.axis_name) if model.axis_name else sums
-
-    return eval_step
-
-
-def make_evaluator(
-    model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float, dataset: Dataset, *, batch_size: int,
-    image_size: int, label: str,
-) -> Callable[..., Metrics]:  # fmt: skip
-    """A function from variables, and how many of the first images (None: all), to the mean `loss`, `top1` and `top5`
-    over these images of `dataset`; compiled once."""
-    check_batch_size(batch_size)
-    eval_step = parallel(make_eval_step(model, class_embeddings, temperature))
-
-    def evaluate(variables: Variables, images: int | None = None) -> Metrics:
-        image_tower = one_tower(variables, "visual")
-        some = dataclasses.replace(dataset, examples=dataset.examples[:images])
-        batches = evaluation_batches(some, batch_size=batch_size, image_size=image_size, rule=label)
-        sums = [eval_step(image_tower, split_batch(batch)) for batch in batches]
-        totals = {name: float(np.sum([np.asarray(s[name]) for s in sums])) for name in sums[0]}
-        return {name: totals[name] / totals["count"] for name in ("top1", "top5", "loss")}
-
-    return evaluate
+    A hit is a class that the image's label names; an image may have several (`classes`).
+    """
+    best = jax.lax.top_k(logits, min(5, logits.shape[-1]))[1]
+    hits = jnp.take_along_axis(classes, best, -1) & valid[:, None]
+    return {
+        "loss": jnp.sum(jnp.where(valid, soft_cross_entropy(logits, target), 0.0)),
+        "top1": hits[:, 0].sum(),
+        "top5": hits.any(-1).sum(),
+        "count": valid.sum(),
+    }

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions, plain_ids
 
 MOST = 100  # detections of a class in an image, as COCO counts them

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, usable
 
 
@@ -49,9 +49,13 @@ def coco_ground_truth(dataset: Dataset, ids: Ids | None = None) -> dict[str, Any
         for box, area, label, crowd, difficult in zip(*(column.tolist() for column in columns), strict=True):
             item = {
                 # From 1: pycocotools takes a match with annotation 0 for no match.
-                "id": len(annotations) + 1, "image_id": image_id, "category_id": ids.categories[label], "bbox": box,
-                "area": area, "iscrowd": int(crowd),
-            }  # fmt: skip
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": ids.categories[label],
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
             annotations.append(item | {"difficult": 1} if difficult else item)
     categories = [{"id": ids.categories[label], "name": name} for label, name in enumerate(dataset.classes)]
     description = {"description": f"split {dataset.split}"}
@@ -76,7 +80,5 @@ def coco_predictions(
         boxes = annotated_boxes(example, annotation(example), found)
         columns = (boxes[keep], found.scores[keep], found.labels[keep])
         for box, score, label in zip(*(column.tolist() for column in columns), strict=True):
-            results.append(
-                {"image_id": image_id, "category_id": ids.categories[label], "bbox": box, "score": score}
-            )
+            results.append({"image_id": image_id, "category_id": ids.categories[label], "bbox": box, "score": score})
     return results

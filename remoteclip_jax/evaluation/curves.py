@@ -52,9 +52,15 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> bytes:
 def _write_legend(axes: Axes, entries: Sequence[tuple[Artist, str]]) -> None:
     """The first entry in bold. Matplotlib takes labels for formulas and leaves some out, but texts as they are."""
     legend = axes.legend(
-        [artist for artist, _ in entries], ["-"] * len(entries), title="AP50 in %", fontsize=9, loc="center left",
-        bbox_to_anchor=(1.01, 0.5), borderaxespad=0, frameon=False,
-    )  # fmt: skip
+        [artist for artist, _ in entries],
+        ["-"] * len(entries),
+        title="AP50 in %",
+        fontsize=9,
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        borderaxespad=0,
+        frameon=False,
+    )
     for text, (_, label) in zip(legend.get_texts(), entries, strict=True):
         shown, font = drawable(label)
         text.set_text(shown)

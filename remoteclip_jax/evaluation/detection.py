@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from remoteclip_jax.data.classes import find
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.coco_ap import MOST, coco_precision
 from remoteclip_jax.evaluation.truth import annotation, ignored
@@ -70,11 +70,13 @@ def metrics(scores: Scores, novel: Sequence[str] = ()) -> Metrics:
     result |= {"voc_map_50": _mean(scores.voc), "ignored": scores.ignored}
     result["per_class"] = {
         name: {
-            "map": _mean(every[..., i]), "map_50": _mean(at_50[..., i]), "voc_ap_50": _mean(scores.voc[i]),
+            "map": _mean(every[..., i]),
+            "map_50": _mean(at_50[..., i]),
+            "voc_ap_50": _mean(scores.voc[i]),
             "objects": int(scores.objects[i]),
         }
         for i, name in enumerate(scores.classes)
-    }  # fmt: skip
+    }
     if novel:
         base = np.setdiff1d(np.arange(len(scores.classes)), unseen)
         for key, precision in (("map", every), ("map_50", at_50)):

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.lettering import Lettering, lettering
 
 LARGEST = 1600  # pixels a side of a drawn picture
@@ -16,10 +16,27 @@ PAPER, INK, FAINT = (255, 255, 255), (24, 28, 34), (110, 116, 124)
 
 # Bright, since the ground is mostly dark green, brown and grey; neighbours in the list differ most.
 COLOURS = (
-    (255, 45, 35), (0, 229, 255), (255, 214, 0), (255, 79, 216), (90, 255, 90), (255, 140, 0), (95, 145, 255),
-    (200, 125, 255), (0, 255, 180), (255, 180, 200), (185, 255, 0), (255, 0, 128), (143, 211, 255), (255, 233, 168),
-    (255, 128, 110), (0, 200, 185), (165, 165, 255), (220, 175, 120), (230, 200, 255), (255, 255, 255),
-)  # fmt: skip
+    (255, 45, 35),
+    (0, 229, 255),
+    (255, 214, 0),
+    (255, 79, 216),
+    (90, 255, 90),
+    (255, 140, 0),
+    (95, 145, 255),
+    (200, 125, 255),
+    (0, 255, 180),
+    (255, 180, 200),
+    (185, 255, 0),
+    (255, 0, 128),
+    (143, 211, 255),
+    (255, 233, 168),
+    (255, 128, 110),
+    (0, 200, 185),
+    (165, 165, 255),
+    (220, 175, 120),
+    (230, 200, 255),
+    (255, 255, 255),
+)
 
 Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 outside
 
@@ -76,9 +93,14 @@ def _visible(found: Detections, scale: float, size: tuple[int, int]) -> tuple[li
 
 
 def _write_labels(
-    canvas: ImageDraw.ImageDraw, size: tuple[int, int], found: Detections, boxes: list[Rectangle],
-    outlines: list[Rectangle], order: list[int], with_scores: bool,
-) -> None:  # fmt: skip
+    canvas: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    found: Detections,
+    boxes: list[Rectangle],
+    outlines: list[Rectangle],
+    order: list[int],
+    with_scores: bool,
+) -> None:
     letters = max(11, round(max(size) / 70))
     taken: list[Rectangle] = []
     named: set[int] = set()

@@ -17,9 +17,21 @@ from remoteclip_jax.printable import printable
 
 # Of the fonts that have all characters, those that are made for reading much go first.
 _PREFERRED = (
-    "Noto Sans CJK", "Noto Sans", "Source Han Sans", "WenQuanYi", "PingFang", "Hiragino Sans", "Heiti",
-    "Microsoft YaHei", "SimHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS", "Arial", "Droid Sans Fallback",
-)  # fmt: skip
+    "Noto Sans CJK",
+    "Noto Sans",
+    "Source Han Sans",
+    "WenQuanYi",
+    "PingFang",
+    "Hiragino Sans",
+    "Heiti",
+    "Microsoft YaHei",
+    "SimHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Arial Unicode MS",
+    "Arial",
+    "Droid Sans Fallback",
+)
 _USELESS = ("emoji", "lastresort", "blank")  # of colours and sizes of their own, or without glyphs
 
 
@@ -69,8 +81,11 @@ def drawable(text: str) -> tuple[str, Path | None]:
 
 @functools.cache  # once is enough
 def _tell() -> None:
-    print("note: some characters are in no font that is installed, and are drawn as numbers; fonts-noto-cjk or another "
-          "package of fonts has them", file=sys.stderr)  # fmt: skip
+    print(
+        "note: some characters are in no font that is installed, and are drawn as numbers; fonts-noto-cjk or another "
+        "package of fonts has them",
+        file=sys.stderr,
+    )
 
 
 def _files() -> Iterator[Path]:

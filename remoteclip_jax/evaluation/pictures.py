@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.detections import Detections, true_objects
+from remoteclip_jax.detector.detections import Detections, true_objects
 from remoteclip_jax.evaluation.draw import LARGEST, side_by_side
 from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, ignored, overlaps
-from remoteclip_jax.files import write_atomically
+from remoteclip_jax.files.writing import write_atomically
 
 SHOWN_SCORE = 0.3  # what the pictures show, and what they are ranked by
 PICTURES = 6  # of the best images, and as many of the worst

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from remoteclip_jax.data.types import Annotated, Example
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 
 
 def annotation(example: Example) -> Annotated:

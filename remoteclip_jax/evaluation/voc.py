@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, ignored, overlaps, usable
 
 IOU = 0.5  # from which on a detection has found an object

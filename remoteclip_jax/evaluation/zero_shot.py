@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from remoteclip_jax.alignment import class_logits, classification_sums
-from remoteclip_jax.clip.model import unit
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.npz import load_arrays, numbers, strings
+from remoteclip_jax.evaluation.classification import classification_sums
+from remoteclip_jax.files.npz import load_arrays, numbers, strings
+from remoteclip_jax.ops.similarity import class_logits, unit
 
 
 def ensemble(text_embeddings: Float[Array, "t k d"]) -> Float[Array, "k d"]:

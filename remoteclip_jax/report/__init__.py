@@ -1,11 +1,11 @@
 """`report.md` and `report.html`: what a run was, how it went, and what to do next; made from the run's own files."""
 
-from remoteclip_jax.config import load_config
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import read_rows
+from remoteclip_jax.evaluation.page import write_page
 from remoteclip_jax.report import align, detect
-from remoteclip_jax.report.page import write_page
-from remoteclip_jax.run_directory import RunDirectory
+from remoteclip_jax.runs.config import load_config
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.metrics_log import read_rows
 
 TASKS = {"align": align.report, "detect": detect.report}
 

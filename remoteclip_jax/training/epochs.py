@@ -13,26 +13,31 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.data.pipeline import Batches
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import append_row, ranking, read_rows
-from remoteclip_jax.parallel import replicate, split_batch
-from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training.checkpoint import Checkpoints
+from remoteclip_jax.runs.checkpoints import Checkpoints
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.metrics_log import append_row, ranking, read_rows
+from remoteclip_jax.runtime.devices import replicate, split_batch
 from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
 from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.state import TrainState, evaluated
-from remoteclip_jax.training.task import Step, Task
+from remoteclip_jax.training.workload import Step, Task
 
 SAVE_SECONDS = 90.0  # what a killed run loses at most
 
 
 def run_training(
-    config: TrainConfig, run: RunDirectory, task: Task, step: Step, state: TrainState, plan: Plan,
+    config: TrainConfig,
+    run: RunDirectory,
+    task: Task,
+    step: Step,
+    state: TrainState,
+    plan: Plan,
     checkpoints: Checkpoints,
-) -> None:  # fmt: skip
+) -> None:
     """Train from `state` to the end of `plan`. Interrupted at SIGINT or SIGTERM, with the state saved; UserError for a
     loss that is no number."""
     done = int(jax.device_get(state.step))

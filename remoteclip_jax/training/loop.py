@@ -10,30 +10,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from remoteclip_jax.config import PATHS, TrainConfig, load_config, new_config, resumed_config
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import drop_rows_after, read_rows
-from remoteclip_jax.parallel import AXIS, check_processes, parallel, replicate, split_batch
 from remoteclip_jax.report import write_report
-from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.run_lock import exclusive
-from remoteclip_jax.training import align, detect, timing
-from remoteclip_jax.training.checkpoint import Checkpoints
-from remoteclip_jax.training.data import check_same_data
-from remoteclip_jax.training.epochs import planned, run_training
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
-from remoteclip_jax.training.plan import Plan
-from remoteclip_jax.training.setup import (
+from remoteclip_jax.runs.checkpoints import Checkpoints
+from remoteclip_jax.runs.config import PATHS, TrainConfig, load_config, new_config, resumed_config
+from remoteclip_jax.runs.data import check_same_data
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.lock import exclusive
+from remoteclip_jax.runs.metrics_log import drop_rows_after, read_rows
+from remoteclip_jax.runs.setup import (
     check_batches,
     prepare_data,
     prepare_texts,
     prepare_towers,
     write_summary,
 )
+from remoteclip_jax.runtime.devices import AXIS, check_processes, parallel, replicate, split_batch
+from remoteclip_jax.training import align, detect, timing
+from remoteclip_jax.training.epochs import planned, run_training
+from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
+from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.state import TrainState, create_state, evaluated
 from remoteclip_jax.training.step import make_train_step
-from remoteclip_jax.training.task import Step, Task
+from remoteclip_jax.training.workload import Step, Task
 
 TASKS = {"align": align.make_task, "detect": detect.make_task}
 # The first steps compile, and those after them share the processor with the pipeline that fills its buffers.
@@ -160,9 +160,14 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
     """The fit of steps to `max_minutes` since `begin`, from a few trial steps; compiles what training needs."""
     assert config.max_minutes is not None
     fit = timing.Fit(
-        config.max_minutes, begin, task.align_share, config.validations if task.evaluate else 0, task.per_epoch,
-        task.finish_share, most=config.max_steps,
-    )  # fmt: skip
+        config.max_minutes,
+        begin,
+        task.align_share,
+        config.validations if task.evaluate else 0,
+        task.per_epoch,
+        task.finish_share,
+        most=config.max_steps,
+    )
     trial = replicate(state)  # a copy: a step consumes its argument
     many = 10**6  # with a schedule, or its first steps would divide by nothing
 

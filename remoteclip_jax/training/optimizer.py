@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from remoteclip_jax.config import Backbone, TrainConfig
+from remoteclip_jax.runs.config import Backbone, TrainConfig
 
 # The first pattern found in a parameter's path decides; a parameter that none matches is an error.
 RULES = (

@@ -7,7 +7,7 @@ fits nothing more, so that it ends as an unbroken one.
 import dataclasses
 from pathlib import Path
 
-from remoteclip_jax.config import TrainConfig
+from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.training.timing import Fit
 
 Fits = tuple[tuple[int, int, int], ...]  # (after this step, steps in all, of which align)
@@ -40,9 +40,7 @@ class Plan:
             return False
         self.total, self.align_steps = total, align_steps
         fits = (*self._config.fits, (done, total, align_steps))
-        self._config = dataclasses.replace(
-            self._config, total_steps=total, align_steps=align_steps, fits=fits
-        )
+        self._config = dataclasses.replace(self._config, total_steps=total, align_steps=align_steps, fits=fits)
         self._config.save(self._path)
         return True
 

@@ -32,10 +32,15 @@ def create_state(
     """The state before the first step."""
     params = variables["params"]
     return TrainState(
-        jnp.asarray(seed, jnp.int32), jnp.zeros((), jnp.int32), jnp.asarray(total_steps, jnp.int32),
-        jnp.zeros((), jnp.int32), params, variables["batch_stats"],
-        optimizer.init(params), jax.tree.map(jnp.asarray, dict(variables)) if ema else None,
-    )  # fmt: skip
+        jnp.asarray(seed, jnp.int32),
+        jnp.zeros((), jnp.int32),
+        jnp.asarray(total_steps, jnp.int32),
+        jnp.zeros((), jnp.int32),
+        params,
+        variables["batch_stats"],
+        optimizer.init(params),
+        jax.tree.map(jnp.asarray, dict(variables)) if ema else None,
+    )
 
 
 def trainable(params: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:

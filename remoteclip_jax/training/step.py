@@ -8,16 +8,21 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from remoteclip_jax.parallel import mean_over_devices
+from remoteclip_jax.runtime.devices import mean_over_devices
 from remoteclip_jax.training.optimizer import SHARES, Backbone, label_parameters
 from remoteclip_jax.training.state import TrainState, trainable
-from remoteclip_jax.training.task import Batch, Loss, Parts
+from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
 def make_train_step(
-    loss_fn: Loss, optimizer: optax.GradientTransformation, schedule: Callable[[Array, Array], Array], *,
-    backbone: Backbone = "train", ema: float = 0.0, axis_name: str | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Parts]]:  # fmt: skip
+    loss_fn: Loss,
+    optimizer: optax.GradientTransformation,
+    schedule: Callable[[Array, Array], Array],
+    *,
+    backbone: Backbone = "train",
+    ema: float = 0.0,
+    axis_name: str | None = None,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Parts]]:
     """The update of a task: state and batch to state and mean metrics.
 
     With `axis_name` set, it runs inside pmap and averages over the devices. `ema` is the decay of the moving average
@@ -47,8 +52,10 @@ def make_train_step(
         with jax.named_scope("optimizer"):
             params = jax.tree.map(
                 lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
-                labels, state.params, updates,
-            )  # fmt: skip
+                labels,
+                state.params,
+                updates,
+            )
         average = state.ema
         if average is not None:
             decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))

@@ -9,10 +9,21 @@ import pytest
 from tests.command import fails, run
 
 KEYS = {
-    "device", "versions", "iterations_per_sec", "images_per_sec", "compile_sec", "compile_sec_cached", "flops_per_step",
-    "peak_fraction", "input_images_per_sec", "input_overhead", "torch_ratio", "torch_ratio_min", "torch_ratio_max",
+    "device",
+    "versions",
+    "iterations_per_sec",
+    "images_per_sec",
+    "compile_sec",
+    "compile_sec_cached",
+    "flops_per_step",
+    "peak_fraction",
+    "input_images_per_sec",
+    "input_overhead",
+    "torch_ratio",
+    "torch_ratio_min",
+    "torch_ratio_max",
     "input_ratio",
-}  # fmt: skip
+}
 MODULE = ("-m", "remoteclip_jax.benchmark", "--preset=tiny", "--steps=1")
 
 

@@ -11,15 +11,15 @@ import pytest
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.model import init as init_clip
-from remoteclip_jax.config import TrainConfig, new_config
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.model import init as init_detector
-from remoteclip_jax.training.align import make_align_loss
-from remoteclip_jax.training.detect import make_detect_loss
+from remoteclip_jax.runs.config import TrainConfig, new_config
+from remoteclip_jax.tasks.align.workload import make_align_loss
+from remoteclip_jax.tasks.detect.workload import make_detect_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
-from remoteclip_jax.training.task import Loss
+from remoteclip_jax.training.workload import Loss
 
 CLASSES, SLOTS = 20, 16
 OPERATIONS = ("convolution", "dot_general", "transpose")
@@ -67,10 +67,13 @@ def detect() -> jax.stages.Lowered:
     clip, n, size = ARCHITECTURES[config.arch], config.batch_size, config.image_size
     variables = jax.eval_shape(lambda key: init_detector(clip, config.detector, key), jax.random.key(0))
     batch = {
-        "image": shape(n, size, size, 3, dtype=jnp.uint8), "boxes": shape(n, SLOTS, 4),
-        "labels": shape(n, SLOTS, dtype=jnp.int32), "real": shape(n, SLOTS, dtype=jnp.bool_),
-        "ignored": shape(n, 32, 4), "ignored_labels": shape(n, 32, dtype=jnp.int32),
-    }  # fmt: skip
+        "image": shape(n, size, size, 3, dtype=jnp.uint8),
+        "boxes": shape(n, SLOTS, 4),
+        "labels": shape(n, SLOTS, dtype=jnp.int32),
+        "real": shape(n, SLOTS, dtype=jnp.bool_),
+        "ignored": shape(n, 32, 4),
+        "ignored_labels": shape(n, 32, dtype=jnp.int32),
+    }
     model, texts = Detector(clip, config.detector), jnp.eye(CLASSES, clip.embed_dim)
     return lower(config, variables, make_detect_loss(model, texts), batch)
 

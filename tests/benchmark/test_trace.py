@@ -51,8 +51,9 @@ def test_an_operation_counts_without_those_inside_it() -> None:
     known = {"loop": Instruction("other", ""), "product": Instruction("matmul/conv", "/visual/")}
     found = summarise([[("loop", 0, 10), ("product", 2, 5), ("product", 5, 8)]], known)
     assert {operation.name: pytest.approx(operation.share) for operation in found.operations} == {
-        "loop": 0.4, "product": 0.6,
-    }  # fmt: skip
+        "loop": 0.4,
+        "product": 0.6,
+    }
     assert found.stages["backbone"] == pytest.approx(0.6)
 
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from remoteclip_jax.clip.config import ARCHITECTURES, CLIPConfig
-from remoteclip_jax.clip.model import CLIP, init, init_shapes, unit
+from remoteclip_jax.clip.model import CLIP, init, init_shapes
 from remoteclip_jax.clip.tokenizer import tokenize
+from remoteclip_jax.ops.similarity import unit
 from tests.torch_reference import flax_variables, random_clip
 
 RN50 = ARCHITECTURES["RN50"]
@@ -122,9 +123,10 @@ def test_init_has_the_shapes_and_the_spread_of_open_clip() -> None:
     c: CLIPConfig = dataclasses.replace(ARCHITECTURES["tiny"], text_width=128, vision_width=32, embed_dim=96)
     torch.manual_seed(0)
     reference = TorchCLIP(
-        c.embed_dim, CLIPVisionCfg(layers=c.vision_layers, width=c.vision_width, image_size=c.image_size),
+        c.embed_dim,
+        CLIPVisionCfg(layers=c.vision_layers, width=c.vision_width, image_size=c.image_size),
         CLIPTextCfg(width=c.text_width, heads=c.text_heads, layers=c.text_layers),
-    )  # fmt: skip
+    )
     theirs = flax_variables(reference)["params"]
     ours = init(c, jax.random.key(0))["params"]
     assert jax.tree.map(jnp.shape, ours) == jax.tree.map(lambda s: s.shape, init_shapes(c)["params"])

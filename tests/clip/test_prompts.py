@@ -10,11 +10,19 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.printable import printable
 
 
-@pytest.mark.parametrize(("name", "spoken"), [
-    ("Expressway-Service-area", "expressway service area"), ("Expressway-toll-station", "expressway toll station"),
-    ("baseballfield", "baseball field"), ("GroundTrackField", "ground track field"), ("ship", "ship"),
-    ("railwaystation", "railway station"), ("oil_tank", "oil tank"), (" swimming  pool ", "swimming pool"),
-])
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [
+        ("Expressway-Service-area", "expressway service area"),
+        ("Expressway-toll-station", "expressway toll station"),
+        ("baseballfield", "baseball field"),
+        ("GroundTrackField", "ground track field"),
+        ("ship", "ship"),
+        ("railwaystation", "railway station"),
+        ("oil_tank", "oil tank"),
+        (" swimming  pool ", "swimming pool"),
+    ],
+)
 def test_words(name: str, spoken: str) -> None:
     assert words(name) == spoken
 
@@ -38,10 +46,16 @@ def test_templates_from_a_file(tmp_path: Path) -> None:
     assert read_templates(file) == ["a photo of a {}.", "an aerial view of {}"]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"a {}.\na photo\n", "line 2"), (b"a {} and a {}\n", "line 1"), (b"a {class}\n", "line 1"),
-    (b"\n \n", "no prompt"), (b"\xff\xfe\x00", "UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a {}.\na photo\n", "line 2"),
+        (b"a {} and a {}\n", "line 1"),
+        (b"a {class}\n", "line 1"),
+        (b"\n \n", "no prompt"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
 def test_bad_templates_name_file_and_line(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "templates.txt"
     file.write_bytes(content)

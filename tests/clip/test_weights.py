@@ -70,9 +70,7 @@ def test_nothing_is_overwritten(tmp_path: Path, variables: Variables) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
 
 
-def test_a_failed_write_leaves_nothing(
-    tmp_path: Path, variables: Variables, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_nothing(tmp_path: Path, variables: Variables, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise ValueError("RESOURCE_EXHAUSTED: write failed [OS error 28: No space left on device]")
 
@@ -130,9 +128,15 @@ def test_other_directories_are_refused(tmp_path: Path, saved: Path) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"embed_dim": 32}, {"vision_layers": [1, 1, 1, 2]}, {"bogus": 1}, {"text_heads": "2"}, {"vision_layers": 3},
-     {"arch": "another"}],
-)  # fmt: skip
+    [
+        {"embed_dim": 32},
+        {"vision_layers": [1, 1, 1, 2]},
+        {"bogus": 1},
+        {"text_heads": "2"},
+        {"vision_layers": 3},
+        {"arch": "another"},
+    ],
+)
 def test_config_and_tensors_must_agree(tmp_path: Path, saved: Path, changed: dict) -> None:
     shutil.copytree(saved, tmp_path / "w")
     content = json.loads((saved / "config.json").read_text())

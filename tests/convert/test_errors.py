@@ -52,41 +52,62 @@ def refused(checkpoint: Path | str, tmp_path: Path, arch: str = "tiny") -> str:
     return message
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (lambda s: {k: v for k, v in s.items() if k != "visual.bn1.weight"}, r"1 missing: visual\.bn1\.weight$"),
-    (lambda s: {**s, "visual.layer9.0.conv1.weight": s["logit_scale"]}, r"1 unexpected: visual\.layer9"),
-    (lambda s: {**s, "head.weight": torch.zeros(3)}, r"1 unexpected: head\.weight$"),
-    (lambda s: {**s, "text_projection": torch.zeros(64, 32)}, r"1 of another shape: text_projection \[64, 32\], not "),
-    (lambda s: {**s, "ln_final.bias": torch.full((64,), torch.nan)}, r"NaN or infinity in ln_final\.bias"),
-    (lambda s: {**s, "visual.bn1.running_var": torch.full((8,), torch.inf)}, r"NaN or infinity in visual\.bn1"),
-    (lambda s: {**s, "epoch": 3}, r"epoch is not a plain tensor but int"),
-    (lambda s: {"visual.class_embedding": torch.zeros(3), "visual.proj": torch.zeros(3)}, "this is a CLIP with a ViT"),
-    (lambda s: {"epoch": torch.tensor(3), "fc.weight": torch.zeros(3)}, r"no CLIP weights .*epoch, fc\.weight"),
-    (lambda s: {}, "it is empty"),
-    (lambda s: torch.zeros(3), "expected a state dict, found Tensor"),
-    (lambda s: [1, 2], "expected a state dict, found list"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda s: {k: v for k, v in s.items() if k != "visual.bn1.weight"}, r"1 missing: visual\.bn1\.weight$"),
+        (lambda s: {**s, "visual.layer9.0.conv1.weight": s["logit_scale"]}, r"1 unexpected: visual\.layer9"),
+        (lambda s: {**s, "head.weight": torch.zeros(3)}, r"1 unexpected: head\.weight$"),
+        (
+            lambda s: {**s, "text_projection": torch.zeros(64, 32)},
+            r"1 of another shape: text_projection \[64, 32\], not ",
+        ),
+        (lambda s: {**s, "ln_final.bias": torch.full((64,), torch.nan)}, r"NaN or infinity in ln_final\.bias"),
+        (lambda s: {**s, "visual.bn1.running_var": torch.full((8,), torch.inf)}, r"NaN or infinity in visual\.bn1"),
+        (lambda s: {**s, "epoch": 3}, r"epoch is not a plain tensor but int"),
+        (
+            lambda s: {"visual.class_embedding": torch.zeros(3), "visual.proj": torch.zeros(3)},
+            "this is a CLIP with a ViT",
+        ),
+        (lambda s: {"epoch": torch.tensor(3), "fc.weight": torch.zeros(3)}, r"no CLIP weights .*epoch, fc\.weight"),
+        (lambda s: {}, "it is empty"),
+        (lambda s: torch.zeros(3), "expected a state dict, found Tensor"),
+        (lambda s: [1, 2], "expected a state dict, found list"),
+    ],
+)
 def test_wrong_content(content: Callable[[State], Any], message: str, tiny_state: State, tmp_path: Path) -> None:
     torch.save(content(tiny_state), tmp_path / "bad.pt")
     assert re.search(message, refused(tmp_path / "bad.pt", tmp_path))
 
 
-@pytest.mark.parametrize(("keys", "kind"), [
-    (("logit_scale", "logit_bias", "visual.trunk.pos_embed", "text.text_projection.weight"), "a SigLIP;"),
-    (("logit_scale", "visual.trunk.stem.0.weight", "visual.trunk.stages.0.blocks.0.gamma"), "a CLIP with a ConvNeXt"),
-    (("logit_scale", "visual.trunk.cls_token", "text.ln_final.weight"), "a CLIP with an image tower of timm"),
-    (("logit_scale", "visual.proj", "visual.conv1.weight", "ln_final.weight"), "a CLIP with a ViT;"),
-    (("visual.proj", "text.cls_emb", "text_decoder.ln_final.weight"), "a CoCa"),
-    (("logit_scale", "text_model.final_layer_norm.bias", "vision_model.post_layernorm.bias"), "as Hugging Face stores"),
-    (("logit_bias", "vision_model.head.probe"), "a SigLIP as Hugging Face stores it"),
-    (("visual.layer1.0.conv1.weight", "text.transformer.embeddings.word_embeddings.weight"), "Hugging Face text tower"),
-    (("conv1.weight", "layer1.0.conv1.weight", "fc.weight", "fc.bias"), "a ResNet classifier"),
-    (("backbone.layer1.0.conv1.weight",), "a ResNet without a text tower"),
-    (("conv1.weight", "layer1.0.conv1.weight", "attnpool.q_proj.weight"), "the image tower of a CLIP alone"),
-    (("class_token", "encoder.layers.encoder_layer_0.ln_1.weight"), "a vision transformer without a text tower"),
-    (("base_model.model.visual.attnpool.q_proj.lora_A.weight",), "LoRA adapters"),
-    (("model.0.conv.weight",), "a detector"),
-])
+@pytest.mark.parametrize(
+    ("keys", "kind"),
+    [
+        (("logit_scale", "logit_bias", "visual.trunk.pos_embed", "text.text_projection.weight"), "a SigLIP;"),
+        (
+            ("logit_scale", "visual.trunk.stem.0.weight", "visual.trunk.stages.0.blocks.0.gamma"),
+            "a CLIP with a ConvNeXt",
+        ),
+        (("logit_scale", "visual.trunk.cls_token", "text.ln_final.weight"), "a CLIP with an image tower of timm"),
+        (("logit_scale", "visual.proj", "visual.conv1.weight", "ln_final.weight"), "a CLIP with a ViT;"),
+        (("visual.proj", "text.cls_emb", "text_decoder.ln_final.weight"), "a CoCa"),
+        (
+            ("logit_scale", "text_model.final_layer_norm.bias", "vision_model.post_layernorm.bias"),
+            "as Hugging Face stores",
+        ),
+        (("logit_bias", "vision_model.head.probe"), "a SigLIP as Hugging Face stores it"),
+        (
+            ("visual.layer1.0.conv1.weight", "text.transformer.embeddings.word_embeddings.weight"),
+            "Hugging Face text tower",
+        ),
+        (("conv1.weight", "layer1.0.conv1.weight", "fc.weight", "fc.bias"), "a ResNet classifier"),
+        (("backbone.layer1.0.conv1.weight",), "a ResNet without a text tower"),
+        (("conv1.weight", "layer1.0.conv1.weight", "attnpool.q_proj.weight"), "the image tower of a CLIP alone"),
+        (("class_token", "encoder.layers.encoder_layer_0.ln_1.weight"), "a vision transformer without a text tower"),
+        (("base_model.model.visual.attnpool.q_proj.lora_A.weight",), "LoRA adapters"),
+        (("model.0.conv.weight",), "a detector"),
+    ],
+)
 def test_weights_of_another_kind_are_called_by_name(keys: tuple[str, ...], kind: str, tmp_path: Path) -> None:
     torch.save({key: torch.zeros(3) for key in keys}, tmp_path / "other.pt")
     message = refused(tmp_path / "other.pt", tmp_path)
@@ -169,9 +190,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
     assert "damaged" in refused(tmp_path / "script.pt", tmp_path)
 
 
-def test_a_failed_certificate_leaves_nothing(
-    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_certificate_leaves_nothing(tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = conversion.load_weights
 
     def load_altered(directory: Path) -> Any:

@@ -58,9 +58,18 @@ def test_layouts() -> None:
     assert TRANSFORMS["dense"].forward(np.zeros((8, 4))).shape == (4, 8)  # [out, in] → [in, out]
 
 
-@pytest.mark.parametrize("key", [
-    "visual.layer1.0.conv1.bias", "visual.layer1.conv1.weight", "visual.proj", "xlogit_scale", "logit_scale.x",
-    "transformer.resblocks.a.ln_1.weight", "visual.transformer.resblocks.0.ln_1.weight", "visualXconv1.weight",
-])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "visual.layer1.0.conv1.bias",
+        "visual.layer1.conv1.weight",
+        "visual.proj",
+        "xlogit_scale",
+        "logit_scale.x",
+        "transformer.resblocks.a.ln_1.weight",
+        "visual.transformer.resblocks.0.ln_1.weight",
+        "visualXconv1.weight",
+    ],
+)
 def test_other_keys_match_nothing(key: str) -> None:
     assert to_flax(key) is None

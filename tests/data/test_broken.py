@@ -16,7 +16,7 @@ from tests.data.trees import (
     write_json,
     write_lines,
     write_noise,
-)  # fmt: skip
+)
 
 GOOD = "good.jpg"
 

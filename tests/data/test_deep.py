@@ -9,14 +9,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from remoteclip_jax.config import TrainConfig, load_config
 from remoteclip_jax.data.depth import parse_bands
-from remoteclip_jax.data.detection import whole_images
 from remoteclip_jax.data.images import Header, image_size, read_header, read_image
-from remoteclip_jax.data.pipeline import evaluation_batches, training_batches
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.runs.config import TrainConfig, load_config
+from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
+from remoteclip_jax.tasks.detect.batches import whole_images
 from tests.data.pictures import picture, write
 from tests.data.test_images import save
 from tests.data.trees import flat
@@ -236,10 +236,11 @@ def test_mutated_deep_images_end_in_one_line_or_are_read(tmp_path: Path, rgb: Ar
     rng = np.random.default_rng(0)
     wide = with_more(rgb, 5).astype(np.uint16) * 8
     files = [
-        tiff(tmp_path / "a.tif", wide), tiff(tmp_path / "b.tif", wide, compression="lzw", tile=(16, 16)),
+        tiff(tmp_path / "a.tif", wide),
+        tiff(tmp_path / "b.tif", wide, compression="lzw", tile=(16, 16)),
         write(tmp_path / "c.png", imagecodecs.png_encode(np.ascontiguousarray(wide[..., :3]))),
         write(tmp_path / "d.jp2", imagecodecs.jpeg2k_encode(np.ascontiguousarray(wide[..., :3]))),
-    ]  # fmt: skip
+    ]
     for file in files:
         whole = file.read_bytes()
         for _ in range(30):

@@ -38,9 +38,15 @@ def test_orientation(tmp_path: Path, extension: str, orientation: int) -> None:
     """What the tag says is undone, whoever undoes it (Pillow itself for TIFF), and the header says the same size."""
     upright = np.asarray(Image.open(picture(tmp_path / "upright.png")))
     stored = {
-        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright), 7: np.rot90(upright, 2).transpose(1, 0, 2), 8: np.rot90(upright, -1),
-    }[orientation]  # fmt: skip
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(extension, {})
@@ -226,7 +232,7 @@ def test_the_guard_of_the_program_around_stays_as_it_is(tmp_path: Path, monkeypa
 import cv2
 from PIL import Image
 before = Image.MAX_IMAGE_PIXELS, cv2.getNumThreads()
-import remoteclip_jax, remoteclip_jax.data.detection
+import remoteclip_jax, remoteclip_jax.tasks.detect.batches
 assert before == (Image.MAX_IMAGE_PIXELS, cv2.getNumThreads()) and before[0] > 0
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)

@@ -15,11 +15,12 @@ import pytest
 
 from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.pipeline import Batch, evaluation_batches, steps_per_epoch, training_batches
+from remoteclip_jax.data.pipeline import Batch, steps_per_epoch
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.targets import drop_empty
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
+from remoteclip_jax.tasks.align.targets import drop_empty
 from tests.command import ROOT
 from tests.data.batches import assert_same
 from tests.data.pictures import picture
@@ -37,7 +38,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def batches(dataset: Dataset, count: int, start_step: int = 0, seed: int = 0, batch_size: int = 3) -> list[Batch]:
     endless = training_batches(
-        dataset, batch_size=batch_size, image_size=32, seed=seed, start_step=start_step, rule="multi",
+        dataset,
+        batch_size=batch_size,
+        image_size=32,
+        seed=seed,
+        start_step=start_step,
+        rule="multi",
         augmentation="full",
     )
     return list(itertools.islice(endless, count))
@@ -149,7 +155,7 @@ def test_a_dropped_iterator_leaves_no_thread(dataset: Dataset) -> None:
 def test_an_iterator_that_nobody_finishes_does_not_keep_the_program_alive(dataset: Dataset) -> None:
     program = """
 import sys, pathlib
-from remoteclip_jax.data.pipeline import training_batches
+from remoteclip_jax.tasks.align.batches import training_batches
 from remoteclip_jax.data.reading import read_dataset
 dataset = read_dataset(pathlib.Path(sys.argv[1]), "train")
 batches = training_batches(dataset, batch_size=3, image_size=32, seed=0, rule="first")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from remoteclip_jax.data.formats.voc import parse_voc
 from remoteclip_jax.data.plausible import READINGS, check_plausible
 from remoteclip_jax.data.types import Annotated, Dataset, Example
-from remoteclip_jax.data.voc import parse_voc
 from remoteclip_jax.errors import UserError
 from tests.shared_data import SHARED, requires_shared
 

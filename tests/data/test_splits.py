@@ -13,11 +13,22 @@ from tests.data.trees import coco_content, flat, folders, write_coco, write_imag
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("train", "train"), ("Training", "train"), ("train2017", "train"), ("valid", "val"), ("validation", "val"),
-        ("val2017", "val"), ("VAL", "val"), ("testing", "test"), ("test_2017", "test"), ("trainval", "trainval"),
-        ("minival", None), ("2017", None), ("", None), ("test-dev2017", None),
+        ("train", "train"),
+        ("Training", "train"),
+        ("train2017", "train"),
+        ("valid", "val"),
+        ("validation", "val"),
+        ("val2017", "val"),
+        ("VAL", "val"),
+        ("testing", "test"),
+        ("test_2017", "test"),
+        ("trainval", "trainval"),
+        ("minival", None),
+        ("2017", None),
+        ("", None),
+        ("test-dev2017", None),
     ],
-)  # fmt: skip
+)
 def test_what_a_split_is_for(name: str, meant: str | None) -> None:
     assert role(name) == meant
 

@@ -40,9 +40,13 @@ def test_what_a_user_may_say() -> None:
     assert parse_views("128, 256,896") == VIEWS
     check_views(VIEWS)
     for views, message in (
-        ((), "expected sizes in pixels"), ((256, 128), "--views=256,128: expected"), ((128, 128), "each larger"),
-        ((128, 250), "--views=250 must be a multiple of 32"), ((8192,), "up to 4096"), ((0,), "--views=0 must"),
-    ):  # fmt: skip
+        ((), "expected sizes in pixels"),
+        ((256, 128), "--views=256,128: expected"),
+        ((128, 128), "each larger"),
+        ((128, 250), "--views=250 must be a multiple of 32"),
+        ((8192,), "up to 4096"),
+        ((0,), "--views=0 must"),
+    ):
         with pytest.raises(UserError, match=message):
             check_views(views)
     for text in ("", "128,", "large", "128;256"):

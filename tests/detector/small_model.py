@@ -14,7 +14,15 @@ from remoteclip_jax.detector.model import Detector, Noised, Outputs
 
 TINY = ARCHITECTURES["tiny"]
 SMALL = DetectorConfig(
-    width=16, heads=2, layers=2, queries=8, predict_queries=8, feed_forward=32, points=2, denoising=6, contrast=0.5,
+    width=16,
+    heads=2,
+    layers=2,
+    queries=8,
+    predict_queries=8,
+    feed_forward=32,
+    points=2,
+    denoising=6,
+    contrast=0.5,
     match_overlap=0.6,
 )
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from remoteclip_jax.detector.deformable import DeformableAttention, sample
+from remoteclip_jax.detector.deformable import DeformableAttention
+from remoteclip_jax.ops.sampling import sample
 from tests.detector.small_model import quick
 
 N, HEADS, POINTS, DEPTH = 2, 3, 4, 4

@@ -13,7 +13,7 @@ import pytest
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.recognition import recognition_loss
 from remoteclip_jax.detector.supervision import Truth, detection_loss
-from remoteclip_jax.parallel import AXIS, sample_keys
+from remoteclip_jax.runtime.devices import AXIS, sample_keys
 from tests.detector.small_model import SMALL, TINY, quick, random_images, random_texts, random_variables
 
 CLASSES, SLOTS, IMAGES = 5, 6, 4

@@ -13,9 +13,12 @@ LOGITS = np.random.default_rng(0).normal(size=(1, 4, 3)).astype(np.float32)
 BOXES = np.array([[[0.3, 0.3, 0.1, 0.1], [0.45, 0.2, 0.3, 0.3], [0.6, 0.3, 0.5, 0.5], [0.9, 0.9, 0.1, 0.1]]])
 BOXES = BOXES.astype(np.float32)
 TRUTH = Truth(
-    np.zeros((1, 1, 4), np.float32), np.zeros((1, 1), np.int32), np.zeros((1, 1), bool),
-    np.array([[[0.3, 0.3, 0.4, 0.4], [0.9, 0.9, 1, 1]]], np.float32), np.array([[1, -1]], np.int32),
-)  # fmt: skip
+    np.zeros((1, 1, 4), np.float32),
+    np.zeros((1, 1), np.int32),
+    np.zeros((1, 1), bool),
+    np.array([[[0.3, 0.3, 0.4, 0.4], [0.9, 0.9, 1, 1]]], np.float32),
+    np.array([[1, -1]], np.int32),
+)
 
 
 def test_predictions_whose_centres_lie_in_an_ignored_box() -> None:

@@ -12,9 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
+from remoteclip_jax.data.formats.voc import normalise_boxes, parse_voc
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.voc import normalise_boxes, parse_voc
-from remoteclip_jax.detections import Detections, true_objects
+from remoteclip_jax.detector.detections import Detections, true_objects
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.curves import precision_recall_figure
@@ -162,9 +162,14 @@ def test_eleven_points_by_hand() -> None:
 def test_voc_by_hand() -> None:
     """The same case over two images: scores order the detections of all images together, and an object counts once."""
     far = [[60, 60, 90, 90]]
-    dataset = Dataset("val", LETTERS, (
-        example([[0, 0, 20, 20], [40, 0, 60, 20]], [1, 1]), example([[0, 0, 20, 20], [40, 0, 60, 20]], [1, 1]),
-    ))  # fmt: skip
+    dataset = Dataset(
+        "val",
+        LETTERS,
+        (
+            example([[0, 0, 20, 20], [40, 0, 60, 20]], [1, 1]),
+            example([[0, 0, 20, 20], [40, 0, 60, 20]], [1, 1]),
+        ),
+    )
     first = detections([[0, 0, 20, 20], [0, 0, 20, 19]], [0.9, 0.7], [1, 1])  # the second finds the same object again
     second = detections([[40, 0, 60, 20], *far], [0.5, 0.4], [1, 1])
     result = evaluate_detections(dataset, [first, second])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.draw import COLOURS, colour, contact_sheet, draw, side_by_side
 
 
@@ -13,8 +13,9 @@ def found(boxes: object, labels: object = None, scores: object = None) -> Detect
     corners = np.array(boxes, np.float32).reshape(-1, 4)
     n = len(corners)
     labels = np.zeros(n, np.int32) if labels is None else np.array(labels, np.int32)
-    return Detections(corners, np.full(n, 0.9, np.float32) if scores is None else np.array(scores, np.float32), labels,
-                      DIOR_CLASSES)  # fmt: skip
+    return Detections(
+        corners, np.full(n, 0.9, np.float32) if scores is None else np.array(scores, np.float32), labels, DIOR_CLASSES
+    )
 
 
 def ground(size: tuple[int, int]) -> Image.Image:
@@ -25,8 +26,17 @@ def changed(before: Image.Image, after: Image.Image) -> np.ndarray:
     return np.asarray(ImageChops.difference(before, after)).any(-1)
 
 
-EDGES = [[-50, -20, 30, 40], [500, 300, 900, 700], [0, 0, 600, 400], [-9, -9, -1, -1], [700, 10, 800, 20],
-         [5, 5, 5, 5], [np.nan, 0, 9, 9], [30, 30, 10, 10], [0, 0, np.inf, 9]]  # fmt: skip
+EDGES = [
+    [-50, -20, 30, 40],
+    [500, 300, 900, 700],
+    [0, 0, 600, 400],
+    [-9, -9, -1, -1],
+    [700, 10, 800, 20],
+    [5, 5, 5, 5],
+    [np.nan, 0, 9, 9],
+    [30, 30, 10, 10],
+    [0, 0, np.inf, 9],
+]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (600, 400), (5000, 3000)])

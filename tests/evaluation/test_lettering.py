@@ -9,7 +9,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation import lettering as module
 from remoteclip_jax.evaluation.curves import precision_recall_figure
 from remoteclip_jax.evaluation.detection import Curve

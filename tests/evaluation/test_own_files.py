@@ -12,13 +12,13 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from remoteclip_jax.data.objects import make_example
+from remoteclip_jax.data.formats.objects import make_example
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.types import Annotated, Dataset, Example
-from remoteclip_jax.detections import Detections
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
-from remoteclip_jax.evaluation.detection_run import write_evaluation
+from remoteclip_jax.tasks.detect.evaluation import write_evaluation
 
 CLASSES = ("ship", "harbor", "plane", "car")
 CATEGORIES = (90, 7, 13, 51)  # in another order than the classes, with gaps
@@ -26,9 +26,15 @@ KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
 
 
 def annotated(
-    boxes: Any, labels: Any, *, image_id: int | str = 1, size: tuple[int, int] = (200, 100), crowd: Any = (),
-    difficult: Any = (), areas: Any = None,
-) -> Annotated:  # fmt: skip
+    boxes: Any,
+    labels: Any,
+    *,
+    image_id: int | str = 1,
+    size: tuple[int, int] = (200, 100),
+    crowd: Any = (),
+    difficult: Any = (),
+    areas: Any = None,
+) -> Annotated:
     """Boxes are (x, y, width, height); `crowd` and `difficult` are the places of those that are."""
     own = np.array(boxes, np.float64).reshape(-1, 4)
     places = np.arange(len(own))
@@ -96,10 +102,14 @@ def user_file(dataset: Dataset, path: Path) -> Path:
         for j, box in enumerate(known.boxes.tolist()):
             annotations.append(
                 {
-                    "id": 3 * len(annotations) + 11, "image_id": known.image_id, "bbox": box, "area": known.areas[j],
-                    "category_id": CATEGORIES[known.labels[j]], "iscrowd": int(known.crowd[j]),
+                    "id": 3 * len(annotations) + 11,
+                    "image_id": known.image_id,
+                    "bbox": box,
+                    "area": known.areas[j],
+                    "category_id": CATEGORIES[known.labels[j]],
+                    "iscrowd": int(known.crowd[j]),
                 }
-            )  # fmt: skip
+            )
     rng.shuffle(images)
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories[::-1]}))
     return path

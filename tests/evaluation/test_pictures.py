@@ -9,7 +9,7 @@ from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.types import Annotated, Dataset, Example
-from remoteclip_jax.detections import Detections, true_objects
+from remoteclip_jax.detector.detections import Detections, true_objects
 from remoteclip_jax.evaluation.pictures import GREY, frame_ignored, image_quality, save_picture
 
 
@@ -57,8 +57,9 @@ def test_what_is_ignored_is_neither_missed_nor_a_false_alarm() -> None:
 
 def annotated_crowd() -> Annotated:
     boxes = np.array([[0, 0, 20, 20], [40, 40, 40, 40]], np.float64)
-    return Annotated(1, 100, 100, boxes, boxes[:, 2:].prod(1), np.zeros(2, np.int32), np.array([False, True]),
-                     np.zeros(2, bool))  # fmt: skip
+    return Annotated(
+        1, 100, 100, boxes, boxes[:, 2:].prod(1), np.zeros(2, np.int32), np.array([False, True]), np.zeros(2, bool)
+    )
 
 
 def test_what_is_ignored_has_a_grey_frame(tmp_path: Path) -> None:

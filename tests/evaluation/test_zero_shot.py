@@ -44,9 +44,11 @@ def test_ensemble_weighs_templates_equally_whatever_their_length() -> None:
 
 def test_broken_files(tmp_path: Path) -> None:
     good = {
-        "image_embeddings": np.ones((4, 8)), "labels": np.zeros(4, int), "templates": np.array(["{}"]),
+        "image_embeddings": np.ones((4, 8)),
+        "labels": np.zeros(4, int),
+        "templates": np.array(["{}"]),
         "text_embeddings": np.ones((1, 3, 8)),
-    }  # fmt: skip
+    }
     wrong = {
         "lacks": {k: v for k, v in good.items() if k != "labels"},
         "together": good | {"image_embeddings": np.ones((4, 9))},

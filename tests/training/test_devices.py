@@ -11,11 +11,11 @@ import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init
-from remoteclip_jax.config import TrainConfig
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import read_rows
-from remoteclip_jax.parallel import AXIS, check_batch_size, check_processes, parallel, replicate, split_batch
-from remoteclip_jax.training.align import make_align_loss
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.runtime.devices import AXIS, check_batch_size, check_processes, parallel, replicate, split_batch
+from remoteclip_jax.tasks.align.workload import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
@@ -80,7 +80,7 @@ def test_one_of_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 GO_ON = """
 import json, sys
 from pathlib import Path
-from remoteclip_jax.evaluation.run import EvalSettings, evaluate
+from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
 from remoteclip_jax.training.loop import train
 run = Path(sys.argv[1])
 first = evaluate(run, EvalSettings(split="val"))

@@ -11,8 +11,8 @@ import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init, init_shapes
-from remoteclip_jax.config import TrainConfig, new_config
-from remoteclip_jax.training.align import make_align_loss
+from remoteclip_jax.runs.config import TrainConfig, new_config
+from remoteclip_jax.tasks.align.workload import make_align_loss
 from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step

@@ -15,11 +15,11 @@ import pytest
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.weights import save_weights
-from remoteclip_jax.config import load_config
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.metrics_log import read_rows
+from remoteclip_jax.runs.checkpoints import Checkpoints
+from remoteclip_jax.runs.config import load_config
+from remoteclip_jax.runs.metrics_log import read_rows
 from remoteclip_jax.training import epochs
-from remoteclip_jax.training.checkpoint import Checkpoints
 from remoteclip_jax.training.interrupt import Interrupted
 from remoteclip_jax.training.loop import train
 from remoteclip_jax.training.meter import Meter
@@ -133,7 +133,7 @@ def test_a_plan_knows_where_it_stands(tmp_path: Path) -> None:
 
 
 def _config(folder: Path, **changes: Any) -> Path:
-    from remoteclip_jax.config import new_config
+    from remoteclip_jax.runs.config import new_config
 
     new_config({}).save(folder / "config.json")
     content = json.loads((folder / "config.json").read_text())

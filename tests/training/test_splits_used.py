@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from remoteclip_jax.config import new_config
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.evaluation.run import EvalSettings, evaluate
-from remoteclip_jax.run_directory import RunDirectory
-from remoteclip_jax.training.data import Data
+from remoteclip_jax.runs.config import new_config
+from remoteclip_jax.runs.data import Data
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.setup import prepare_data
+from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
 from remoteclip_jax.training.loop import train
-from remoteclip_jax.training.setup import prepare_data
 from tests.data.trees import flat, folders, write_image, write_lines, write_voc
 
 
@@ -57,8 +57,9 @@ def test_no_validation_is_said_with_the_way_out(data: Path) -> None:
     (data / "splits/val.txt").unlink()
     got = prepared(data)
     assert got.val is None
-    assert got.notes[0].endswith("train 8 images; no validation: there is no split for it "
-                                 "(--val_share=0.1 takes one from the training images)")  # fmt: skip
+    assert got.notes[0].endswith(
+        "train 8 images; no validation: there is no split for it (--val_share=0.1 takes one from the training images)"
+    )
 
 
 def test_what_is_trained_on_is_not_validated_on(data: Path) -> None:

@@ -18,10 +18,18 @@ class Clock:
 
 
 def train(
-    monkeypatch: pytest.MonkeyPatch, minutes: float, pace: Pace, *, start: float, guess: tuple[float, float],
-    align_share: float = 0.45, evaluation: float = 10.0, guessed_evaluation: float = 10.0,
-    validations: int | None = 1, per_epoch: int = 60,
-) -> tuple[float, list[tuple[int, int]]]:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: float,
+    pace: Pace,
+    *,
+    start: float,
+    guess: tuple[float, float],
+    align_share: float = 0.45,
+    evaluation: float = 10.0,
+    guessed_evaluation: float = 10.0,
+    validations: int | None = 1,
+    per_epoch: int = 60,
+) -> tuple[float, list[tuple[int, int]]]:
     """Minutes by the clock, and the plans (steps in all, of which align) on the way."""
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)

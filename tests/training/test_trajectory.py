@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 
 from convert.from_torch import from_torch
-from remoteclip_jax.alignment import align_loss, class_logits
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
-from remoteclip_jax.config import TrainConfig
-from remoteclip_jax.training.align import make_align_loss
+from remoteclip_jax.ops.similarity import class_logits, soft_cross_entropy
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.tasks.align.workload import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
@@ -36,10 +36,12 @@ def problem() -> tuple[Any, np.ndarray, list[dict[str, np.ndarray]]]:
     for _ in range(10):
         target = rng.dirichlet(np.full(CLASSES, 0.1), BATCH).astype(np.float32)
         target = np.where(target < 0.05, 0, target)
-        batches.append({
-            "image": rng.integers(0, 256, (BATCH, 64, 64, 3), dtype=np.uint8),
-            "target": target / target.sum(-1, keepdims=True),
-        })  # fmt: skip
+        batches.append(
+            {
+                "image": rng.integers(0, 256, (BATCH, 64, 64, 3), dtype=np.uint8),
+                "target": target / target.sum(-1, keepdims=True),
+            }
+        )
     return random_clip(CONFIG, seed=0), texts, batches
 
 
@@ -158,10 +160,13 @@ def our_gradients(model: Any, texts: np.ndarray, batch: Any, dtype: Any) -> dict
 
     def loss(visual: Any) -> jax.Array:
         z, _ = CLIP(CONFIG, dtype=dtype).apply(
-            {**variables, "params": {**variables["params"], "visual": visual}}, normalise(batch["image"]),
-            train=True, method="encode_image", mutable=["batch_stats"],
-        )  # fmt: skip
+            {**variables, "params": {**variables["params"], "visual": visual}},
+            normalise(batch["image"]),
+            train=True,
+            method="encode_image",
+            mutable=["batch_stats"],
+        )
         target = jnp.asarray(batch["target"], dtype)
-        return align_loss(class_logits(z, jnp.asarray(texts, dtype), TEMPERATURE), target).mean()
+        return soft_cross_entropy(class_logits(z, jnp.asarray(texts, dtype), TEMPERATURE), target).mean()
 
     return by_name(jax.jit(jax.grad(loss))(variables["params"]["visual"]))

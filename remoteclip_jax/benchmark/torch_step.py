@@ -1,0 +1,120 @@
+"""The step of `--task=align` in PyTorch, with open_clip's image tower: what the benchmark holds ours against."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from convert import require
+from convert.to_torch import to_torch
+from convert.verify import torch_model
+from remoteclip_jax.benchmark.clock import Action, alternate
+from remoteclip_jax.clip.inference import RemoteCLIP
+from remoteclip_jax.clip.preprocess import MEAN, STD
+from remoteclip_jax.runs.config import TrainConfig
+
+FORMATS = "channels_last", "contiguous_format"
+TRIALS = 5  # blocks of each memory format in turn, whose fastest tell them apart
+
+
+class TorchAlign:
+    """The image tower in training mode, from the weights of `clip`, at its best: the faster of the two memory formats,
+    fused AdamW, all cores; on a GPU TF32 and `torch.compile`; `autocast` where the run's type is bfloat16."""
+
+    def __init__(self, clip: RemoteCLIP, config: TrainConfig, texts: Float[Any, "k d"]) -> None:
+        self._torch = torch = require("torch")
+        self._config, self.device = config, "cuda" if torch.cuda.is_available() else "cpu"
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
+        self._state = {name: torch.from_numpy(x) for name, x in to_torch(clip.variables).items()}
+        self._shape = clip.config
+        self._texts = torch.from_numpy(np.array(texts)).to(self.device)
+        self._statistics = [torch.tensor(x, device=self.device).view(1, 3, 1, 1) * 255 for x in (MEAN, STD)]
+        self.memory_format = ""
+
+    def start(self, images: UInt8[np.ndarray, "b s s 3"], target: Float32[np.ndarray, "b k"]) -> Callable[[], Any]:
+        """A function that trains one step on this batch and returns its loss, a scalar on the device; chooses the
+        memory format."""
+        torch = self._torch
+        batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
+        steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
+        self.memory_format = _fastest({name: Action(step, lambda loss: loss.item()) for name, step in steps.items()})
+        return self._step(getattr(torch, self.memory_format), *batch)
+
+    def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
+        """A function that embeds these normalised images, in the memory format that is faster for it."""
+        calls = {name: self._encoder(getattr(self._torch, name), images) for name in FORMATS}
+        return calls[_fastest({name: Action(call, lambda _: None) for name, call in calls.items()})]
+
+    def _encoder(self, memory_format: Any, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
+        torch = self._torch
+        tower = self._tower(memory_format).eval()
+        x = torch.from_numpy(images).permute(0, 3, 1, 2)
+
+        def encode() -> Any:
+            with torch.inference_mode(), self._autocast():
+                moved = x.to(self.device).contiguous(memory_format=memory_format)
+                return torch.nn.functional.normalize(tower(moved), dim=-1).float().cpu()
+
+        return encode
+
+    def _tower(self, memory_format: Any) -> Any:
+        tower = torch_model(self._shape).visual
+        tower.load_state_dict({k.removeprefix("visual."): v for k, v in self._state.items() if k.startswith("visual.")})
+        tower = tower.to(self.device, memory_format=memory_format)
+        return self._torch.compile(tower) if self.device == "cuda" else tower
+
+    def _autocast(self) -> Any:
+        return self._torch.autocast(self.device, self._torch.bfloat16, enabled=self._config.dtype == "bfloat16")
+
+    def _step(self, memory_format: Any, images: Any, target: Any) -> Callable[[], Any]:
+        torch, config = self._torch, self._config
+        tower = self._tower(memory_format).train()
+        optimizer = torch.optim.AdamW(
+            tower.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        mean, std = self._statistics
+        entropy = -torch.special.xlogy(target, target).sum(-1).mean()
+
+        def step() -> Any:
+            x = (images.permute(0, 3, 1, 2).float() - mean) / std
+            with self._autocast():
+                z = tower(x.contiguous(memory_format=memory_format))
+            z = torch.nn.functional.normalize(z.float(), dim=-1)
+            logits = z @ self._texts.T / config.temperature
+            loss = torch.nn.functional.cross_entropy(logits, target) - entropy
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+
+def _fastest(actions: dict[str, Action]) -> str:
+    """Which of these takes the least time, at its best."""
+    times = alternate(actions, TRIALS)
+    return min(times, key=lambda name: min(times[name]))
+
+
+def torchvision_reader(size: int) -> Callable[[Path], Any]:
+    """torchvision's usual way to a training image: decode with Pillow, resize bicubically with antialiasing, normalise
+    to a float tensor; on one thread, as in a DataLoader's worker, for the rest of the process."""
+    transforms, image = require("torchvision.transforms"), require("PIL.Image")
+    require("torch").set_num_threads(1)  # several would wait for each other in vain
+    bicubic = transforms.InterpolationMode.BICUBIC
+    change = transforms.Compose(
+        [
+            transforms.Resize((size, size), bicubic, antialias=True),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+    def read(path: Path) -> Any:
+        with image.open(path) as opened:
+            return change(opened.convert("RGB"))
+
+    return read

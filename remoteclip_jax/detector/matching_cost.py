@@ -1,0 +1,24 @@
+"""What it costs to match a query with an object (Carion et al. 2020, DETR)."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from remoteclip_jax.detector.config import DetectorConfig
+from remoteclip_jax.detector.losses import focal_parts
+from remoteclip_jax.ops.boxes import Boxes, corners, giou, pairwise
+
+
+def class_cost(logits: Float[Array, "n q k"], labels: Int[Array, "n m"]) -> Float[Array, "n q m"]:
+    """What the focal loss would change by if the query were an object of that class (Deformable DETR)."""
+    positive, negative = focal_parts(logits)
+    cost = positive - jnp.where(jnp.isfinite(logits), negative, 0)
+    return jnp.take_along_axis(cost, labels[:, None, :], 2)
+
+
+def matching_cost(
+    logits: Float[Array, "n q k"], boxes: Boxes, truth: Boxes, labels: Int[Array, "n m"], config: DetectorConfig
+) -> Float[Array, "n q m"]:
+    """Cost of each query for each object: class, L1 and GIoU, weighted as `config` says."""
+    l1 = jnp.abs(boxes[:, :, None] - truth[:, None]).sum(-1)
+    overlap = pairwise(giou, corners(boxes), corners(truth))
+    return config.match_class * class_cost(logits, labels) + config.match_l1 * l1 - config.match_giou * overlap

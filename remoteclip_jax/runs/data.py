@@ -1,0 +1,72 @@
+"""The data of a run, and that a run goes on with the data that it began with."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from remoteclip_jax.clip.text_embeddings import load_text_embeddings
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The splits that a run uses, and what there is to tell about them. `final` is what a detector is evaluated on at
+    the end: the test split, or else the validation split. `train` has all classes but the novel ones; the others have
+    all."""
+
+    classes: tuple[str, ...]
+    train: Dataset
+    val: Dataset | None
+    final: Dataset | None
+    notes: tuple[str, ...]
+
+
+def check_same_data(run: RunDirectory, data: Data) -> None:
+    """UserError where a run that has begun would go on with other classes or other images than it began with: labels
+    would mean something else, and nothing would show it."""
+    if not run.has_begun():
+        return
+    if run.text_embeddings.exists():
+        before = load_text_embeddings(run.text_embeddings).class_names
+        if before != data.classes:
+            raise UserError(
+                f"{run.root} was begun with other classes: {_difference(before, data.classes)}; put them back, or "
+                f"choose another --workdir"
+            )
+    stored = json.loads(run.summary.read_text()).get("fingerprints", {}) if run.summary.exists() else {}
+    now = fingerprints(data)
+    for split in sorted({*stored, *now}) if stored else ():
+        if stored.get(split) != now.get(split):
+            raise UserError(
+                f"{run.root} was begun with other data: images or annotations of the split {split!r} are not what they "
+                f"were; put them back, or choose another --workdir (--weights={run.root} starts from what was learned)"
+            )
+
+
+def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
+    """Two lists of classes, in a few words."""
+    gone = [name for name in before if name not in now]
+    new = [name for name in now if name not in before]
+    if not gone and not new:
+        return f"they have another order, which was {', '.join(before)}"
+    parts = [f"{', '.join(names)} {verb}" for names, verb in ((gone, "is gone"), (new, "is new")) if names]
+    return " and ".join(parts)
+
+
+def fingerprints(data: Data) -> dict[str, str]:
+    """What must be the same for a run to go on: names, sizes, boxes and labels of the splits that it trains and
+    validates on, wherever they lie."""
+    result = {}
+    for dataset in (data.train, data.val):
+        if dataset is not None:
+            digest = hashlib.sha256()
+            for x in dataset.examples:
+                digest.update(f"{x.image.name}\0{x.width}\0{x.height}\0".encode("utf-8", "surrogateescape"))
+                for array in (x.boxes, x.labels, x.ignored, x.ignored_labels):
+                    digest.update(np.ascontiguousarray(array).tobytes())
+            result[dataset.split] = digest.hexdigest()
+    return result

@@ -1,0 +1,67 @@
+"""`metrics.jsonl`: one JSON object a line, appended as training goes; and what makes one row better than another."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.files.json_files import mismatch
+from remoteclip_jax.files.writing import write_atomically
+
+Row = dict[str, Any]
+
+# What every row has; whatever else it has is a number too.
+NUMBERS = {
+    "step": int,
+    "epoch": int,
+    "loss": float,
+    "learning_rate": float,
+    "iterations_per_sec": float,
+    "seconds": float,
+}
+
+UNVALIDATED = 1e6  # above any loss that is worth keeping
+
+
+def ranking(metrics: Mapping[str, Any]) -> float:
+    """What makes a checkpoint the best, the lower the better: validation mAP@50 turned round for `detect`, and for
+    `align` the validation loss (not top-1: small validation sets tie on it). Where nothing was validated, the training
+    loss, behind everything that was, then what a detector learns before it detects, and last of all, the latest first,
+    the checkpoints that are made within an epoch (`partial`), for a run that is killed.
+    """
+    if "partial" in metrics:
+        return 1e3 * UNVALIDATED - float(metrics["step"])
+    if "val_map_50" in metrics:
+        return -float(metrics["val_map_50"])
+    if "val_loss" in metrics:
+        return float(metrics["val_loss"])
+    return UNVALIDATED * (2 if "align_loss" in metrics else 1) + float(metrics["loss"])
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows; a line cut off by a kill is left out. UserError where another line is broken."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            problem = mismatch(row, NUMBERS) or mismatch(row, {str: float})
+        except (ValueError, RecursionError):
+            problem = "no JSON object"
+        if problem is None:
+            rows.append(row)
+        elif number < len(lines):
+            raise UserError(f"{path}, line {number}: {problem}")
+    return rows
+
+
+def drop_rows_after(path: Path, step: int) -> None:
+    """Remove what was logged after `step`: the resumed run will log it again."""
+    rows = [row for row in read_rows(path) if row["step"] <= step]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def append_row(path: Path, row: Row) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")

@@ -1,0 +1,43 @@
+"""A detector over whole data sets: every image whole, at each view, boxes back in pixels of the image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
+from remoteclip_jax.detector.model import Detector
+from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
+from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
+from remoteclip_jax.tasks.detect.batches import whole_images
+
+
+def make_predictor(
+    model: Detector,
+    texts: Float[Array, "k d"],
+    classes: Sequence[str],
+    *,
+    batch_size: int,
+    views: tuple[int, ...],
+    max_detections: int = MAX_DETECTIONS,
+) -> Callable[[Variables, Dataset], list[Detections]]:
+    """A function from variables and a data set to the detections of each image; compiled once."""
+    check_batch_size(batch_size)
+
+    def step(variables: Variables, batch: dict[str, Any]) -> Found:
+        return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections)
+
+    run = gather(step)
+
+    def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
+        found: list[Detections] = []
+        for batch in whole_images(dataset, batch_size=batch_size, views=views):
+            result = run(variables, split_batch(batch))
+            for i in range(min(batch_size, len(dataset) - len(found))):
+                example = dataset.examples[len(found)]
+                found.append(to_detections(result, i, example.width, example.height, classes))
+        return found
+
+    return predict

@@ -1,0 +1,167 @@
+"""Whatever a user can get wrong: one line `error: …`, exit code 2, and nothing written before is lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import remoteclip_jax as rc
+from remoteclip_jax.errors import explain
+from remoteclip_jax.runs.checkpoints import Checkpoints
+from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
+from remoteclip_jax.training.loop import train
+from tests.command import ROOT, environment, fails
+
+TINY = {"preset": "tiny", "max_steps": 1}
+
+
+@pytest.fixture
+def data(drawn_data: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(drawn_data, tmp_path / "data"))
+
+
+def first(data: Path, folder: str, ending: str) -> Path:
+    stem = (data / "splits" / "train.txt").read_text().split()[0]
+    return data / folder / f"{stem}.{ending}"
+
+
+def refused(data: Path, tmp_path: Path, **settings: object) -> str:
+    with pytest.raises(rc.UserError) as caught:
+        train({**TINY, "data_dir": str(data), **settings}, tmp_path / "run")
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_broken_annotations_name_their_file(data: Path, tmp_path: Path) -> None:
+    annotation = first(data, "annotations", "xml")
+    whole = annotation.read_text()
+    bomb = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x "xxxxxxxxxx">]><annotation>&x;</annotation>'
+    for content in (whole[: len(whole) // 2], bomb, ""):
+        annotation.write_text(content)
+        assert annotation.name in refused(data, tmp_path)
+
+
+def test_unknown_class_is_named_with_the_nearest(data: Path, tmp_path: Path) -> None:
+    annotation = first(data, "annotations", "xml")
+    text = annotation.read_text()
+    name = text.split("<name>")[1].split("<")[0]
+    annotation.write_text(text.replace(f"<name>{name}<", f"<name>{name}x<"))
+    message = refused(data, tmp_path)
+    assert f"{name}x" in message
+    assert f"nearest known class is '{name}'" in message
+
+
+def test_images_that_are_missing_or_none(data: Path, tmp_path: Path) -> None:
+    image = first(data, "images", "jpg")
+    pixels = image.read_bytes()
+    image.write_text("not an image")
+    assert image.name in refused(data, tmp_path)
+    image.write_bytes(pixels[: len(pixels) // 3])  # a whole header: only decoding shows it
+    assert image.name in refused(data, tmp_path, max_steps=3)
+    image.unlink()
+    assert image.stem in refused(data, tmp_path)
+
+
+def test_splits_and_batches(data: Path, tmp_path: Path) -> None:
+    assert "--batch_size=26 is larger than the 24 images" in refused(data, tmp_path, batch_size=26)
+    assert "multiple of the 2 devices" in refused(data, tmp_path, batch_size=7)
+    (data / "splits" / "train.txt").write_text("\n")
+    assert "empty" in refused(data, tmp_path)
+    (data / "splits" / "train.txt").unlink()
+    assert "no split 'train'; it has" in refused(data, tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "no data set here" in refused(tmp_path / "empty", tmp_path)
+
+
+def test_zero_size_boxes_are_dropped_counted_and_reported(data: Path, tmp_path: Path) -> None:
+    annotation = first(data, "annotations", "xml")
+    text = annotation.read_text()
+    box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>5</xmax><ymax>9</ymax></bndbox>"
+    annotation.write_text(text.replace("</annotation>", f"<object><name>ship</name>{box}</object></annotation>"))
+    run = train({**TINY, "data_dir": str(data)}, tmp_path / "run")
+    assert "1 boxes without area dropped" in (run / "report.md").read_text()
+
+
+def test_text_embeddings_without_a_text_tower(drawn_data: Path, tmp_path: Path) -> None:
+    """The stored names serve; other names end with an error that lists them; an npz of one's own serves again."""
+    from remoteclip_jax.data.classes import DIOR_CLASSES
+
+    rows = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    np.savez(tmp_path / "texts.npz", class_names=np.array(DIOR_CLASSES), embeddings=rows)
+    run = train({**TINY, "data_dir": str(drawn_data), "text_embeddings": str(tmp_path / "texts.npz")}, tmp_path / "run")
+    assert not (run / "text_tower").exists()
+    assert evaluate(run, EvalSettings(split="val"))["images"] == 10
+    with pytest.raises(rc.UserError, match="stored names: airplane, airport"):
+        evaluate(run, EvalSettings(split="val", templates=["a {}"]))
+    with pytest.raises(rc.UserError, match="no text tower"):
+        rc.encode_text(rc.load(run), ["a ship"])
+    np.savez(tmp_path / "few.npz", class_names=np.array(DIOR_CLASSES[:19]), embeddings=rows[:19])
+    message = refused(drawn_data, tmp_path / "other", text_embeddings=str(tmp_path / "few.npz"))
+    assert "unknown class 'windmill'" in message
+
+
+def test_command_lines_end_with_exit_code_two(drawn_data: Path, tmp_path: Path) -> None:
+    tiny = ("train.py", "--preset=tiny", f"--workdir={tmp_path / 'run'}")
+    assert "nowhere" in fails(*tiny, f"--data_dir={tmp_path / 'nowhere'}")
+    (tmp_path / "note.txt").write_text("mine")
+    assert "holds no run" in fails("train.py", f"--workdir={tmp_path}")
+    assert (tmp_path / "note.txt").read_text() == "mine"
+    assert "nowhere" in fails("eval.py", f"--workdir={tmp_path / 'nowhere'}")
+    assert "--image_size=100" in fails(*tiny, "--image_size=100", f"--data_dir={drawn_data}")
+    assert "--preset=huge" in fails(*tiny, "--preset=huge")
+
+
+def test_damaged_run_directories(drawn_data: Path, tmp_path: Path) -> None:
+    run = train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
+    (run / "config.json").write_text("{")
+    with pytest.raises(rc.UserError, match=r"config\.json is damaged"):
+        train({}, run)
+    (run / "config.json").write_text(json.dumps({"epochs": 1, "colour": "red"}))
+    with pytest.raises(rc.UserError, match=r"config\.json is damaged or from another version"):
+        rc.load(run)
+    shutil.rmtree(run / "checkpoints" / "1" / "default")
+    with pytest.raises(rc.UserError, match="cannot restore the checkpoint of step 1"):
+        Checkpoints(run / "checkpoints").restore_weights(1)
+
+
+def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line; the checkpoint before is kept; with room again the run goes on."""
+    settings = {"preset": "tiny", "data_dir": str(drawn_data)}
+    run = train({**settings, "epochs": 1}, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
+        with pytest.raises(rc.UserError, match=r"cannot save the checkpoint of step 6 .* no space left on the disk"):
+            train({**settings, "epochs": 2, "checkpoint_every": 5}, run)
+    assert Checkpoints(run / "checkpoints").steps() == [3]
+    train({**settings, "epochs": 2}, run)
+    assert 6 in Checkpoints(run / "checkpoints").steps()
+
+
+def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a limit that a checkpoint breaks: exit code 2, and the checkpoint before is kept."""
+    command = [sys.executable, "train.py", "--preset=tiny", f"--data_dir={drawn_data}", f"--workdir={tmp_path / 'run'}"]
+    assert subprocess.run([*command, "--epochs=1"], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command, "--epochs=4"]
+    result = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
+    assert "Traceback" not in result.stderr
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [3]
+
+
+def test_a_run_that_never_began_takes_other_settings(drawn_data: Path, tmp_path: Path) -> None:
+    """A wrong flag corrected, with the same --workdir."""
+    assert "larger than the 24 images" in refused(drawn_data, tmp_path, batch_size=26)
+    assert train({**TINY, "data_dir": str(drawn_data), "batch_size": 8}, tmp_path / "run").exists()
+
+
+def test_running_out_of_memory_suggests_a_smaller_batch() -> None:
+    for error in (MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")):
+        assert "--batch_size" in (explain(error) or "")
+    assert explain(RuntimeError("a defect")) is None
