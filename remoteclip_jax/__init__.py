@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from remoteclip_jax.detector.inference import TrainedDetector as TrainedDetector
     from remoteclip_jax.detector.inference import detect as detect
     from remoteclip_jax.errors import UserError as UserError
+    from remoteclip_jax.tasks.detect.loading import load_detector as load_detector
     from remoteclip_jax.tasks.loading import load as load
-    from remoteclip_jax.tasks.loading import load_detector as load_detector
 
 _HOMES = {
-    "Detections": "detections",
+    "Detections": "detector.detections",
     "RemoteCLIP": "clip.inference",
     "TrainedDetector": "detector.inference",
     "UserError": "errors",
@@ -34,8 +34,8 @@ _HOMES = {
     "detect": "detector.inference",
     "encode_image": "clip.inference",
     "encode_text": "clip.inference",
-    "load": "loading",
-    "load_detector": "loading",
+    "load": "tasks.loading",
+    "load_detector": "tasks.detect.loading",
     "preprocess": "clip.inference",
 }
 

@@ -1,97 +1,12 @@
-"""Find what prompts name in images of your own: `python -m remoteclip_jax.detect --workdir=RUN --image='*.jpg'`.
+"""`python -m remoteclip_jax.detect`; imported, the module is the function `remoteclip_jax.detect` itself."""
 
-The module is the command line alone; in Python, `remoteclip_jax.detect` is the function.
-"""
-
-import dataclasses
 import sys
-import types
-from pathlib import Path
-from typing import Any
-
-from absl import flags
-from tqdm import tqdm
-
-from remoteclip_jax import errors
-from remoteclip_jax.path_flags import DEFINE_path
-from remoteclip_jax.printable import printable
-from remoteclip_jax.tasks.detect.image_results import check_output, detect_file, find_images, stems
-
-_WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
-_IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
-_PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
-_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
-_THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
-_SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
-_MOST = flags.DEFINE_integer("max_detections", None, "at most this many an image (the run's)")
-_BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
-_OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
-
-
-def main() -> None:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
-    from remoteclip_jax.data.depth import parse_bands
-    from remoteclip_jax.data.notes import Notes
-    from remoteclip_jax.data.views import check_size, resized_views
-    from remoteclip_jax.detector.detections import check_max_detections
-
-    bands = parse_bands(_BANDS.value) if _BANDS.value else None
-    if not 0 <= _THRESHOLD.value <= 1:
-        raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
-    if _SIZE.value is not None:
-        check_size(_SIZE.value)
-    if _MOST.value is not None:
-        check_max_detections(_MOST.value)
-    notes = Notes("images")
-    images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
-    names = stems(images)
-    check_output(output, images, names)
-
-    from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
-    from remoteclip_jax.runtime.compilation import keep_compiled_programs
-    from remoteclip_jax.runtime.memory import keep_freed_memory
-    from remoteclip_jax.tasks.loading import load_detector
-
-    keep_freed_memory()
-    keep_compiled_programs()
-    detector = load_detector(_WORKDIR.value)
-    if _SIZE.value is not None:
-        detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
-    if _MOST.value is not None:
-        detector = dataclasses.replace(detector, max_detections=_MOST.value)
-    if _TEXTS.value:
-        detector = with_embeddings(detector, _TEXTS.value)
-    prompts = encode_prompts(detector, _PROMPTS.value)
-    if bands is None:
-        bands = detector.bands
-    output.mkdir(parents=True, exist_ok=True)
-    failed = False
-    for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
-        try:
-            counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
-        except errors.UserError as e:
-            if len(images) == 1:
-                raise
-            tqdm.write(errors.error_line(e), file=sys.stderr)
-            failed = True
-            continue
-        seen = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
-        tqdm.write(printable(f"{path}: {seen}"))
-    for line in notes.lines():
-        print(printable(line), file=sys.stderr)
-    if failed:
-        sys.exit(2)
-
-
-class _Callable(types.ModuleType):
-    """Importing this module puts it where the package has its function of the same name; so it serves as that one."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from remoteclip_jax.detector.inference import detect
-
-        return detect(*args, **kwargs)
-
 
 if __name__ == "__main__":
-    errors.run(main)
-else:
-    sys.modules[__name__].__class__ = _Callable
+    from remoteclip_jax.commands.detect import run
+
+    run()
+else:  # the import system puts what is found here into the package, where the function has this name
+    from remoteclip_jax.detector.inference import detect
+
+    sys.modules[__name__] = detect  # type: ignore[assignment]

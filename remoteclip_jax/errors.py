@@ -87,6 +87,14 @@ def _nobody_reads() -> bool:
     return True
 
 
+def _show_in_help(main: Callable[[], None]) -> None:
+    """Let --help show the flags and the docstring of `main`'s module, which need not be the script that was started."""
+    module = sys.modules[main.__module__]
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    sys.modules["__main__"].__doc__ = module.__doc__
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
 
@@ -109,5 +117,6 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     sys.unraisablehook = _main_thread_only
     _print_anything()
+    _show_in_help(main)
     app.run(guarded, flags_parser=_parse_flags)
     raise AssertionError("app.run does not return")

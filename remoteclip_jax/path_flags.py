@@ -5,6 +5,8 @@ from typing import Any
 
 from absl import flags
 
+flags.disclaim_key_flags()  # they belong to the modules that define them with this one's help
+
 REMOTE = "hf://"  # a name on the Hugging Face Hub, which is no path
 
 

@@ -30,11 +30,12 @@ from remoteclip_jax import errors
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
-from remoteclip_jax.runs.config import PRESETS
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.scenes import draw_dataset
-from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.tasks.detect.config import PRESETS
+from remoteclip_jax.tasks.evaluating import evaluate
+from remoteclip_jax.tasks.training import train
 
 PLAIN: dict[str, Any] = {
     "gating": "none",
@@ -85,9 +86,9 @@ def main() -> None:
     for name in _VARIANTS.value:
         if name not in VARIANTS:
             raise errors.UserError(f"--variants: {name!r} is unknown; known: {', '.join(VARIANTS)}")
-    preset = PRESETS["detect"]["small"]
+    preset = PRESETS["small"]
     # The one validation image costs little and decides nothing: the last epoch alone is validated.
-    draw_dataset(output / "data", preset["draw_train"], 1, 0, 0, image_size=preset["draw_size"], progress=True)
+    draw_dataset(output / "data", preset.synthetic_train, 1, 0, 0, image_size=preset.synthetic_size, progress=True)
     draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     plain = {"task": "detect", "preset": "small", "detector": preset["detector"].replace(**PLAIN)}
@@ -107,7 +108,7 @@ def main() -> None:
 
 def _run(output: Path, start: Path, name: str, seed: int) -> None:
     """Train and evaluate one variant, and keep its figures."""
-    begin, preset = time.monotonic(), PRESETS["detect"]["small"]
+    begin, preset = time.monotonic(), PRESETS["small"]
     detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
     settings = {
         "task": "detect",

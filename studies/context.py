@@ -29,8 +29,8 @@ from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.runtime.devices import AXIS
 from remoteclip_jax.tasks.detect.batches import whole_images
+from remoteclip_jax.tasks.detect.loading import load_detector
 from remoteclip_jax.tasks.detect.prediction import make_predictor
-from remoteclip_jax.tasks.loading import load_detector
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect")
 _DATA = DEFINE_path("data_dir", None, "images and annotations")

@@ -19,9 +19,9 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.path_flags import DEFINE_path
-from remoteclip_jax.runs.config import load_config
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import AXIS
+from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)

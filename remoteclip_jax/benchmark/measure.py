@@ -16,6 +16,7 @@ from remoteclip_jax.benchmark.compiling import Compilation, compile_twice
 from remoteclip_jax.benchmark.machine import device, matmul_peak, memory_bandwidth, peak_memory, versions
 from remoteclip_jax.benchmark.trace import Profile, profile
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.tasks.align.config import AlignConfig
 
 PAIRS = 10  # of blocks, at least
 SETTLE = 2  # batches read ahead, which would make the first steps after a pause look free
@@ -57,7 +58,7 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
     times = clock.alternate(both, PAIRS, warm_up=SETTLE)
     overhead = clock.spread(clock.ratios(times["random"], times["real"]))
     part("the input pipeline")
-    rates = reading.images_per_second(case.new_batches, case.task.per_epoch, batch_size)
+    rates = reading.images_per_second(case.new_batches, case.workload.per_epoch, batch_size)
     part("inference")
     inference = {n: _inference(case, n) for n in INFERENCE_BATCHES[config.task]}
     found = None
@@ -131,6 +132,7 @@ def _against_torch(
     )
 
     batch = {name: np.asarray(x).reshape(-1, *x.shape[2:]) for name, x in case.batch.items()}
+    assert isinstance(case.config, AlignConfig)
     theirs = TorchAlign(case.clip, case.config, np.asarray(case.texts))
     train = theirs.start(batch["image"], batch["target"])
     ours = Trainer(case, compilation.compiled)

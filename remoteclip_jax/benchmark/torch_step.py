@@ -13,7 +13,7 @@ from convert.verify import torch_model
 from remoteclip_jax.benchmark.clock import Action, alternate
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.preprocess import MEAN, STD
-from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.tasks.align.config import AlignConfig
 
 FORMATS = "channels_last", "contiguous_format"
 TRIALS = 5  # blocks of each memory format in turn, whose fastest tell them apart
@@ -23,7 +23,7 @@ class TorchAlign:
     """The image tower in training mode, from the weights of `clip`, at its best: the faster of the two memory formats,
     fused AdamW, all cores; on a GPU TF32 and `torch.compile`; `autocast` where the run's type is bfloat16."""
 
-    def __init__(self, clip: RemoteCLIP, config: TrainConfig, texts: Float[Any, "k d"]) -> None:
+    def __init__(self, clip: RemoteCLIP, config: AlignConfig, texts: Float[Any, "k d"]) -> None:
         self._torch = torch = require("torch")
         self._config, self.device = config, "cuda" if torch.cuda.is_available() else "cpu"
         torch.set_float32_matmul_precision("high")

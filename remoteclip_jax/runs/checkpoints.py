@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -14,9 +14,20 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from remoteclip_jax.errors import UserError, explain
 from remoteclip_jax.files.orbax_path import orbax_path
-from remoteclip_jax.runs.metrics_log import ranking
+from remoteclip_jax.runs.metrics_log import Ranking, checkpoint_order
 from remoteclip_jax.runtime.devices import on_all_devices
-from remoteclip_jax.training.state import TrainState
+
+
+class NamedTupleState(Protocol):
+    """A training state: a NamedTuple with a `step`, and `params`, `batch_stats` and perhaps `ema` among its fields."""
+
+    @property
+    def step(self) -> Any: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+State = TypeVar("State", bound=NamedTupleState)
 
 
 class Checkpoints:
@@ -25,10 +36,11 @@ class Checkpoints:
     Saving is asynchronous and atomic: a killed run leaves whole checkpoints only.
     """
 
-    def __init__(self, directory: Path, keep_every: int | None = None) -> None:
+    def __init__(self, directory: Path, ranking: Ranking, keep_every: int | None = None) -> None:
+        self._order = order = checkpoint_order(ranking)
         keep: list[policies.PreservationPolicy] = [
             policies.LatestN(1),
-            policies.BestN(get_metric_fn=ranking, reverse=True, n=1),
+            policies.BestN(get_metric_fn=order, reverse=True, n=1),
         ]
         if keep_every:
             keep.append(policies.EveryNSteps(keep_every))
@@ -37,7 +49,7 @@ class Checkpoints:
             read_only=keep_every is None,
             create=keep_every is not None,
             cleanup_tmp_directories=keep_every is not None,
-            best_fn=ranking,
+            best_fn=order,
             best_mode="min",  # without it Orbax does not write the metrics that BestN needs
         )
         self.directory = directory.absolute()
@@ -50,11 +62,11 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """The step of the checkpoint with the best `ranking`; the earliest among equals."""
+        """The step of the checkpoint with the best metrics; the earliest among equals."""
         steps = self.steps()
-        return min(steps, key=lambda step: ranking(self._manager.metrics(step)), default=None)
+        return min(steps, key=lambda step: self._order(self._manager.metrics(step)), default=None)
 
-    def save(self, state: TrainState, metrics: Mapping[str, Any]) -> None:
+    def save(self, state: State, metrics: Mapping[str, Any]) -> None:
         """Start saving `state`. UserError where the disk refuses; earlier checkpoints are kept."""
         step, content = int(jax.device_get(state.step)), _content(state)
         with self._reporting(f"save the checkpoint of step {step}"):
@@ -67,7 +79,7 @@ class Checkpoints:
         """What was saved with the state of `step`."""
         return dict(self._manager.metrics(step) or {})
 
-    def restore(self, shapes: TrainState, step: int) -> TrainState:
+    def restore(self, shapes: State, step: int) -> State:
         """The state of `step`, of these shapes, on all local devices."""
         everywhere = on_all_devices()
 
@@ -77,7 +89,7 @@ class Checkpoints:
         with self._reporting(f"restore the checkpoint of step {step}"):
             content = jax.tree.map(target, _content(shapes))
             try:
-                return TrainState(**self._manager.restore(step, args=ocp.args.StandardRestore(content)))
+                return type(shapes)(**self._manager.restore(step, args=ocp.args.StandardRestore(content)))
             except ValueError as e:
                 if "structures do not match" not in str(e):
                     raise
@@ -124,6 +136,6 @@ class Checkpoints:
             raise UserError(f"cannot {what} in {self.directory}: {reason} (whole checkpoints: {kept})") from e
 
 
-def _content(state: TrainState) -> dict[str, Any]:
+def _content(state: State) -> dict[str, Any]:
     """What a checkpoint holds of `state`."""
     return {name: value for name, value in state._asdict().items() if value is not None}

@@ -13,10 +13,10 @@ from remoteclip_jax.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
-    """The splits that a run uses, and what there is to tell about them. `final` is what a detector is evaluated on at
-    the end: the test split, or else the validation split. `train` has all classes but the novel ones; the others have
-    all."""
+class RunData:
+    """The splits that a run uses, and notes for the user about them. `final` is what is evaluated at the end, where the
+    task does so: the test split, or else the validation split. `train` may have fewer classes than the others, which
+    have all."""
 
     classes: tuple[str, ...]
     train: Dataset
@@ -25,7 +25,7 @@ class Data:
     notes: tuple[str, ...]
 
 
-def check_same_data(run: RunDirectory, data: Data) -> None:
+def check_same_data(run: RunDirectory, data: RunData) -> None:
     """UserError where a run that has begun would go on with other classes or other images than it began with: labels
     would mean something else, and nothing would show it."""
     if not run.has_begun():
@@ -57,7 +57,7 @@ def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
     return " and ".join(parts)
 
 
-def fingerprints(data: Data) -> dict[str, str]:
+def fingerprints(data: RunData) -> dict[str, str]:
     """What must be the same for a run to go on: names, sizes, boxes and labels of the splits that it trains and
     validates on, wherever they lie."""
     result = {}

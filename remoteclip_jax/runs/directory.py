@@ -64,6 +64,10 @@ class RunDirectory:
         """Held by the process that trains here (see `run_lock`); the file alone means nothing."""
         return self.root / ".lock"
 
+    def is_run(self) -> bool:
+        """Whether this is the directory of a training run, and not of converted weights."""
+        return self.metrics.exists() or self.checkpoints.is_dir()
+
     def has_begun(self) -> bool:
         """Whether training has logged or saved anything."""
         saved = self.checkpoints.is_dir() and any(path.name.isdigit() for path in self.checkpoints.iterdir())

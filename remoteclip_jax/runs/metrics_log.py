@@ -1,7 +1,7 @@
-"""`metrics.jsonl`: one JSON object a line, appended as training goes; and what makes one row better than another."""
+"""`metrics.jsonl`: one JSON object a line, appended as training goes, and the order of checkpoints."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,13 @@ NUMBERS = {
 }
 
 UNVALIDATED = 1e6  # above any loss that is worth keeping
+Ranking = Callable[[Mapping[str, Any]], float]
 
 
-def ranking(metrics: Mapping[str, Any]) -> float:
-    """What makes a checkpoint the best, the lower the better: validation mAP@50 turned round for `detect`, and for
-    `align` the validation loss (not top-1: small validation sets tie on it). Where nothing was validated, the training
-    loss, behind everything that was, then what a detector learns before it detects, and last of all, the latest first,
-    the checkpoints that are made within an epoch (`partial`), for a run that is killed.
-    """
-    if "partial" in metrics:
-        return 1e3 * UNVALIDATED - float(metrics["step"])
-    if "val_map_50" in metrics:
-        return -float(metrics["val_map_50"])
-    if "val_loss" in metrics:
-        return float(metrics["val_loss"])
-    return UNVALIDATED * (2 if "align_loss" in metrics else 1) + float(metrics["loss"])
+def checkpoint_order(ranking: Ranking) -> Ranking:
+    """The order of checkpoints by their metrics, the lower the better: that of `ranking`, and last of all, the latest
+    first, the checkpoints that are made within an epoch (`partial`), for a run that is killed."""
+    return lambda metrics: 1e3 * UNVALIDATED - float(metrics["step"]) if "partial" in metrics else ranking(metrics)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -18,13 +18,13 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import append_row, ranking, read_rows
+from remoteclip_jax.runs.metrics_log import Ranking, append_row, read_rows
 from remoteclip_jax.runtime.devices import replicate, split_batch
 from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
 from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.state import TrainState, evaluated
-from remoteclip_jax.training.workload import Step, Task
+from remoteclip_jax.training.workload import Step, Workload
 
 SAVE_SECONDS = 90.0  # what a killed run loses at most
 
@@ -32,7 +32,8 @@ SAVE_SECONDS = 90.0  # what a killed run loses at most
 def run_training(
     config: TrainConfig,
     run: RunDirectory,
-    task: Task,
+    workload: Workload,
+    ranking: Ranking,
     step: Step,
     state: TrainState,
     plan: Plan,
@@ -49,13 +50,13 @@ def run_training(
     saved = begin
     with (
         deferred_signals() as signal,
-        contextlib.closing(_Feed(task, done, plan.align_steps)) as feed,
+        contextlib.closing(_Feed(workload, done, plan.first_steps)) as feed,
         tqdm(total=plan.total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar,
     ):
         while done < plan.total:
-            epoch = done // task.per_epoch + 1
+            epoch = done // workload.per_epoch + 1
             try:
-                while done < min(epoch * task.per_epoch, plan.total):
+                while done < min(epoch * workload.per_epoch, plan.total):
                     state, metrics = step(state, split_batch(next(feed)))
                     done += 1
                     if shown := meter.add(done, metrics):
@@ -63,9 +64,9 @@ def run_training(
                     bar.update()
                     if plan.after_step(done):
                         state = state._replace(**planned(plan))
-                        feed.replan(done, plan.align_steps)
+                        feed.replan(done, plan.first_steps)
                         bar.total = plan.total
-                    ended = done >= min(epoch * task.per_epoch, plan.total)
+                    ended = done >= min(epoch * workload.per_epoch, plan.total)
                     if not ended and (signal() or time.monotonic() - saved > SAVE_SECONDS):
                         spent_so_far = spent + time.monotonic() - begin
                         partial = {**meter.to_json(), "seconds": spent_so_far}
@@ -73,15 +74,17 @@ def run_training(
                         saved = time.monotonic()
                         _stop_if(signal(), done, run, checkpoints)
                 row = {"step": done, "epoch": epoch, **meter.means()}
-                validated = _validated(config, math.ceil(plan.total / task.per_epoch)) if task.evaluate else set()
-                if task.evaluate and epoch in validated:
-                    row |= {f"val_{name}": value for name, value in _evaluate(task, state, plan).items()}
+                validated = (
+                    _validated(config, math.ceil(plan.total / workload.per_epoch)) if workload.evaluate else set()
+                )
+                if workload.evaluate and epoch in validated:
+                    row |= {f"val_{name}": value for name, value in _evaluate(workload, state, plan).items()}
                 check_finite(row, done)
             except NotFinite as e:
                 raise UserError(f"{e}; {checkpoints.describe_last()}; a lower --learning_rate may help") from None
             row["seconds"] = spent + time.monotonic() - begin
             append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
-            bar.write(_describe(row, math.ceil(plan.total / task.per_epoch)))
+            bar.write(_describe(row, math.ceil(plan.total / workload.per_epoch)))
             better = (epoch in validated or not validated) and ranking(row) < best
             stopped = signal()  # asked once: what comes after this has not made the step be saved
             overdue = stopped or time.monotonic() - saved > SAVE_SECONDS
@@ -94,25 +97,25 @@ def run_training(
 
 def planned(plan: Plan) -> dict[str, Any]:
     """The parts of a state that follow from `plan`."""
-    steps = {"total_steps": plan.total, "align_steps": plan.align_steps}
+    steps = {"total_steps": plan.total, "first_steps": plan.first_steps}
     return dict(replicate({name: np.asarray(n, np.int32) for name, n in steps.items()}))
 
 
 class _Feed:
     """The batches of a training; of other ones from here on where the plan changes what kind they are."""
 
-    def __init__(self, task: Task, done: int, align_steps: int) -> None:
-        self._task, self._align_steps = task, align_steps
-        self._batches: Batches = task.batches(done, align_steps)
+    def __init__(self, workload: Workload, done: int, first_steps: int) -> None:
+        self._workload, self._first_steps = workload, first_steps
+        self._batches: Batches = workload.batches(done, first_steps)
 
     def __next__(self) -> dict[str, Any]:
         return next(self._batches)
 
-    def replan(self, done: int, align_steps: int) -> None:
-        if align_steps == self._align_steps:
+    def replan(self, done: int, first_steps: int) -> None:
+        if first_steps == self._first_steps:
             return
         self.close()
-        self._align_steps, self._batches = align_steps, self._task.batches(done, align_steps)
+        self._first_steps, self._batches = first_steps, self._workload.batches(done, first_steps)
 
     def close(self) -> None:
         self._batches.close()
@@ -125,10 +128,10 @@ def _stop_if(signal: int | None, done: int, run: RunDirectory, checkpoints: Chec
     raise Interrupted(signal, f"interrupted at step {done}, which is saved: --workdir={run.root} goes on from there")
 
 
-def _evaluate(task: Task, state: TrainState, plan: Plan) -> dict[str, float]:
-    assert task.evaluate is not None
+def _evaluate(workload: Workload, state: TrainState, plan: Plan) -> dict[str, float]:
+    assert workload.evaluate is not None
     begin = time.monotonic()
-    metrics = task.evaluate(evaluated(state))
+    metrics = workload.evaluate(evaluated(state))
     plan.evaluated(time.monotonic() - begin)
     return metrics
 
@@ -140,10 +143,7 @@ def _validated(config: TrainConfig, epochs: int) -> set[int]:
     return {math.ceil(epochs * (i + 1) / config.validations) for i in range(config.validations)}
 
 
-SHOWN = ("loss", "val_loss", "val_top1", "val_top5", "val_map", "val_map_50")
-
-
 def _describe(row: dict[str, Any], epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"step {row['step']}"]
-    parts += [f"{name} {row[name]:.4f}" for name in SHOWN if name in row]
+    parts += [f"{name} {row[name]:.4f}" for name in row if name == "loss" or name.startswith("val_")]
     return "  ".join([*parts, f"{row['iterations_per_sec']:.2f} it/s"])

@@ -1,8 +1,7 @@
-"""From settings to a finished run: prepare or resume, plan, train, evaluate, report."""
+"""From a configuration to trained and evaluated weights: prepare or resume, plan, train, evaluate."""
 
 import contextlib
 import dataclasses
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,77 +11,56 @@ import jax.numpy as jnp
 
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.report import write_report
 from remoteclip_jax.runs.checkpoints import Checkpoints
-from remoteclip_jax.runs.config import PATHS, TrainConfig, load_config, new_config, resumed_config
+from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.data import check_same_data
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.lock import exclusive
 from remoteclip_jax.runs.metrics_log import drop_rows_after, read_rows
-from remoteclip_jax.runs.setup import (
-    check_batches,
-    prepare_data,
-    prepare_texts,
-    prepare_towers,
-    write_summary,
-)
-from remoteclip_jax.runtime.devices import AXIS, check_processes, parallel, replicate, split_batch
-from remoteclip_jax.training import align, detect, timing
+from remoteclip_jax.runs.splits import check_batches
+from remoteclip_jax.runs.summary import write_summary
+from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
+from remoteclip_jax.training import timing
 from remoteclip_jax.training.epochs import planned, run_training
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.state import TrainState, create_state, evaluated
 from remoteclip_jax.training.step import make_train_step
-from remoteclip_jax.training.workload import Step, Task
+from remoteclip_jax.training.task import Task
+from remoteclip_jax.training.workload import Step, Workload
 
-TASKS = {"align": align.make_task, "detect": detect.make_task}
 # The first steps compile, and those after them share the processor with the pipeline that fills its buffers.
 UNTIMED_STEPS, TIMED_STEPS = 4, 8
 REHEARSED = 32  # images by which the time of an evaluation is estimated
 FEW_STEPS = 50  # below which nothing is learned
 
 
-def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
-    """Run or resume a task and write its report; returns the run directory.
-
-    `settings` are the fields of `TrainConfig` that the user named. UserError for whatever a user can put right.
-    """
-    begin = time.monotonic()
-    check_processes()
-    for name in PATHS:  # a run goes on from wherever it is started
-        if settings.get(name):
-            settings = {**settings, name: os.path.abspath(settings[name])}
-    run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", "align"))
-    _configuration(run, settings)  # what is wrong with the settings shows before anything is written
-    with exclusive(run):
-        _train(run, _open_run(run, settings), begin)
-    return run.root
-
-
-def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
+def train(task: Task, run: RunDirectory, config: TrainConfig, begin: float) -> None:
+    """Train or resume `run`, which nobody else may do meanwhile (see `runs.lock`), and evaluate it at the end.
+    `begin` is when the program started, of `time.monotonic`. UserError for whatever a user can put right."""
     print(f"run directory: {run.root}")
     if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
         raise UserError(
             f"{config.data_dir}: no such directory; where the run's data have moved, name them anew: --data_dir=DIR"
         )
-    data = prepare_data(config, run)
+    data = task.read(config, run)
     print("\n".join(data.notes))
     check_same_data(run, data)
     check_batches(config, data)  # what cannot work fails before anything slow
     per_epoch = steps_per_epoch(data.train, config.batch_size)
-    with Checkpoints(run.checkpoints, config.checkpoint_every * per_epoch) as checkpoints:
+    with Checkpoints(run.checkpoints, task.ranking, config.checkpoint_every * per_epoch) as checkpoints:
         latest = checkpoints.latest()
-        towers = None
-        if latest is None:
-            if not config.weights:
-                print("the image tower starts at random: --weights=DIR (from python -m convert) starts from RemoteCLIP")
-            towers = prepare_towers(config, run)
-            config = dataclasses.replace(config, arch=towers.config.arch)
-        task = TASKS[config.task](config, run, towers, prepare_texts(config, run, data.classes, towers), data)
-        optimizer = make_optimizer(config)
+        workload = task.prepare(config, run, data, latest is not None)
+        config = workload.config
+        optimizer = make_optimizer(config, workload.rules)
         step = parallel(
             make_train_step(
-                task.loss, optimizer, make_schedule(config), backbone=config.backbone, ema=config.ema, axis_name=AXIS
+                workload.loss,
+                optimizer,
+                make_schedule(config),
+                rules=workload.rules,
+                backbone=config.backbone,
+                ema=config.ema,
+                axis_name=AXIS,
             ),
             donate_first=True,
         )
@@ -91,24 +69,27 @@ def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
             return create_state(variables, optimizer, total_steps=0, ema=config.ema > 0, seed=config.seed)
 
         if latest is None:
-            state = replicate(first(task.variables()))
+            state = replicate(first(workload.variables()))
         else:
-            state = checkpoints.restore(jax.eval_shape(first, task.shapes()), latest)
-        write_summary(run, config, data, state.params, towers)
+            state = checkpoints.restore(jax.eval_shape(first, workload.shapes()), latest)
+        write_summary(run, data, state.params, workload.frozen)
         fit = None
         if config.total_steps is None:
-            total, align_steps = config.epochs * task.per_epoch, config.align_steps
+            total, first_steps = config.epochs * workload.per_epoch, config.first_steps
             if latest is None:
-                align_steps = int(task.align_share * total)
+                first_steps = int(workload.first_share * total)
             if config.max_minutes is not None and latest is None:
-                fit = _fit(config, task, state, step, begin)
-                total, align_steps = fit.steps(0, None)
+                fit = _fit(config, workload, state, step, begin)
+                total, first_steps = fit.steps(0, None)
                 _tell_fit(total, config.max_minutes, begin)
             if config.max_steps is not None and total > config.max_steps:
                 total = config.max_steps
-                align_steps = align_steps if latest is not None else int(task.align_share * total)
+                first_steps = first_steps if latest is not None else int(workload.first_share * total)
             config = dataclasses.replace(
-                config, total_steps=total, align_steps=align_steps, fits=((0, total, align_steps),) if fit else ()
+                config,
+                total_steps=total,
+                first_steps=first_steps,
+                fits=((0, total, first_steps),) if fit else (),
             )
         config.save(run.config)
         done = int(jax.device_get(state.step))
@@ -121,61 +102,35 @@ def _train(run: RunDirectory, config: TrainConfig, begin: float) -> None:
         if finished:
             print(f"this run is finished ({done} steps); give more --epochs to go on")
         else:
-            print(f"training from step {done} to {plan.total}, {task.per_epoch} an epoch")
-            run_training(config, run, task, step, state, plan, checkpoints)
-    if task.finish is not None and not (finished and run.evaluated()):
-        saved = Checkpoints(run.checkpoints)
+            print(f"training from step {done} to {plan.total}, {workload.per_epoch} an epoch")
+            run_training(config, run, workload, task.ranking, step, state, plan, checkpoints)
+    if workload.finish is not None and not (finished and run.evaluated()):
+        saved = Checkpoints(run.checkpoints, task.ranking)
         best = saved.best()
         assert best is not None
-        task.finish(saved.restore_weights(best))
-    write_report(run)
-    print(f"report: {run.report}")
+        workload.finish(saved.restore_weights(best))
 
 
-def _configuration(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
-    """That of the run that the directory holds already, or a new one. UserError where it holds something else."""
-    if run.config.exists() and run.has_begun():
-        for name in ("classes", "text_embeddings"):  # a run can do without them, but not with a typing error
-            if name in settings and not Path(settings[name]).exists():
-                raise UserError(f"--{name}={settings[name]}: no such file")
-        return resumed_config(load_config(run.config), settings, run.root)
-    new = not run.root.exists() or (run.root.is_dir() and all(path == run.lock for path in run.root.iterdir()))
-    if not new and not run.config.exists():
-        raise UserError(f"{run.root} exists and holds no run (no config.json): choose another --workdir")
-    return new_config(settings, accelerator=jax.default_backend() != "cpu")
-
-
-def _open_run(run: RunDirectory, settings: dict[str, Any]) -> TrainConfig:
-    """The configuration, which a new run's directory holds from now on."""
-    config = _configuration(run, settings)
-    if run.has_begun() and "weights" in settings:
-        print(f"--weights={settings['weights']} is not read: this run goes on from its own checkpoint")
-    if not run.has_begun():
-        run.clear()  # what never came to its first step, perhaps for a wrong flag, is nothing to keep
-        config.save(run.config)
-    return config
-
-
-def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: float) -> timing.Fit:
+def _fit(config: TrainConfig, workload: Workload, state: TrainState, step: Step, begin: float) -> timing.Fit:
     """The fit of steps to `max_minutes` since `begin`, from a few trial steps; compiles what training needs."""
     assert config.max_minutes is not None
     fit = timing.Fit(
         config.max_minutes,
         begin,
-        task.align_share,
-        config.validations if task.evaluate else 0,
-        task.per_epoch,
-        task.finish_share,
+        workload.first_share,
+        config.validations if workload.evaluate else 0,
+        workload.per_epoch,
+        workload.finish_share,
         most=config.max_steps,
     )
     trial = replicate(state)  # a copy: a step consumes its argument
     many = 10**6  # with a schedule, or its first steps would divide by nothing
 
-    def pace(align_steps: int) -> float:
+    def pace(first_steps: int) -> float:
         nonlocal trial
-        steps = replicate({"total_steps": jnp.asarray(many, jnp.int32), "align_steps": jnp.asarray(align_steps)})
+        steps = replicate({"total_steps": jnp.asarray(many, jnp.int32), "first_steps": jnp.asarray(first_steps)})
         trial = trial._replace(**steps)
-        with contextlib.closing(task.batches(0, align_steps)) as batches:
+        with contextlib.closing(workload.batches(0, first_steps)) as batches:
 
             def one_step() -> None:
                 nonlocal trial
@@ -190,14 +145,14 @@ def _fit(config: TrainConfig, task: Task, state: TrainState, step: Step, begin: 
             return (time.monotonic() - start) / TIMED_STEPS
 
     fit.step_seconds = pace(0)
-    if task.align_share:
-        fit.align_seconds = pace(many)
-    if task.rehearse is not None:
-        variables, some = evaluated(trial), min(task.rehearsed, max(REHEARSED, 2 * config.batch_size))
-        task.rehearse(variables, some)  # compiles
+    if workload.first_share:
+        fit.first_seconds = pace(many)
+    if workload.rehearse is not None:
+        variables, some = evaluated(trial), min(workload.rehearsed, max(REHEARSED, 2 * config.batch_size))
+        workload.rehearse(variables, some)  # compiles
         start = time.monotonic()
-        task.rehearse(variables, some)
-        fit.evaluation = (time.monotonic() - start) * task.rehearsed / some
+        workload.rehearse(variables, some)
+        fit.evaluation = (time.monotonic() - start) * workload.rehearsed / some
     return fit
 
 

@@ -12,26 +12,26 @@ from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.runs.config import Backbone, TrainConfig
 
+Rules = tuple[tuple[str, str], ...]
 # The first pattern found in a parameter's path decides; a parameter that none matches is an error.
-RULES = (
+TOWER_RULES: Rules = (
     (r"^visual/", "backbone"),
     (r"^text/", "frozen"),
     (r"^logit_scale$", "frozen"),
-    (r"^class_head/(directions|gains)$", "frozen"),
-    (r"^(pyramid|tower|class_head|class_query|dense_box|decoder_(\d+|norm)|boxes_\d+|content|places)(/|$)", "train"),
 )
 
 # Share of the learning rate: a trained image tower moves less than what begins at random (Deformable DETR's tenth).
 SHARES = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
 
 
-def label_parameters(params: Any, backbone: Backbone = "train") -> Any:
-    """The tree of `params` with each leaf replaced by "train", "slow" or "frozen"; the image tower's is `backbone`.
+def label_parameters(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone = "train") -> Any:
+    """The tree of `params` with each leaf replaced by "train", "slow" or "frozen", as `rules` say; the image tower's is
+    `backbone`.
     ValueError for a leaf that has no rule."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
         name = "/".join(str(key.key) for key in path)
-        for pattern, value in RULES:
+        for pattern, value in rules:
             if re.search(pattern, name):
                 return backbone if value == "backbone" else value
         raise ValueError(f"no rule says whether {name} trains or is frozen")
@@ -39,7 +39,7 @@ def label_parameters(params: Any, backbone: Backbone = "train") -> Any:
     return jax.tree_util.tree_map_with_path(label, params)
 
 
-def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019) at learning rate one; the step multiplies by the schedule.
 
     The schedule stands outside because the number of steps may be fitted while the program runs. Frozen parameters
@@ -49,7 +49,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     mask = None if config.decay_vectors else partial(jax.tree.map, lambda x: x.ndim > 1)
     adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay, mask=mask)
     groups = {"train": adamw, "slow": adamw, "frozen": optax.set_to_zero()}
-    update = optax.partition(groups, partial(label_parameters, backbone=config.backbone))
+    update = optax.partition(groups, partial(label_parameters, rules=rules, backbone=config.backbone))
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update
 
 

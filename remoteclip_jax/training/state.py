@@ -11,15 +11,15 @@ from remoteclip_jax.clip.model import Variables
 
 
 class TrainState(NamedTuple):
-    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `align_steps`
-    align a detector's image tower. `ema` is a moving average of params and batch_stats, or None. There is no random
-    key in here, for randomness follows from the `seed` and the step, and no text tower, which no step needs. (The seed
-    is here and not in the program, so that runs of several seeds share one compilation.)"""
+    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `first_steps`
+    are of another kind. `ema` is a moving average of params and batch_stats, or None. There is no
+    random key in here, for randomness follows from the `seed` and the step, and no text tower, which no step needs.
+    (The seed is here and not in the program, so that runs of several seeds share one compilation.)"""
 
     seed: Int[Array, ""]
     step: Int[Array, ""]
     total_steps: Int[Array, ""]
-    align_steps: Int[Array, ""]
+    first_steps: Int[Array, ""]
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     opt_state: optax.OptState

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array
 
 from remoteclip_jax.runtime.devices import mean_over_devices
-from remoteclip_jax.training.optimizer import SHARES, Backbone, label_parameters
+from remoteclip_jax.training.optimizer import SHARES, TOWER_RULES, Backbone, Rules, label_parameters
 from remoteclip_jax.training.state import TrainState, trainable
 from remoteclip_jax.training.workload import Batch, Loss, Parts
 
@@ -19,6 +19,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: Callable[[Array, Array], Array],
     *,
+    rules: Rules = TOWER_RULES,
     backbone: Backbone = "train",
     ema: float = 0.0,
     axis_name: str | None = None,
@@ -34,7 +35,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        labels = label_parameters(state.params, backbone)
+        labels = label_parameters(state.params, rules, backbone)
         grad_fn = jax.value_and_grad(total_loss, has_aux=True)
         (loss, (parts, batch_stats)), grads = grad_fn(trainable(state.params, labels), state, batch, key)
         loss, parts, grads = mean_over_devices((loss, parts, grads), axis_name)
@@ -43,10 +44,10 @@ def make_train_step(
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         # Each phase has a course of the learning rate of its own.
-        aligning = state.step < state.align_steps
+        in_first = state.step < state.first_steps
         learning_rate = schedule(
-            jnp.where(aligning, state.step, state.step - state.align_steps),
-            jnp.where(aligning, state.align_steps, state.total_steps - state.align_steps),
+            jnp.where(in_first, state.step, state.step - state.first_steps),
+            jnp.where(in_first, state.first_steps, state.total_steps - state.first_steps),
         )
         # A frozen parameter is passed through rather than having zero added: −0.0 + 0.0 would change a bit.
         with jax.named_scope("optimizer"):

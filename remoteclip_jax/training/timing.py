@@ -35,18 +35,18 @@ class Stopwatch:
 class Fit:
     """Fits steps into `minutes` since `begin` (of `time.monotonic`).
 
-    `align_share` of the steps are of another kind than the others, and come first; `align_seconds` and `step_seconds`
+    `first_share` of the steps are of another kind than the others, and come first; `first_seconds` and `step_seconds`
     are the paces. `evaluation` seconds are spent `validations` times over the training (None: after each `per_epoch`
     steps; 0: never), and `final_share` times more at its end. There are never more than `most` steps.
     """
 
     minutes: float
     begin: float
-    align_share: float
+    first_share: float
     validations: int | None
     per_epoch: int
     final_share: float
-    align_seconds: float = 0.0
+    first_seconds: float = 0.0
     step_seconds: float = 0.0
     evaluation: float = 0.0
     most: int | None = None
@@ -55,20 +55,20 @@ class Fit:
     _moments: list[float] = field(default_factory=lambda: list(MOMENTS))
     _steps_of_kind: int = 0
 
-    def steps(self, done: int, align_steps: int | None) -> tuple[int, int]:
-        """The total number of steps, at least one, and how many of them align; `align_steps` is what was planned of
-        these, None before the first step."""
+    def steps(self, done: int, first_steps: int | None) -> tuple[int, int]:
+        """The total number of steps, at least one, and how many of them are of the first phase; `first_steps` is
+        what was planned of these, None before the first step."""
         left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self.begin) - self._end(done)
         step = self.step_seconds
         if self.validations is None:
             step += self.evaluation / self.per_epoch
-        if align_steps is None or done < align_steps:
-            mean = self.align_share * self.align_seconds + (1 - self.align_share) * step
-            total = self._bounded(int((left + done * self.align_seconds) / mean), done)
-            return total, max(done, int(self.align_share * total))
-        return self._bounded(done + int(left / step), done), align_steps
+        if first_steps is None or done < first_steps:
+            mean = self.first_share * self.first_seconds + (1 - self.first_share) * step
+            total = self._bounded(int((left + done * self.first_seconds) / mean), done)
+            return total, max(done, int(self.first_share * total))
+        return self._bounded(done + int(left / step), done), first_steps
 
-    def after_step(self, done: int, aligning: bool, *, changed: bool) -> bool:
+    def after_step(self, done: int, in_first_phase: bool, *, changed: bool) -> bool:
         """Take in that step `done` has ended, `changed` where it was the first of its kind; whether it is time to fit
         again."""
         if changed:
@@ -85,8 +85,8 @@ class Fit:
         if not due or not self._watch.steps:
             return False
         pace = self._watch.seconds / self._watch.steps
-        if aligning:
-            self.align_seconds = pace
+        if in_first_phase:
+            self.first_seconds = pace
         else:
             self.step_seconds = pace
         self._watch.restart()

@@ -13,9 +13,10 @@ from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.model import init as init_clip
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.model import init as init_detector
-from remoteclip_jax.runs.config import TrainConfig, new_config
-from remoteclip_jax.tasks.align.workload import make_align_loss
-from remoteclip_jax.tasks.detect.workload import make_detect_loss
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.tasks.align.loss import make_align_loss
+from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step

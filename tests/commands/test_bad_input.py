@@ -12,8 +12,9 @@ import pytest
 import remoteclip_jax as rc
 from remoteclip_jax.errors import explain
 from remoteclip_jax.runs.checkpoints import Checkpoints
-from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.tasks.evaluating import evaluate
+from remoteclip_jax.tasks.training import train
 from tests.command import ROOT, environment, fails
 
 TINY = {"preset": "tiny", "max_steps": 1}

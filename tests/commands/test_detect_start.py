@@ -11,8 +11,8 @@ import pytest
 import remoteclip_jax as rc
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.runs.config import PRESETS
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.tasks.detect.config import PRESETS
+from remoteclip_jax.tasks.training import train
 from tests.command import run
 
 TINY: dict[str, Any] = {"task": "detect", "preset": "tiny", "max_steps": 1}
@@ -26,7 +26,7 @@ def variables(workdir: Path) -> Any:
 def test_a_detector_goes_on_from_another_one(detect_run: Path, tmp_path: Path) -> None:
     """With a learning rate of almost zero it still is what it was, and a part of another shape is new."""
     data = str(detect_run / "data")
-    shape = PRESETS["detect"]["tiny"]["detector"].replace(train_norm=False, layers=2, feed_forward=80)
+    shape = PRESETS["tiny"].detector.replace(train_norm=False, layers=2, feed_forward=80)
     again = train(
         {**TINY, "data_dir": data, "weights": str(detect_run), "learning_rate": 1e-12, "detector": shape}, tmp_path
     )

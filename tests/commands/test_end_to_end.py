@@ -16,9 +16,10 @@ from PIL import Image
 import remoteclip_jax as rc
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.runs.metrics_log import read_rows
-from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.tasks.evaluating import evaluate
+from remoteclip_jax.tasks.training import train
 from tests.command import ROOT, environment, fails, run
 
 TINY = {"preset": "tiny", "epochs": 3, "checkpoint_every": 2}
@@ -170,7 +171,7 @@ def test_without_torch(drawn_data: Path, tmp_path: Path) -> None:
     """Neither importing the package nor training may import torch."""
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['open_clip'] = None\n"
-        "from pathlib import Path; from remoteclip_jax.training.loop import train\n"
+        "from pathlib import Path; from remoteclip_jax.tasks.training import train\n"
         f"train({{'preset': 'tiny', 'data_dir': {str(drawn_data)!r}, 'max_steps': 1}}, Path({str(tmp_path / 'r')!r}))"
     )
     result = run("-c", code)
@@ -209,7 +210,7 @@ def test_a_detector_goes_on_in_the_middle_of_its_alignment(drawn_data: Path, tmp
     }
     whole = train(settings, tmp_path / "whole")
     first, second = read_rows(whole / "metrics.jsonl")
-    assert json.loads((whole / "config.json").read_text())["align_steps"] == 4
+    assert json.loads((whole / "config.json").read_text())["first_steps"] == 4
     assert "align_loss" in first
     assert "dense_loss" not in first
     assert {"align_loss", "dense_loss"} <= second.keys()

@@ -14,8 +14,9 @@ from remoteclip_jax.data.images import Header, image_size, read_header, read_ima
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.runs.config import TrainConfig, load_config
+from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
+from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.detect.batches import whole_images
 from tests.data.pictures import picture, write
 from tests.data.test_images import save

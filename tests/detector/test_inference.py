@@ -19,9 +19,9 @@ from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.detector import inference
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.runs.config import new_config
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import AXIS
+from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 

@@ -9,8 +9,9 @@ import pytest
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import form_of, mismatch, read_json
 from remoteclip_jax.report import align, detect, write_report
-from remoteclip_jax.runs.config import TrainConfig, new_config
+from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.tasks.configuration import new_config
 from tests.mutations import altered, damaged, refusal
 from tests.report.test_page import run_of
 

@@ -10,9 +10,9 @@ from markdown_it import MarkdownIt
 
 from remoteclip_jax.evaluation.markup import Picture, block, code, table, text
 from remoteclip_jax.evaluation.page import write_page
-from remoteclip_jax.report import write_report
-from remoteclip_jax.runs.config import new_config
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.reporting import write_report
 
 HOSTILE = (
     "<script>alert(1)</script>",

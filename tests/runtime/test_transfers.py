@@ -15,7 +15,7 @@ from remoteclip_jax.clip.model import CLIP, init, one_tower
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
-from remoteclip_jax.tasks.align.workload import make_align_loss
+from remoteclip_jax.tasks.align.loss import make_align_loss
 from remoteclip_jax.training.meter import Meter
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmarks.ablation import VARIANTS, read, table
 
-from remoteclip_jax.runs.config import PRESETS
+from remoteclip_jax.tasks.detect.config import PRESETS
 
 
 def result(directory: Path, variant: str, seed: int, ap: float) -> None:
@@ -30,5 +30,5 @@ def test_no_results_make_an_empty_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_changes_something_that_exists(name: str) -> None:
-    preset = PRESETS["detect"]["small"]["detector"]
+    preset = PRESETS["small"].detector
     assert (preset.replace(**VARIANTS[name]) == preset) is (name == "default")

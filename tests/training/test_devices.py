@@ -15,7 +15,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.metrics_log import read_rows
 from remoteclip_jax.runtime.devices import AXIS, check_batch_size, check_processes, parallel, replicate, split_batch
-from remoteclip_jax.tasks.align.workload import make_align_loss
+from remoteclip_jax.tasks.align.loss import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
@@ -80,8 +80,9 @@ def test_one_of_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 GO_ON = """
 import json, sys
 from pathlib import Path
-from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.tasks.evaluating import evaluate
+from remoteclip_jax.tasks.training import train
 run = Path(sys.argv[1])
 first = evaluate(run, EvalSettings(split="val"))
 train({"max_steps": 6}, run)

@@ -11,8 +11,9 @@ import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import CLIP, init, init_shapes
-from remoteclip_jax.runs.config import TrainConfig, new_config
-from remoteclip_jax.tasks.align.workload import make_align_loss
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.tasks.align.loss import make_align_loss
+from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
@@ -81,7 +82,7 @@ def test_each_phase_has_the_whole_course_of_the_learning_rate() -> None:
     config = TrainConfig(schedule="cosine", learning_rate=1e-2)
     optimizer = make_optimizer(config)
     state = create_state({"params": {"tower": {"w": jnp.ones(1)}}, "batch_stats": {}}, optimizer, 40)
-    state = state._replace(align_steps=jnp.asarray(10))
+    state = state._replace(first_steps=jnp.asarray(10))
     step, rates = jax.jit(make_train_step(loss, optimizer, make_schedule(config))), []
     for _ in range(40):
         state, metrics = step(state, {})

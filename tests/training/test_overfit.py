@@ -12,10 +12,10 @@ from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.evaluation.detection import evaluate_detections
-from remoteclip_jax.runs.config import new_config
+from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.detect.batches import Slots, detection_batches
+from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.prediction import make_predictor
-from remoteclip_jax.tasks.detect.workload import make_detect_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state, evaluated
 from remoteclip_jax.training.step import make_train_step

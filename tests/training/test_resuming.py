@@ -17,11 +17,11 @@ from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
-from remoteclip_jax.runs.config import load_config
 from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.tasks.configuration import load_config
+from remoteclip_jax.tasks.training import train
 from remoteclip_jax.training import epochs
 from remoteclip_jax.training.interrupt import Interrupted
-from remoteclip_jax.training.loop import train
 from remoteclip_jax.training.meter import Meter
 from remoteclip_jax.training.plan import Plan
 from tests.data.trees import folders
@@ -122,18 +122,18 @@ def test_what_was_fitted_on_the_way_is_repeated(
 
 
 def test_a_plan_knows_where_it_stands(tmp_path: Path) -> None:
-    config = load_config(_config(tmp_path, total_steps=9, align_steps=3, fits=[[0, 10, 4], [3, 8, 3], [6, 9, 3]]))
+    config = load_config(_config(tmp_path, total_steps=9, first_steps=3, fits=[[0, 10, 4], [3, 8, 3], [6, 9, 3]]))
     plan = Plan(config, tmp_path / "config.json", 4)
-    assert (plan.total, plan.align_steps) == (8, 3)
+    assert (plan.total, plan.first_steps) == (8, 3)
     assert not plan.after_step(5)
     assert plan.after_step(6)
-    assert (plan.total, plan.align_steps) == (9, 3)
+    assert (plan.total, plan.first_steps) == (9, 3)
     assert Plan(config, tmp_path / "config.json", 3).total == 8
     assert Plan(config, tmp_path / "config.json", 0).total == 10
 
 
 def _config(folder: Path, **changes: Any) -> Path:
-    from remoteclip_jax.runs.config import new_config
+    from remoteclip_jax.tasks.configuration import new_config
 
     new_config({}).save(folder / "config.json")
     content = json.loads((folder / "config.json").read_text())

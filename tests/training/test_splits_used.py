@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.runs.config import new_config
 from remoteclip_jax.runs.data import Data
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.setup import prepare_data
-from remoteclip_jax.tasks.evaluating import EvalSettings, evaluate
-from remoteclip_jax.training.loop import train
+from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.evaluating import evaluate
+from remoteclip_jax.tasks.registry import find_task
+from remoteclip_jax.tasks.training import train
 from tests.data.trees import flat, folders, write_image, write_lines, write_voc
 
 
@@ -31,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 
 def prepared(data: Path, **settings: Any) -> Data:
     config = new_config({"preset": "tiny", "data_dir": str(data), **settings})
-    return prepare_data(config, RunDirectory(data.parent / "run"))
+    return find_task(config.task).read(config, RunDirectory(data.parent / "run"))
 
 
 def images(dataset: Any) -> set[str]:

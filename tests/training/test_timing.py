@@ -38,10 +38,10 @@ def train(
     plans, done = [fit.steps(0, None)], 0
     while done < plans[-1][0]:
         done += 1
-        align_steps = plans[-1][1]
-        clock.now += pace(done <= align_steps, clock.now)
-        if fit.after_step(done, done <= align_steps, changed=done in (1, align_steps + 1)):
-            plans.append(fit.steps(done, align_steps))
+        first_steps = plans[-1][1]
+        clock.now += pace(done <= first_steps, clock.now)
+        if fit.after_step(done, done <= first_steps, changed=done in (1, first_steps + 1)):
+            plans.append(fit.steps(done, first_steps))
         if validations is None and done % per_epoch == 0:
             clock.now += evaluation
             fit.evaluated(evaluation)
@@ -70,8 +70,8 @@ def test_six_minutes_are_six_minutes(monkeypatch: pytest.MonkeyPatch, name: str,
     pace, guess = CASES[name]
     minutes, plans = train(monkeypatch, 6, pace, start=30, guess=guess, validations=validations, per_epoch=200)
     assert 5.3 <= minutes <= 6.3
-    for total, align_steps in plans:
-        assert 0.35 * total <= align_steps <= 0.55 * total or align_steps == plans[-1][1]
+    for total, first_steps in plans:
+        assert 0.35 * total <= first_steps <= 0.55 * total or first_steps == plans[-1][1]
 
 
 @pytest.mark.parametrize("minutes", [3, 20, 60])

@@ -17,7 +17,7 @@ from remoteclip_jax.clip.model import CLIP
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.ops.similarity import class_logits, soft_cross_entropy
 from remoteclip_jax.runs.config import TrainConfig
-from remoteclip_jax.tasks.align.workload import make_align_loss
+from remoteclip_jax.tasks.align.loss import make_align_loss
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step

@@ -5,13 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.detector.detections import Detections
+from remoteclip_jax.data.views import check_size, resized_views, told
+from remoteclip_jax.detector.detections import Detections, check_max_detections
+from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.curves import precision_recall_figure
-from remoteclip_jax.evaluation.detection import curves, metrics, score
+from remoteclip_jax.evaluation.detection import curves, indices, metrics, score, table
 from remoteclip_jax.evaluation.pictures import ranked, save_picture
 from remoteclip_jax.files.writing import write_atomically
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
+from remoteclip_jax.runtime.devices import AXIS
+
+from .config import DetectConfig
+from .data import refine
+from .loading import load_detector
+from .prediction import make_predictor
 
 
 def write_evaluation(
@@ -38,3 +50,44 @@ def write_evaluation(
         save_picture(directory / f"{name}.jpg", dataset, found, index)
     write_atomically(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) -> dict[str, Any]:
+    """Evaluate the run's best checkpoint on a split (see `write_evaluation`)."""
+    detector = load_detector(run.root)
+    dataset, known = read_for_evaluation(run, config, settings, detector.clip.embed_dim, refine)
+    data_dir = evaluation_directory(run, config, settings)
+    refine(dataset, data_dir)
+    indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
+    embeddings = embeddings_of(detector.text, dataset.classes, known, settings.templates)
+    views, most = detector.views, detector.max_detections
+    if settings.max_detections is not None:
+        check_max_detections(settings.max_detections)
+        most = settings.max_detections
+    if settings.image_size:
+        check_size(settings.image_size)
+        views = resized_views(views, settings.image_size)
+    predict = make_predictor(
+        Detector(detector.clip, detector.config, dtype=jnp.dtype(detector.dtype), axis_name=AXIS),
+        jnp.asarray(embeddings),
+        dataset.classes,
+        batch_size=settings.batch_size or config.batch_size,
+        views=views,
+        max_detections=most,
+    )
+    facts = {
+        "data_dir": str(data_dir),
+        "views": views,
+        "templates": list(settings.templates or ()),
+        "max_detections": most,
+    }
+    found = predict(detector.variables, dataset)
+    return write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
+
+
+def describe(result: dict[str, Any]) -> str:
+    """A result for the screen: first what was dropped or repaired while the data were read, then the figures."""
+    lines = [*result.get("notes", ())]
+    most, views = result["max_detections"], told(result["views"])
+    lines.append(f"{result['images']} images, predicted at {views} pixels, at most {most} detections in each")
+    return "\n".join([*lines, table(result)])

@@ -11,7 +11,8 @@ from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
-from remoteclip_jax.tasks.detect.batches import whole_images
+
+from .batches import whole_images
 
 
 def make_predictor(

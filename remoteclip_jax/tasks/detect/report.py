@@ -9,9 +9,10 @@ from remoteclip_jax.evaluation.markup import Picture, block, code, shell, string
 from remoteclip_jax.evaluation.page import checkpoints, data_line, ending, percent, png, read_summary, speed
 from remoteclip_jax.files.json_files import mismatch, read_json
 from remoteclip_jax.files.writing import write_atomically
-from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import Row, ranking
+from remoteclip_jax.runs.metrics_log import Ranking, Row
+
+from .config import DetectConfig
 
 FIGURES = (
     ("mAP", "map"),
@@ -35,7 +36,7 @@ ALL = {"map_all": MEASURE, "map_50_all": MEASURE, "max_detections": int, "ignore
 NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
-def report(run: RunDirectory, config: TrainConfig, rows: list[Row]) -> list[str | Picture]:
+def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ranking) -> list[str | Picture]:
     """The report's parts in Markdown, and its pictures, which lie in the run directory."""
     write_atomically(run.curve, _curve(rows))
     summary, best = read_summary(run), min(rows, key=ranking)

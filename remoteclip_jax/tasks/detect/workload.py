@@ -1,11 +1,10 @@
-"""The task `detect`: the context-guided detector, trained end to end."""
+"""What a training of `detect` is made of."""
 
 import dataclasses
 import itertools
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,80 +12,49 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
-from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, Sampling
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import told
-from remoteclip_jax.detector.heads import adapt
-from remoteclip_jax.detector.model import Detector, detector_shapes, init
-from remoteclip_jax.detector.recognition import recognition_loss
-from remoteclip_jax.detector.supervision import Truth, detection_loss
+from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
-from remoteclip_jax.runs.config import TrainConfig
-from remoteclip_jax.runs.data import Data
+from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.towers import frozen_sizes, prepare_texts, prepare_towers
 from remoteclip_jax.runtime.devices import AXIS
-from remoteclip_jax.tasks.detect.batches import box_slots, close_up_batches, detection_batches
-from remoteclip_jax.tasks.detect.evaluation import write_evaluation
-from remoteclip_jax.tasks.detect.prediction import make_predictor
-from remoteclip_jax.tasks.loading import is_detect_run, load_detector
-from remoteclip_jax.training.workload import Batch, Loss, MakeBatches, Parts, Task
+from remoteclip_jax.tasks.loading import load_towers
+from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
+from remoteclip_jax.training.workload import MakeBatches, Workload
+
+from .batches import box_slots, close_up_batches, detection_batches
+from .config import DetectConfig
+from .evaluation import write_evaluation
+from .loss import make_detect_loss
+from .prediction import make_predictor
+from .variables import first_variables
 
 CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
+RULES: Rules = (
+    *TOWER_RULES,
+    (r"^class_head/(directions|gains)$", "frozen"),
+    (r"^(pyramid|tower|class_head|class_query|dense_box|decoder_(\d+|norm)|boxes_\d+|content|places)(/|$)", "train"),
+)
 
 
-def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
-    """The loss of a batch of `detection_batches`; or, of one of `close_up_batches`, that of recognising single
-    objects."""
-
-    def loss(
-        params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
-    ) -> tuple[Array, tuple[Parts, dict[str, Any]]]:
-        variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
-        frozen = jax.lax.stop_gradient(texts)
-        if "label" in batch:
-            seen = batch["label"], batch["shown"], batch["ignored"]
-            return recognition_loss(model, variables, images, frozen, *seen, model.axis_name)
-        truth = Truth(*(batch[name] for name in Truth._fields))
-        return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
-
-    return loss
+def prepare(config: DetectConfig, run: RunDirectory, data: RunData, begun: bool) -> Workload:
+    """The workload of a run; at its first start with the towers that training starts from."""
+    clip = None if begun else prepare_towers(config, run, load_towers)
+    return make_workload(config, run, clip, prepare_texts(config, run, data.classes, clip), data)
 
 
-def make_batches(config: TrainConfig, train: Dataset) -> MakeBatches:
-    """What training reads: single objects for alignment, then windows. Images are decoded once."""
-    slots = box_slots(train, config.max_objects, config.mosaic > 0)
-    sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
-    sampler = Sampler(train, sampling)  # one for both phases
-
-    def batches(step: int, align_steps: int) -> Batches:
-        crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
-        if step < align_steps:
-            yield from itertools.islice(
-                close_up_batches(train, sampler, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step),
-                align_steps - step,
-            )
-        yield from detection_batches(
-            train,
-            sampler,
-            batch_size=config.batch_size,
-            slots=slots,
-            seed=config.seed,
-            start_step=max(step, align_steps),
-        )
-
-    return batches
-
-
-def make_task(
-    config: TrainConfig, run: RunDirectory, clip: RemoteCLIP | None, texts: Float[Array, "k d"], data: Data
-) -> Task:
-    """The task as the loop wants it; the image tower starts as `clip`'s, None where a checkpoint says. `texts` are
+def make_workload(
+    config: DetectConfig, run: RunDirectory, clip: RemoteCLIP | None, texts: Float[Array, "k d"], data: RunData
+) -> Workload:
+    """As `prepare`; the image tower starts as `clip`'s, None where a checkpoint says. `texts` are
     those of all classes, of which training sees those that are not novel."""
-    assert config.detector is not None
     train, val, final = data.train, data.val, data.final
     shape = clip.config if clip else architecture(config.arch)
+    config = config.replace(arch=shape.arch)
     model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     base = texts[np.array([data.classes.index(name) for name in train.classes])]
@@ -122,7 +90,8 @@ def make_task(
         assert clip is not None
         return first_variables(config, clip, base)
 
-    return Task(
+    return Workload(
+        config,
         variables,
         partial(detector_shapes, shape, config.detector),
         make_detect_loss(model, base),
@@ -134,36 +103,31 @@ def make_task(
         finish if final else None,
         len(final) / len(measured) if final and measured else 0.0,
         config.align_share if several else 0.0,
+        rules=RULES,
+        frozen=frozen_sizes(clip),
     )
 
 
-def first_variables(config: TrainConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
-    """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts; where
-    `weights` is a detector's run, whatever of it has the same shape takes the place of the random ones."""
-    assert config.detector is not None
-    variables = init(clip.config, config.detector, jax.random.key(config.seed))
-    params, stats = variables["params"], variables["batch_stats"]
-    if config.weights and is_detect_run(config.weights):
-        trained = load_detector(config.weights)
-        params, stats = _taken(params, trained.variables["params"]), _taken(stats, trained.variables["batch_stats"])
-        if np.array_equal(trained.embeddings, texts):  # the same prompts: its head is adapted to them already
-            return {"params": params, "batch_stats": stats}
-    return {
-        "params": {
-            **params,
-            "visual": clip.variables["params"]["visual"],
-            "class_head": adapt(params["class_head"], texts),
-        },
-        "batch_stats": {**stats, "visual": clip.variables["batch_stats"]["visual"]},
-    }
+def make_batches(config: DetectConfig, train: Dataset) -> MakeBatches:
+    """What training reads: single objects for alignment, then windows. Images are decoded once."""
+    slots = box_slots(train, config.max_objects, config.mosaic > 0)
+    sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
+    sampler = Sampler(train, sampling)  # one for both phases
 
+    def batches(step: int, first_steps: int) -> Batches:
+        crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
+        if step < first_steps:
+            yield from itertools.islice(
+                close_up_batches(train, sampler, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step),
+                first_steps - step,
+            )
+        yield from detection_batches(
+            train,
+            sampler,
+            batch_size=config.batch_size,
+            slots=slots,
+            seed=config.seed,
+            start_step=max(step, first_steps),
+        )
 
-def _taken(tree: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with the arrays of `trained` that have the same path and shape."""
-
-    def take(own: Any, other: Any) -> Any:
-        if isinstance(own, dict):
-            return {name: take(value, other.get(name)) if other else value for name, value in own.items()}
-        return own if other is None or np.shape(other) != np.shape(own) else other
-
-    return dict(take(tree, trained))
+    return batches

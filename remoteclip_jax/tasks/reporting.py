@@ -1,13 +1,10 @@
 """`report.md` and `report.html`: what a run was, how it went, and what to do next; made from the run's own files."""
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.evaluation.page import write_page
-from remoteclip_jax.report import align, detect
-from remoteclip_jax.runs.config import load_config
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import read_rows
-
-TASKS = {"align": align.report, "detect": detect.report}
+from remoteclip_jax.tasks.configuration import load_config
+from remoteclip_jax.tasks.registry import find_task
 
 
 def write_report(run: RunDirectory) -> None:
@@ -16,4 +13,6 @@ def write_report(run: RunDirectory) -> None:
     config, rows = load_config(run.config), read_rows(run.metrics)
     if not rows:
         raise UserError(f"{run.metrics} has no row: nothing to report")
-    write_page(run, TASKS[config.task](run, config, rows))
+    from remoteclip_jax.evaluation.page import write_page  # plots and HTML are loaded when a report is written
+
+    write_page(run, find_task(config.task).report(run, config, rows))

@@ -1,0 +1,30 @@
+"""Train: `python train.py` fine-tunes the image tower of RemoteCLIP on synthetic data; see --help for your own."""
+
+from pathlib import Path
+
+from remoteclip_jax import errors
+from remoteclip_jax.commands.config_flags import define_config_flags, define_set_flag
+from remoteclip_jax.path_flags import DEFINE_path
+
+_WORKDIR = DEFINE_path("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
+_settings = define_config_flags()
+_assignments = define_set_flag()
+
+
+def main() -> None:
+    settings = _settings()
+    if assignments := _assignments():
+        settings["set"] = assignments
+
+    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.memory import keep_freed_memory
+    from remoteclip_jax.tasks.training import train
+
+    keep_freed_memory()
+    keep_compiled_programs()
+    train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)
+
+
+def run() -> None:
+    """The command `remoteclip-train`."""
+    errors.run(main)

@@ -1,0 +1,104 @@
+"""What an evaluation reads: a split of a run's own or of other data, and the embeddings of its classes."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
+from remoteclip_jax.clip.prompts import TEMPLATE
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
+from remoteclip_jax.data.classes import find, read_class_file
+from remoteclip_jax.data.reading import read_dataset, what_was_read
+from remoteclip_jax.data.splits import TRAIN, VAL, role
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.data.validation import take_share
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.splits import Refine
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What the user named; None means the run's own (`data_dir`, `classes`, …) or the default."""
+
+    split: str = "test"
+    data_dir: Path | None = None
+    dataset_format: str = "auto"
+    classes: Path | None = None
+    text_embeddings: Path | None = None
+    templates: Sequence[str] | None = None
+    batch_size: int | None = None
+    novel: Sequence[str] = ()
+    image_size: int | None = None
+    max_detections: int | None = None
+    bands: tuple[int, ...] | None = None
+    skip_broken: bool = False
+
+
+def read_for_evaluation(
+    run: RunDirectory, config: TrainConfig | None, settings: EvalSettings, dim: int, refine: Refine
+) -> tuple[Dataset, TextEmbeddings | None]:
+    """The split, and the class embeddings that are known without a text tower: the user's, else the run's. `refine` is
+    what training made of its images before it took a share of them for validation."""
+    own_format = config.dataset_format if config and settings.data_dir is None else "auto"
+    dataset_format = settings.dataset_format if settings.dataset_format != "auto" else own_format
+    stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
+    given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
+    classes = _class_names(settings, given, stored)
+    bands = settings.bands or (config.bands if config else None)
+    data_dir = evaluation_directory(run, config, settings)
+    skip_broken = settings.skip_broken or bool(config and config.skip_broken)
+    read = functools.partial(
+        read_dataset, data_dir, dataset_format=dataset_format, classes=classes, bands=bands, skip_broken=skip_broken
+    )
+    if config and config.val_share is not None and settings.data_dir is None and role(settings.split) == VAL:
+        train = refine(read(config.train_split or TRAIN), data_dir)  # the run took its validation from these
+        dataset = dataclasses.replace(take_share(train, config.val_share, config.seed)[1], split=settings.split)
+    else:
+        dataset = read(settings.split)
+    print(what_was_read(data_dir, [dataset]))
+    return dataset, given or stored
+
+
+def evaluation_directory(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
+    """The data to evaluate on. UserError where neither the user nor a run says."""
+    return settings.data_dir or _own_data(run, config)
+
+
+def _own_data(run: RunDirectory, config: TrainConfig | None) -> Path:
+    if config is None:
+        raise UserError(f"{run.root} holds weights, not a run: say with --data_dir what to evaluate on")
+    return Path(config.data_dir) if config.data_dir else run.data
+
+
+def _class_names(
+    settings: EvalSettings, given: TextEmbeddings | None, stored: TextEmbeddings | None
+) -> tuple[str, ...] | None:
+    """The user's list, else the names in the user's embeddings, else the run's on its own data, else the data's own."""
+    if settings.classes:
+        return read_class_file(settings.classes)
+    if given:
+        return given.class_names
+    return stored.class_names if stored and settings.data_dir is None else None
+
+
+def embeddings_of(
+    clip: RemoteCLIP | None, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
+) -> np.ndarray:
+    """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""
+    if known is not None and templates is None:
+        rows = [find(name, known.class_names) for name in classes]
+        if None not in rows:
+            return known.embeddings[np.array(rows)]
+    if clip is None or not clip.has_text_tower:
+        names = ", ".join(known.class_names) if known else "none"
+        raise UserError(
+            f"this run has no text tower (it was trained from --text_embeddings) and cannot encode other names or "
+            f"templates; stored names: {names}; others can be given as an npz of their own with --text_embeddings"
+        )
+    return np.asarray(class_embeddings(clip, classes, templates or (TEMPLATE,)))

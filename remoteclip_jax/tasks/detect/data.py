@@ -1,0 +1,31 @@
+"""The images that `detect` learns from."""
+
+import dataclasses
+from pathlib import Path
+
+from remoteclip_jax.data.reading import check_boxes
+from remoteclip_jax.data.types import Dataset
+from remoteclip_jax.runs.data import RunData
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.splits import read_splits
+
+from .batches import crowded
+from .config import DetectConfig
+from .novel import base_classes, without_images_of
+
+
+def read(config: DetectConfig, run: RunDirectory) -> RunData:
+    """The splits of a run, the test split among them; training and validation without novel classes."""
+    data = read_splits(config, run, refine, test=True)
+    train, val, notes = data.train, data.val, data.notes
+    if config.novel:
+        val = without_images_of(val, config.novel) if val else None
+        train = base_classes(without_images_of(train, config.novel), config.novel)
+        notes += tuple(note for dataset in (train, val) if dataset for note in dataset.notes)
+    notes += crowded(train, config.max_objects)
+    return dataclasses.replace(data, train=train, val=val, notes=tuple(dict.fromkeys(notes)))
+
+
+def refine(dataset: Dataset, data_dir: Path) -> Dataset:
+    """`dataset`, as it is. UserError where its objects have no boxes."""
+    return check_boxes(dataset, data_dir)
