@@ -1,4 +1,4 @@
-"""What each idea of the detector is worth: python benchmarks/ablation.py --output=runs/ablation.
+"""What each idea of the detector is worth: python studies/ablation.py --output=runs/ablation.
 
 All variants start from one and the same plain detector, which has none of the ideas, and go on for the same steps on
 the same drawn images: with all of the ideas (`full`), with all but one, with none (`plain`), and with those that the
@@ -91,7 +91,7 @@ def main() -> None:
     draw_dataset(output / "data", preset.synthetic_train, 1, 0, 0, image_size=preset.synthetic_size, progress=True)
     draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
-    plain = {"task": "detect", "preset": "small", "detector": preset["detector"].replace(**PLAIN)}
+    plain = {"task": "detect", "preset": "small", "detector": preset.detector.replace(**PLAIN)}
     start = output / "start"
     if not _RANDOM.value and not RunDirectory(start).evaluated():  # which a run is at its very end
         train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, start)
@@ -109,7 +109,7 @@ def main() -> None:
 def _run(output: Path, start: Path, name: str, seed: int) -> None:
     """Train and evaluate one variant, and keep its figures."""
     begin, preset = time.monotonic(), PRESETS["small"]
-    detector: DetectorConfig = preset["detector"].replace(**VARIANTS[name])
+    detector: DetectorConfig = preset.detector.replace(**VARIANTS[name])
     settings = {
         "task": "detect",
         "preset": "small",
@@ -119,7 +119,7 @@ def _run(output: Path, start: Path, name: str, seed: int) -> None:
         "max_steps": _STEPS.value,
     }
     if not _RANDOM.value:  # other than real weights, the start has learned for minutes only: its tower trains on
-        settings |= {"weights": str(start), "learning_rate": preset["learning_rate"] / 2, "backbone": "train"}
+        settings |= {"weights": str(start), "learning_rate": preset.learning_rate / 2, "backbone": "train"}
     run = train(settings, output / f"{_slug(name)}-{seed}")
     figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
     row = {key: figures[key] for key in FIGURES}

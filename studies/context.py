@@ -1,4 +1,4 @@
-"""What context is worth, and what I_g knows of it: python benchmarks/context.py --workdir=RUN --data_dir=DIR.
+"""What context is worth, and what I_g knows of it: python studies/context.py --workdir=RUN --data_dir=DIR.
 
 Of a detector's run on a split: its AP as it is; its AP if it knew which classes are in each image, the most that
 context can bring; and how well I_g tells them, at each view, beside what the detections themselves tell.

@@ -1,6 +1,6 @@
 """Learning curves of runs, side by side:
 
-python benchmarks/curves.py --runs=RUN,RUN --metrics=loss,giou_loss --output=FILE.png
+python studies/curves.py --runs=RUN,RUN --metrics=loss,giou_loss --output=FILE.png
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""AP of a detector on a split and on its mirror images: python benchmarks/flipped.py --workdir=RUN --split=val.
+"""AP of a detector on a split and on its mirror images: python studies/flipped.py --workdir=RUN --split=val.
 
 An aerial image has no left and right, so the two figures should be nearly the same.
 """

@@ -60,7 +60,7 @@ def test_every_path_is_such_a_flag() -> None:
         *ROOT.glob("*.py"),
         *(ROOT / "convert").rglob("*.py"),
         *(ROOT / "remoteclip_jax").rglob("*.py"),
-        *(ROOT / "benchmarks").rglob("*.py"),
+        *(ROOT / "studies").rglob("*.py"),
     ]
     defined = [match for s in sources for match in re.findall(r'DEFINE_(\w+)\(\s*"(\w+)"', s.read_text())]
     assert {kind for kind, name in defined if name in PATHS} == {"path"}

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import orbax.checkpoint as ocp
@@ -18,6 +18,7 @@ from remoteclip_jax.runs.metrics_log import Ranking, checkpoint_order
 from remoteclip_jax.runtime.devices import on_all_devices
 
 
+@runtime_checkable
 class NamedTupleState(Protocol):
     """A training state: a NamedTuple with a `step`, and `params`, `batch_stats` and perhaps `ema` among its fields."""
 

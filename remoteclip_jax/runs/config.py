@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.data.depth import parse_bands
@@ -89,10 +89,6 @@ class TrainConfig:
             raise UserError("--val_share takes the validation from the training images; leave out --val_split")
         architecture(self.arch)
         check_size(self.image_size)
-
-    def replace(self, **changes: Any) -> Self:
-        """The same with some fields changed."""
-        return dataclasses.replace(self, **changes)
 
     def save(self, path: Path) -> None:
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")

@@ -14,10 +14,13 @@ from remoteclip_jax.clip.model import init as init_clip
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.model import init as init_detector
 from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.tasks.align.config import AlignConfig
 from remoteclip_jax.tasks.align.loss import make_align_loss
 from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.detect.loss import make_detect_loss
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
+from remoteclip_jax.tasks.detect.workload import RULES
+from remoteclip_jax.training.optimizer import TOWER_RULES, Rules, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.workload import Loss
@@ -46,15 +49,18 @@ def shape(*size: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(size, dtype)
 
 
-def lower(config: TrainConfig, variables: Any, loss: Loss, batch: dict[str, Any]) -> jax.stages.Lowered:
-    optimizer = make_optimizer(config)
-    step = make_train_step(loss, optimizer, make_schedule(config), backbone=config.backbone, ema=config.ema)
+def lower(
+    config: TrainConfig, variables: Any, loss: Loss, batch: dict[str, Any], rules: Rules = TOWER_RULES
+) -> jax.stages.Lowered:
+    optimizer, schedule = make_optimizer(config, rules), make_schedule(config)
+    step = make_train_step(loss, optimizer, schedule, rules=rules, backbone=config.backbone, ema=config.ema)
     state = jax.eval_shape(lambda v: create_state(v, optimizer, 100, config.ema > 0), variables)
     return jax.jit(step, donate_argnums=0).lower(state, batch)
 
 
 def align() -> jax.stages.Lowered:
     config, clip = new_config({}), ARCHITECTURES["RN50"]
+    assert isinstance(config, AlignConfig)
     variables = jax.eval_shape(lambda key: init_clip(clip, key, False), jax.random.key(0))
     n, size = config.batch_size, config.image_size
     batch = {"image": shape(n, size, size, 3, dtype=jnp.uint8), "target": shape(n, CLASSES)}
@@ -64,7 +70,7 @@ def align() -> jax.stages.Lowered:
 
 def detect() -> jax.stages.Lowered:
     config = new_config({"task": "detect", "preset": "small"})
-    assert config.detector is not None
+    assert isinstance(config, DetectConfig)
     clip, n, size = ARCHITECTURES[config.arch], config.batch_size, config.image_size
     variables = jax.eval_shape(lambda key: init_detector(clip, config.detector, key), jax.random.key(0))
     batch = {
@@ -76,7 +82,7 @@ def detect() -> jax.stages.Lowered:
         "ignored_labels": shape(n, 32, dtype=jnp.int32),
     }
     model, texts = Detector(clip, config.detector), jnp.eye(CLASSES, clip.embed_dim)
-    return lower(config, variables, make_detect_loss(model, texts), batch)
+    return lower(config, variables, make_detect_loss(model, texts), batch, RULES)
 
 
 @pytest.mark.parametrize("task", [align, detect])

@@ -13,7 +13,6 @@ import tifffile
 from PIL import Image
 
 import remoteclip_jax as rc
-from remoteclip_jax import loading
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.types import Dataset, Example
@@ -21,7 +20,9 @@ from remoteclip_jax.detector import inference
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import AXIS
+from remoteclip_jax.tasks import loading
 from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.detect import loading as detector_loading
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
@@ -170,8 +171,10 @@ def test_runs_are_loaded_in_their_own_type(
     settings = {"preset": "tiny", "dtype": "bfloat16", "max_detections": 30}
     for task, trained in (("align", {"params": {"visual": {}}, "batch_stats": {}}), ("detect", detector.variables)):
         config = new_config({**settings, "task": task, **({"detector": SMALL} if task == "detect" else {})})
-        monkeypatch.setattr(loading, "_best", lambda *_, config=config, trained=trained: (run, config, trained))
-        monkeypatch.setattr(loading, "is_detect_run", lambda _: False)
+        config.save(run.config)
+        for module in (loading, detector_loading):
+            best = lambda _, config=config, trained=trained: (run, config, trained)  # noqa: E731
+            monkeypatch.setattr(module, "best_variables", best)
         loaded = rc.load(tmp_path) if task == "align" else rc.load_detector(tmp_path)
         assert loaded.dtype == "bfloat16"
     assert loaded.max_detections == 30

@@ -8,12 +8,14 @@ import pytest
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import form_of, mismatch, read_json
-from remoteclip_jax.report import align, detect, write_report
-from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.tasks.align import report as align
 from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.detect import report as detect
+from remoteclip_jax.tasks.detect.config import DetectConfig
+from remoteclip_jax.tasks.reporting import write_report
+from tests.evaluation.test_page import run_of
 from tests.mutations import altered, damaged, refusal
-from tests.report.test_page import run_of
 
 
 @pytest.mark.parametrize("task", ["align", "detect"])
@@ -58,7 +60,7 @@ def test_the_place_of_the_trouble_is_named(tmp_path: Path) -> None:
 
 
 def test_forms_of_types() -> None:
-    form = form_of(TrainConfig)
+    form = form_of(DetectConfig)
     config = json.loads(json.dumps(dataclasses.asdict(new_config({"task": "detect"}))))
     assert mismatch(config, form) is None
     assert mismatch({"epochs": 3}, form) is None  # the others have their defaults

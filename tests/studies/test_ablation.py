@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.ablation import VARIANTS, read, table
 
 from remoteclip_jax.tasks.detect.config import PRESETS
+from studies.ablation import VARIANTS, read, table
 
 
 def result(directory: Path, variant: str, seed: int, ap: float) -> None:

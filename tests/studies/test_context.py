@@ -1,8 +1,9 @@
-"""The figures of `benchmarks/context.py`."""
+"""The figures of `studies/context.py`."""
 
 import numpy as np
 import pytest
-from benchmarks.context import ranking
+
+from studies.context import ranking
 
 
 def test_presence_is_ranked_over_images() -> None:

@@ -9,9 +9,14 @@ import pytest
 
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.evaluation import run
+from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.detection import evaluate_detections
-from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.runs import evaluation_data
+from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.tasks.align import evaluation as align
+from remoteclip_jax.tasks.detect import evaluation as detect
+from remoteclip_jax.tasks.detect.config import DetectConfig
+from remoteclip_jax.tasks.evaluating import describe, evaluate
 from tests.detector.small_model import TINY
 
 NOTES = ("test: 3 boxes without area dropped (first in a.xml)",)
@@ -32,15 +37,19 @@ def test_notes_are_written_and_told(dataset: Dataset, tmp_path: Path, monkeypatc
         measured.append(model.dtype)
         return lambda variables: {"top1": 0.5, "top5": 1.0, "loss": 0.25}
 
-    monkeypatch.setattr(run, "load", lambda path: RemoteCLIP(TINY, {}, "bfloat16"))
-    monkeypatch.setattr(run, "read_dataset", lambda *_, **__: dataset)
-    monkeypatch.setattr(run, "_embeddings", lambda *arguments: np.ones((1, 64), np.float32))
-    monkeypatch.setattr(run, "make_evaluator", make_evaluator)
-    result = run.evaluate(tmp_path, run.EvalSettings(data_dir=tmp_path))
+    monkeypatch.setattr(align, "load", lambda path: RemoteCLIP(TINY, {}, "bfloat16"))
+    monkeypatch.setattr(evaluation_data, "read_dataset", lambda *_, **__: dataset)
+    monkeypatch.setattr(align, "embeddings_of", lambda *arguments: np.ones((1, 64), np.float32))
+    monkeypatch.setattr(align, "make_evaluator", make_evaluator)
+    result = evaluate(tmp_path, EvalSettings(data_dir=tmp_path))
     assert result["notes"] == [*NOTES, "test: 1 images without objects skipped"]
     assert (result["images"], result["skipped"]) == (1, 1)
     assert json.loads((tmp_path / "eval/test/metrics.json").read_text())["notes"] == result["notes"]
-    assert run.told(result).splitlines() == [*result["notes"], "images 1  top-1 50.00 %  top-5 100.00 %", "loss 0.2500"]
+    assert describe(tmp_path, result).splitlines() == [
+        *result["notes"],
+        "images 1  top-1 50.00 %  top-5 100.00 %",
+        "loss 0.2500",
+    ]
     assert measured == ["bfloat16"]  # the type in which `rc.encode_image` computes
 
 
@@ -50,16 +59,16 @@ def test_detections_are_told_with_their_notes(dataset: Dataset) -> None:
     data = Dataset("test", CLASSES, dataset.examples, notes=NOTES)
     result = evaluate_detections(data, [found([], []), found([], [])])
     result |= {"notes": NOTES, "images": 2, "views": (64, 128), "max_detections": 300}
-    lines = run.told(result).splitlines()
+    lines = detect.describe(result).splitlines()
     assert lines[:2] == [*NOTES, "2 images, predicted at 64 and 128 pixels, at most 300 detections in each"]
     assert lines[2].startswith("AP 0.0")
 
 
 def test_max_detections_are_for_detectors(tmp_path: Path) -> None:
     for count in (0, 5):
-        with pytest.raises(run.UserError, match="--max_detections is for runs of --task=detect"):
-            run.evaluate(tmp_path, run.EvalSettings(max_detections=count))
+        with pytest.raises(UserError, match="--max_detections is for runs of --task=detect"):
+            evaluate(tmp_path, EvalSettings(max_detections=count))
     for count in (0, 3001):
-        with pytest.raises(run.UserError, match=f"--max_detections={count} is out of range"):
-            TrainConfig(max_detections=count)
-    assert TrainConfig().max_detections == 300
+        with pytest.raises(UserError, match=f"--max_detections={count} is out of range"):
+            DetectConfig(max_detections=count)
+    assert DetectConfig().max_detections == 300

@@ -14,6 +14,7 @@ from remoteclip_jax.clip.model import CLIP, init, init_shapes
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.tasks.align.loss import make_align_loss
 from remoteclip_jax.tasks.configuration import new_config
+from remoteclip_jax.tasks.detect.workload import RULES
 from remoteclip_jax.training.optimizer import label_parameters, make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
@@ -114,6 +115,6 @@ def test_weight_decay_may_leave_out_norms_biases_and_scalars() -> None:
     still = jax.tree.map(jnp.zeros_like, params)
     for decay_vectors, moved in ((True, {"kernel", "bias", "scale"}), (False, {"kernel"})):
         config = dataclasses.replace(new_config({"task": "detect", "preset": "tiny"}), decay_vectors=decay_vectors)
-        optimizer = make_optimizer(config)
+        optimizer = make_optimizer(config, RULES)
         updates, _ = optimizer.update(still, optimizer.init(params), params)
         assert {name for name, x in updates["class_head"].items() if np.any(x)} == moved

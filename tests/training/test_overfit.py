@@ -14,8 +14,10 @@ from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.detect.batches import Slots, detection_batches
+from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.prediction import make_predictor
+from remoteclip_jax.tasks.detect.workload import RULES
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state, evaluated
 from remoteclip_jax.training.step import make_train_step
@@ -27,7 +29,7 @@ SIZE, STEPS = 96, 150
 @pytest.mark.slow
 def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     config = new_config({"task": "detect", "preset": "tiny", "ema": 0.9})
-    assert config.detector is not None
+    assert isinstance(config, DetectConfig)
     clip, shape = ARCHITECTURES["tiny"], config.detector
     data = read_dataset(drawn_data, "train")
     fullest = max(data.examples, key=lambda x: int((x.boxes[:, 2:].min(-1) * SIZE > 8).sum()))
@@ -35,9 +37,10 @@ def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotated=None)
     one = dataclasses.replace(data, examples=(example,) * 2)
     model, texts = Detector(clip, shape), random_texts(len(data.classes))
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, RULES)
     state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
-    step = jax.jit(make_train_step(make_detect_loss(model, texts), optimizer, make_schedule(config), ema=config.ema))
+    loss, schedule = make_detect_loss(model, texts), make_schedule(config)
+    step = jax.jit(make_train_step(loss, optimizer, schedule, rules=RULES, ema=config.ema))
     sampler = Sampler(one, Sampling(SIZE, (SIZE,), level="none"))
     batches = detection_batches(one, sampler, batch_size=2, slots=Slots(16, 0), seed=0)
     for _, batch in zip(range(STEPS), batches, strict=False):

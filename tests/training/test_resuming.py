@@ -18,14 +18,14 @@ from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.metrics_log import read_rows
-from remoteclip_jax.tasks.configuration import load_config
+from remoteclip_jax.tasks.configuration import load_config, new_config
 from remoteclip_jax.tasks.training import train
 from remoteclip_jax.training import epochs
 from remoteclip_jax.training.interrupt import Interrupted
 from remoteclip_jax.training.meter import Meter
 from remoteclip_jax.training.plan import Plan
+from tests.commands.test_end_to_end import final_bits, rows_without_times
 from tests.data.trees import folders
-from tests.test_end_to_end import final_bits, rows_without_times
 
 TINY = {"preset": "tiny", "epochs": 3, "checkpoint_every": 10}
 
@@ -133,8 +133,6 @@ def test_a_plan_knows_where_it_stands(tmp_path: Path) -> None:
 
 
 def _config(folder: Path, **changes: Any) -> Path:
-    from remoteclip_jax.tasks.configuration import new_config
-
     new_config({}).save(folder / "config.json")
     content = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**content, **changes}))

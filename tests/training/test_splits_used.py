@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.runs.data import Data
+from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.tasks.configuration import new_config
@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def prepared(data: Path, **settings: Any) -> Data:
+def prepared(data: Path, **settings: Any) -> RunData:
     config = new_config({"preset": "tiny", "data_dir": str(data), **settings})
     return find_task(config.task).read(config, RunDirectory(data.parent / "run"))
 

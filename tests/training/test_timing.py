@@ -24,7 +24,7 @@ def train(
     *,
     start: float,
     guess: tuple[float, float],
-    align_share: float = 0.45,
+    first_share: float = 0.45,
     evaluation: float = 10.0,
     guessed_evaluation: float = 10.0,
     validations: int | None = 1,
@@ -33,7 +33,7 @@ def train(
     """Minutes by the clock, and the plans (steps in all, of which align) on the way."""
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
-    fit = Fit(minutes, 0.0, align_share, validations, per_epoch, 1.0, *guess, guessed_evaluation)
+    fit = Fit(minutes, 0.0, first_share, validations, per_epoch, 1.0, *guess, guessed_evaluation)
     clock.now = start
     plans, done = [fit.steps(0, None)], 0
     while done < plans[-1][0]:

@@ -1,5 +1,7 @@
 """What a training of `align` is made of."""
 
+import dataclasses
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -37,7 +39,7 @@ def make_workload(
     """As `prepare`; `clip` is where the image tower starts, None where a checkpoint says."""
     train, val = data.train, data.val
     shape = clip.config if clip else architecture(config.arch)
-    config = config.replace(arch=shape.arch)
+    config = dataclasses.replace(config, arch=shape.arch)
     model = CLIP(shape, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     evaluate = None
     if val is not None:

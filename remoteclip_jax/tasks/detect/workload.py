@@ -54,7 +54,7 @@ def make_workload(
     those of all classes, of which training sees those that are not novel."""
     train, val, final = data.train, data.val, data.final
     shape = clip.config if clip else architecture(config.arch)
-    config = config.replace(arch=shape.arch)
+    config = dataclasses.replace(config, arch=shape.arch)
     model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
     several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     base = texts[np.array([data.classes.index(name) for name in train.classes])]
