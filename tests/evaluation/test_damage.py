@@ -68,7 +68,7 @@ def test_forms_of_types() -> None:
         ("views", ["64"], "views[0] is '64'"),
         ("novel", "abc", "novel is 'abc', not a list"),
         ("data_dir", 5, "data_dir is '5'"),
-        ("detector", {"width": "x"}, "detector is \"{'width': 'x'}\""),
+        ("detector", {"width": "x"}, "detector.width is 'x'"),
         ("task", 3, "task is '3'"),
         ("ema", "1", "ema is '1'"),
     ):
