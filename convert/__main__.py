@@ -24,5 +24,10 @@ def main() -> None:
     convert(_CHECKPOINT.value, Path(_OUTPUT.value), _ARCH.value, _VERIFY.value)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command `remoteclip-convert`."""
     run(main)
+
+
+if __name__ == "__main__":
+    command()
