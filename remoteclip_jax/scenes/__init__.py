@@ -1,6 +1,9 @@
-"""A synthetic DIOR: aerial-looking scenes with all 20 classes, drawn by this project, deterministic in the seed."""
+"""Synthetic data: aerial-looking scenes with all 20 DIOR classes, generated procedurally and deterministic in the seed.
 
-from remoteclip_jax.scenes.picture import draw_scene
-from remoteclip_jax.scenes.write import draw_dataset
+`generate_dataset` writes a data set with annotations; `render_scene` gives one image with its boxes.
+"""
 
-__all__ = ["draw_dataset", "draw_scene"]
+from remoteclip_jax.scenes.dataset import generate_dataset
+from remoteclip_jax.scenes.images import render_scene
+
+__all__ = ["generate_dataset", "render_scene"]

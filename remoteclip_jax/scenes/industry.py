@@ -1,37 +1,37 @@
-"""Works and shores: storage tanks, chimneys, windmills, dams, harbours. Parts about one unit long."""
+"""Industry and water: storage tanks, chimneys, windmills, dams and harbours. The parts are about one unit long."""
 
 import numpy as np
 
 from remoteclip_jax.scenes.palette import Palette, mix, shade
-from remoteclip_jax.scenes.shapes import Part, disk, rect, segment, strip
+from remoteclip_jax.scenes.shapes import Part, ellipse, rect, segment, strip
 
 
 def storagetank(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """A round tank with a fixed or a floating roof. Its light side is fixed to the sun: it must not be turned."""
+    """A round tank with a fixed or a floating roof. Its lit side faces the sun, so it must not be rotated."""
     roof = pal.paint()
-    sun = np.arctan2(pal.sun[1], pal.sun[0])
-    dx, dy = np.cos(sun), np.sin(sun)
+    shadow_angle = np.arctan2(pal.shadow_offset[1], pal.shadow_offset[0])
+    dx, dy = np.cos(shadow_angle), np.sin(shadow_angle)
     n = 28 if detail else 16
-    parts = [Part(disk(0, 0, 0.5, n=n), shade(roof, 0.72), 8, height=rng.uniform(0.25, 0.6))]
-    parts.append(Part(disk(-0.02 * dx, -0.02 * dy, 0.46, n=n), roof, 8))
-    if rng.random() < 0.4:  # the roof floats deep in the shell, which throws its shadow on it
-        parts.append(Part(disk(0, 0, 0.43, n=n), shade(roof, 0.5), 8))
-        parts.append(Part(disk(0.07 * dx, 0.07 * dy, 0.36, n=n), shade(pal.paint(), 0.95), 12))
-    else:  # a shallow cone: the side to the sun is lighter
-        parts.append(Part(disk(-0.1 * dx, -0.1 * dy, 0.32, n=n), shade(roof, 1.08), 8))
-        parts.append(Part(disk(-0.14 * dx, -0.14 * dy, 0.16, n=12), shade(roof, 1.14), 8))
-        parts.append(Part(disk(0, 0, 0.045, n=8), shade(roof, 0.6), 8))
+    parts = [Part(ellipse(0, 0, 0.5, n=n), shade(roof, 0.72), 8, height=rng.uniform(0.25, 0.6))]
+    parts.append(Part(ellipse(-0.02 * dx, -0.02 * dy, 0.46, n=n), roof, 8))
+    if rng.random() < 0.4:  # the roof floats low in the shell, whose shadow falls on it
+        parts.append(Part(ellipse(0, 0, 0.43, n=n), shade(roof, 0.5), 8))
+        parts.append(Part(ellipse(0.07 * dx, 0.07 * dy, 0.36, n=n), shade(pal.paint(), 0.95), 12))
+    else:  # a shallow cone, lighter on the side that faces the sun
+        parts.append(Part(ellipse(-0.1 * dx, -0.1 * dy, 0.32, n=n), shade(roof, 1.08), 8))
+        parts.append(Part(ellipse(-0.14 * dx, -0.14 * dy, 0.16, n=12), shade(roof, 1.14), 8))
+        parts.append(Part(ellipse(0, 0, 0.045, n=8), shade(roof, 0.6), 8))
     if detail:
         parts.append(Part(segment(0, 0, 0.24, 0.38, 0.025), shade(roof, 0.8), 8))
     return parts
 
 
 def chimney(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """A tall stack seen a little from the side: round foot, tapering shaft in bands, dark mouth."""
+    """A tall chimney seen slightly from the side: round foot, tapering banded shaft, dark mouth."""
     u = rng.uniform
     shaft, band = (pal.paint() if rng.random() < 0.5 else pal.concrete), pal.paint()
     foot, top, lean = u(0.1, 0.14), u(0.055, 0.085), u(0.55, 0.9)
-    parts = [Part(disk(0, 0, foot * 1.15), shade(pal.concrete, 0.85), 15, height=0.05)]
+    parts = [Part(ellipse(0, 0, foot * 1.15), shade(pal.concrete, 0.85), 15, height=0.05)]
     bands = 7 if rng.random() < 0.6 else 1
     for i in range(bands):
         a, b = i / bands, (i + 1) / bands
@@ -39,41 +39,43 @@ def chimney(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list
         colour = shaft if i % 2 == 0 else band
         lit, dark = shade(colour, 1.1), shade(colour, 0.7)
         x, y = lean * a, lean * b
-        # The shaft's own shadow: one band after another, each standing on the height of the one before.
-        parts.append(Part(np.array([(x, -ra), (y, -rb), (y, rb), (x, ra)]), lit, 8, height=1.6 * (b - a), base=1.6 * a))
+        # Each band stands on the one before it, so that together they cast the shadow of the shaft.
+        parts.append(
+            Part(np.array([(x, -ra), (y, -rb), (y, rb), (x, ra)]), lit, 8, height=1.6 * (b - a), base_height=1.6 * a)
+        )
         parts.append(Part(np.array([(x, 0.25 * ra), (y, 0.25 * rb), (y, rb), (x, ra)]), dark, 8))
-    parts.append(Part(disk(lean, 0, top), shade(shaft, 1.15), 8, height=0.05, base=1.6))
-    parts.append(Part(disk(lean, 0, top * 0.72), (28, 26, 26), 5))
+    parts.append(Part(ellipse(lean, 0, top), shade(shaft, 1.15), 8, height=0.05, base_height=1.6))
+    parts.append(Part(ellipse(lean, 0, top * 0.72), (28, 26, 26), 5))
     return parts
 
 
 def windmill(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """A wind turbine: mast seen obliquely, three blades at any turn, a long shadow of both."""
+    """A wind turbine seen obliquely: a mast and three blades at any angle, with their long shadows."""
     u = rng.uniform
     white = shade(pal.paint() if rng.random() < 0.25 else (240, 240, 240), u(0.8, 1.0))
-    mast, blade, turn, squeeze = u(0.35, 0.75), u(0.42, 0.5), u(0, 2 * np.pi), u(0.45, 1.0)
+    mast, blade, rotation, squeeze = u(0.35, 0.75), u(0.42, 0.5), u(0, 2 * np.pi), u(0.45, 1.0)
     wide = 0.05 if detail else 0.075
-    parts = [Part(disk(0, 0, 0.17, n=14), shade(pal.ground(), 1.1), 30, solid=False)]
+    parts = [Part(ellipse(0, 0, 0.17, n=14), shade(pal.pavement(), 1.1), 30, solid=False)]
     parts.append(
         Part(
             np.array([(0, -wide * 0.8), (mast, -wide * 0.4), (mast, wide * 0.4), (0, wide * 0.8)]), white, 4, height=1.1
         )
     )
     for k in range(3):
-        t = turn + k * 2 * np.pi / 3
+        t = rotation + k * 2 * np.pi / 3
         d = np.array([np.cos(t) * squeeze, np.sin(t)])
         n = np.array([-d[1], d[0]])
         hub = np.array([mast, 0.0])
         points = np.stack(
             [hub - 0.25 * wide * n, hub + 0.3 * blade * d - wide * n, hub + blade * d, hub + 0.25 * wide * n]
         )
-        parts.append(Part(points, white, 4, height=0.02, base=1.1))
-    parts.append(Part(disk(mast, 0, 0.05, n=10), shade(white, 0.8), 4))
+        parts.append(Part(points, white, 4, height=0.02, base_height=1.1))
+    parts.append(Part(ellipse(mast, 0, 0.05, n=10), shade(white, 0.8), 4))
     return parts
 
 
 def dam(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """A wall, straight or arched, across a valley: the lake at +y, spillways and a thin river on the other side."""
+    """A straight or arched wall across a valley: the lake at +y, spillways and a narrow river on the other side."""
     u = rng.uniform
     wall, dry = mix(pal.concrete, pal.paint(), u(0, 0.4)), shade(pal.soil, u(0.8, 1.1))
     thick, bow = u(0.07, 0.14), u(0.0, 0.16)
@@ -88,8 +90,8 @@ def dam(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Par
     parts = [
         Part(strip(river, channel * 1.9), dry, 70, solid=False),
         Part(lake * (1.05, 1), dry, 60, solid=False),
-        Part(lake, pal.water, 16, solid=False, wet=True),
-        Part(strip(river, channel), shade(pal.water, 1.08), 20, solid=False, wet=True),
+        Part(lake, pal.water, 16, solid=False, is_water=True),
+        Part(strip(river, channel), shade(pal.water, 1.08), 20, solid=False, is_water=True),
         Part(np.array([(-0.42, 0), (0.42, 0), (0.28, -0.28), (-0.28, -0.28)]), shade(dry, 0.85), 60, solid=False),
     ]
     parts.append(Part(strip(line, thick), wall, 14))
@@ -103,25 +105,25 @@ def dam(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Par
         parts.append(
             Part(rect(gx, gy - thick * 0.5 - 0.05, 0.03, 0.1), mix(pal.water, (250, 250, 250), 0.6), 60, solid=False)
         )
-    for s in (1, -1):  # abutments and the power house
-        parts.append(Part(rect(s * 0.47, 0.01, 0.09, thick * 1.5), shade(wall, 0.9), 14, height=0.04))
+    for side in (1, -1):  # abutments and the powerhouse
+        parts.append(Part(rect(side * 0.47, 0.01, 0.09, thick * 1.5), shade(wall, 0.9), 14, height=0.04))
     parts.append(Part(rect(u(0.14, 0.26), -thick * 0.5 - 0.06, 0.14, 0.1), pal.roof(), 12, height=0.05))
     return parts
 
 
 def harbor(rng: np.random.Generator, pal: Palette, fingers: int, reach: float) -> list[Part]:
-    """A pier from the shore (at x = −0.5) into the water with fingers to moor at, `reach` long, on both sides."""
+    """A pier from the shore (at x = −0.5) into the water, with mooring fingers of length `reach` on both sides."""
     deck = mix(pal.concrete, pal.paint(), rng.uniform(0, 0.35))
     width = 0.05
     parts = [Part(rect(0, 0, 1, width), deck, 14, height=0.012)]
     if fingers:
         for x in np.linspace(-0.36, 0.48, fingers):
-            for s in (1, -1):
+            for side in (1, -1):
                 parts.append(
-                    Part(rect(float(x), s * (width + reach) / 2, 0.022, reach), shade(deck, 0.95), 12, height=0.01)
+                    Part(rect(float(x), side * (width + reach) / 2, 0.022, reach), shade(deck, 0.95), 12, height=0.01)
                 )
     parts.append(Part(rect(0, 0, 1, width * 0.25), shade(deck, 1.12), 10))
-    if rng.random() < 0.6:  # a head across the end
+    if rng.random() < 0.6:  # a pier head across the end
         parts.append(Part(rect(0.5 - width / 2, 0, width, 2 * reach), deck, 14, height=0.012))
     if rng.random() < 0.5:
         parts.append(Part(rect(-0.42, 0.0, 0.07, width * 0.8), pal.roof(), 10, height=0.03))

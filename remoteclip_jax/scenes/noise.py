@@ -1,4 +1,4 @@
-"""Fractal noise made at low resolution and scaled up, which costs a few milliseconds however large the image is."""
+"""Fractal noise, made at low resolution and scaled up: a few milliseconds, however large the image is."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def upscale(field: Float32[np.ndarray, "h w"], size: int) -> Float32[np.ndarray, "size size"]:
-    """A field scaled to size x size, smoothly."""
+    """The field interpolated smoothly to size x size."""
     return np.asarray(
         Image.fromarray(field).resize(
             (size, size), Image.Resampling.BICUBIC if field.shape[0] < 100 else Image.Resampling.BILINEAR
@@ -14,10 +14,13 @@ def upscale(field: Float32[np.ndarray, "h w"], size: int) -> Float32[np.ndarray,
     )
 
 
-def fractal(
+def fractal_noise(
     rng: np.random.Generator, size: int, coarsest: int = 4, octaves: int = 5, gain: float = 0.6
 ) -> Float32[np.ndarray, "size size"]:
-    """Noise with `coarsest` cells a side in the first octave, twice as many in each next; mean 0, deviation 1."""
+    """Noise with mean 0 and standard deviation 1.
+
+    The first octave has `coarsest` cells a side, and each further octave twice as many at `gain` times the amplitude.
+    """
     total = np.zeros((size, size), np.float32)
     for k in range(octaves):
         cells = coarsest << k
@@ -26,8 +29,8 @@ def fractal(
     return total / np.float32(max(float(total.std()), 1e-6))
 
 
-def wander(rng: np.random.Generator, n: int, octaves: int = 4) -> Float32[np.ndarray, "n"]:
-    """A wavering line of `n` values, about −1 to 1: a coast, a river's course."""
+def fractal_curve(rng: np.random.Generator, n: int, octaves: int = 4) -> Float32[np.ndarray, "n"]:
+    """One-dimensional fractal noise of `n` values, about −1 to 1: a shoreline or the course of a river."""
     x = np.linspace(0, 1, n)
     total = np.zeros(n)
     for k in range(octaves):

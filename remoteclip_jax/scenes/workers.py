@@ -1,7 +1,7 @@
-"""Drawing on all cores: one process a core, each a fresh interpreter that knows nothing but this package.
+"""Generates images on all cores: one process per core, each a new interpreter that imports only this package.
 
-Not multiprocessing: its spawned children import the caller's main module again, and with it JAX, and need it guarded;
-its forked ones inherit the threads of a running JAX and may hang.
+The multiprocessing module is not used. Its spawned children import the caller's main module again, and JAX with it, and
+need that module to be guarded. Its forked children inherit the threads of a running JAX and may hang.
 """
 
 import errno
@@ -13,25 +13,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import remoteclip_jax.errors
-from remoteclip_jax.scenes.picture import draw_files
+from remoteclip_jax.scenes.images import write_image_and_annotation
 
-Task = tuple[str, int]
+ImageKey = tuple[str, int]  # split and index
 
 
-def default_workers(tasks: int) -> int:
-    """One for each core at hand, fewer for small drawings: a process costs as much to start as some images to draw."""
+def default_worker_count(images: int) -> int:
+    """One worker per available core, or fewer for few images: starting a process takes as long as several images."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, tasks // 12))
+    return max(1, min(cores, images // 12))
 
 
-def draw_all(
-    output: Path, seed: int, image_size: int, tasks: Sequence[Task], workers: int, done: Callable[[], object]
+def generate_images(
+    output: Path,
+    seed: int,
+    image_size: int,
+    images: Sequence[ImageKey],
+    workers: int,
+    image_done: Callable[[], object],
 ) -> None:
-    """Draw the images of `tasks` (split, index); `done()` is called after each."""
+    """Write `images` and their annotations into `output`; `image_done()` is called after each.
+
+    Raises:
+        OSError: the disk is full.
+        RuntimeError: a worker failed; the message is its last line of output.
+    """
     if workers <= 1:
-        for split, index in tasks:
-            draw_files(output, seed, image_size, split, index)
-            done()
+        for split, index in images:
+            write_image_and_annotation(output, seed, image_size, split, index)
+            image_done()
         return
     root = str(Path(remoteclip_jax.errors.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -39,8 +49,8 @@ def draw_all(
     children: list[subprocess.Popen[str]] = []
     errors: list[str] = []
 
-    def attend(child: subprocess.Popen[str], share: Sequence[Task]) -> None:
-        said, at = "", 0
+    def supervise(child: subprocess.Popen[str], share: Sequence[ImageKey]) -> None:
+        last_output, finished = "", 0
         try:
             assert child.stdin is not None
             assert child.stdout is not None
@@ -48,15 +58,16 @@ def draw_all(
             child.stdin.close()
             for line in child.stdout:
                 if line.startswith("done"):
-                    at += 1
-                    done()
+                    finished += 1
+                    image_done()
                 else:
-                    said = line.strip()
+                    last_output = line.strip()
         except OSError as e:
-            said = said or str(e)
-        if child.wait() != 0 or at < len(share):
+            last_output = last_output or str(e)
+        if child.wait() != 0 or finished < len(share):
             errors.append(
-                said or f"a drawing process ended with code {child.returncode} after {at} of {len(share)} images"
+                last_output
+                or f"a worker process ended with code {child.returncode} after {finished} of {len(share)} images"
             )
 
     try:
@@ -71,7 +82,7 @@ def draw_all(
                 env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
             children.append(child)
-            threads.append(threading.Thread(target=attend, args=(child, tasks[k::workers]), daemon=True))
+            threads.append(threading.Thread(target=supervise, args=(child, images[k::workers]), daemon=True))
             threads[-1].start()
         for thread in threads:
             thread.join()
@@ -86,12 +97,12 @@ def draw_all(
 
 
 def main() -> None:
-    """A worker: draws the images named on stdin, one `split index` a line, and says `done` for each."""
+    """A worker process: generates the images listed on stdin, one `split index` per line; prints `done` for each."""
     output, seed, image_size = sys.argv[1:]
     for line in sys.stdin:
         split, index = line.split()
-        draw_files(Path(output), int(seed), int(image_size), split, int(index))
-        print("done", flush=True)  # fails, and ends this process, when nobody listens any more
+        write_image_and_annotation(Path(output), int(seed), int(image_size), split, int(index))
+        print("done", flush=True)  # fails and ends this process once the parent is gone
 
 
 if __name__ == "__main__":

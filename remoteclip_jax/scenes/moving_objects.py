@@ -1,9 +1,9 @@
-"""Things that move: airplanes, ships, vehicles. Each builder returns parts about one unit long, nose towards +x."""
+"""Airplanes, ships and vehicles. Each builder returns parts about one unit long that point towards +x."""
 
 import numpy as np
 
 from remoteclip_jax.scenes.palette import Palette, shade
-from remoteclip_jax.scenes.shapes import Colour, Part, disk, rect
+from remoteclip_jax.scenes.shapes import Colour, Part, rect
 
 
 def _mirrored(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
@@ -12,7 +12,7 @@ def _mirrored(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray
 
 
 def airplane(rng: np.random.Generator, pal: Palette, detail: bool = True) -> list[Part]:
-    """An airliner with swept wings, a straight-winged propeller plane, or a delta-winged jet."""
+    """An airliner with swept wings, a propeller plane with straight wings, or a jet with delta wings."""
     u = rng.uniform
     body = pal.paint()
     wing = shade(body, u(0.75, 1.0)) if rng.random() < 0.7 else pal.paint()
@@ -27,28 +27,28 @@ def airplane(rng: np.random.Generator, pal: Palette, detail: bool = True) -> lis
     tip = chord * u(0.3, 0.5) if kind != 2 else 0.06
     parts = []
     for w in _mirrored([(root, 0.0), (root - sweep, span), (root - sweep - tip, span), (root - chord, 0.0)]):
-        parts.append(Part(w, wing, 8, height=0.05, base=0.04))
+        parts.append(Part(w, wing, 8, height=0.05, base_height=0.04))
     tail = u(0.16, 0.21)
     for w in _mirrored([(-0.34, 0.0), (-0.34 - 0.3 * sweep - 0.05, tail), (-0.48 - 0.08, tail), (-0.46, 0.0)]):
-        parts.append(Part(w, wing, 8, height=0.03, base=0.05))
+        parts.append(Part(w, wing, 8, height=0.03, base_height=0.05))
     h = thick / 2
     hull = [(0.5, 0.0), (0.47, 0.45 * h), (0.41, 0.85 * h), (0.32, h), (-0.2, h), (-0.4, 0.55 * h), (-0.5, 0.2 * h)]
     outline = np.array(hull + [(x, -y) for x, y in hull[::-1] if y > 0])
-    parts.append(Part(outline, body, 8, height=0.1, base=0.0))
+    parts.append(Part(outline, body, 8, height=0.1, base_height=0.0))
     if kind == 0:
         engine = shade(wing, 0.7)
         for at in (0.17,) if rng.random() < 0.6 else (0.15, 0.3):
             x = root - sweep * at / span + 0.03
-            parts += [Part(rect(x, s * at, 0.1, 0.045), engine, 8, height=0.02) for s in (1, -1)]
+            parts += [Part(rect(x, side * at, 0.1, 0.045), engine, 8, height=0.02) for side in (1, -1)]
     elif kind == 1:
         parts.append(Part(rect(0.5, 0, 0.02, 0.2), shade(body, 0.6), 8))
-    parts.append(Part(rect(-0.43, 0, 0.13, 0.022), shade(pal.paint(), 0.9), 8))  # the fin, edge on
+    parts.append(Part(rect(-0.43, 0, 0.13, 0.022), shade(pal.paint(), 0.9), 8))  # the vertical fin, seen from above
     parts.append(Part(rect(0.435, 0, 0.025, 0.6 * thick), (35, 38, 45), 8))  # cockpit windows
     return parts
 
 
 def ship(rng: np.random.Generator, pal: Palette, moored: bool = False, detail: bool = True) -> list[Part]:
-    """A boat, a yacht, a freighter or a container ship; under way at times, with a wake. `detail`: it will be large."""
+    """A boat, a yacht, a freighter or a container ship, sometimes with a wake; `detail` for large ones."""
     u = rng.uniform
     hull, deck = pal.paint(), pal.paint()
     half = u(0.11, 0.17) if rng.random() < 0.7 else u(0.075, 0.11)
@@ -84,13 +84,13 @@ def ship(rng: np.random.Generator, pal: Palette, moored: bool = False, detail: b
     parts.append(Part(outline(0.72), deck, 12))
     kind = rng.random()
     bridge = pal.paint() if rng.random() < 0.5 else (235, 235, 230)
-    if kind < 0.45:  # a yacht's or fishing boat's cabin
+    if kind < 0.45:  # the cabin of a yacht or fishing boat
         at = u(-0.2, 0.08)
-        parts.append(Part(rect(at, 0, u(0.2, 0.4), half * u(0.9, 1.25)), bridge, 8, height=0.05, base=0.03))
+        parts.append(Part(rect(at, 0, u(0.2, 0.4), half * u(0.9, 1.25)), bridge, 8, height=0.05, base_height=0.03))
         if detail:
             parts.append(Part(rect(at + 0.1, 0, 0.05, half * 0.9), (50, 58, 70), 8))
         return parts
-    parts.append(Part(rect(-0.36, 0, u(0.08, 0.14), half * 1.6), bridge, 8, height=0.12, base=0.04))
+    parts.append(Part(rect(-0.36, 0, u(0.08, 0.14), half * 1.6), bridge, 8, height=0.12, base_height=0.04))
     rows = int(rng.integers(3, 8))
     boxes = kind > 0.72 and detail
     for x in np.linspace(-0.22, 0.26, rows):
@@ -102,12 +102,12 @@ def ship(rng: np.random.Generator, pal: Palette, moored: bool = False, detail: b
     return parts
 
 
-def vehicle(rng: np.random.Generator, pal: Palette, detail: bool = True, cars: bool = False) -> list[Part]:
-    """A car, a van, a bus, or a lorry with its trailer; `cars`: nothing longer than a car."""
+def vehicle(rng: np.random.Generator, pal: Palette, detail: bool = True, cars_only: bool = False) -> list[Part]:
+    """A car, a van, a bus, or a lorry with a trailer; with `cars_only`, a car in every case."""
     u = rng.uniform
     body = pal.paint()
     glass: Colour = (42, 46, 54)
-    kind = 0.0 if cars else rng.random()
+    kind = 0.0 if cars_only else rng.random()
     if kind < 0.68:
         w = u(0.4, 0.47)
         hull = np.array([(0.5, 0.3 * w), (0.44, 0.5 * w), (-0.46, 0.5 * w), (-0.5, 0.4 * w)])
@@ -131,18 +131,4 @@ def vehicle(rng: np.random.Generator, pal: Palette, detail: bool = True, cars: b
         Part(rect(0.31, 0, 0.06, w * 0.5), (30, 30, 30), 5),
         Part(rect(-0.12, 0, 0.76, w), pal.paint(), 5, height=0.32),
         Part(rect(0.47, 0, 0.04, w * 0.8), glass, 5),
-    ]
-
-
-def tree(rng: np.random.Generator, pal: Palette, x: float, y: float, r: float) -> list[Part]:
-    """A crown of radius `r` with a lit side; scenery, never annotated."""
-    sun = np.arctan2(pal.sun[1], pal.sun[0])
-    colour = shade(pal.tree, rng.uniform(0.85, 1.5))
-    lit = (x - np.cos(sun) * r * 0.25, y - np.sin(sun) * r * 0.25)
-    turn = rng.uniform(0, 6.3)
-    corners = np.arange(9) * (2 * np.pi / 9) + turn
-    crown = np.stack([np.cos(corners), np.sin(corners)], 1) * (r * rng.uniform(0.8, 1.1, 9))[:, None]
-    return [
-        Part(crown + np.array((x, y)), shade(colour, 0.85), 110, height=0.8 * r, solid=False),
-        Part(disk(*lit, 0.6 * r, n=7), shade(colour, 1.2), 130, solid=False),
     ]

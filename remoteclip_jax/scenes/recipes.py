@@ -1,8 +1,8 @@
-"""What each image shows: a deck of 100 recipes, 20 classes x 5 tiers, whose counts and sizes follow real annotations.
+"""What each image shows: a cycle of 100 recipes, 20 classes x 5 tiers, with the statistics of real annotations.
 
-Independent draws would need thousands of images before their quantiles settle. A deck that is dealt out evenly does it
-with one hundred: every run of 20 images has each class as its main one once and each tier, from one large object to a
-crowd, four times. A recipe depends on nothing but (seed, split, index).
+The recipes are stratified, because independent sampling would need thousands of images before the quantiles of sizes
+and counts settle. In every block of 20 images each class is the main class once, and each tier, from one large object
+to a crowd, occurs four times. A recipe depends only on (seed, split, index).
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-# Where the splits begin in the deck: with the default 70/15/15 they deal out one whole deck between them.
-OFFSETS = {"train": 0, "val": 70, "test": 85}
+# Where the splits begin in the cycle: at the default sizes, 70/15/15, they share one complete cycle.
+SPLIT_OFFSETS = {"train": 0, "val": 70, "test": 85}
 
-Row = tuple[str, int, float, float]
+GroupSpec = tuple[str, int, float, float]
 
-# Main class → five tiers of (class, number, smallest size, largest size); a size is sqrt(w·h) over the image's side.
-# Frequencies differ from the real ones where these would let one class dominate: no class has a quarter of the boxes,
-# and crowds are mixed, so that one image's light and ground are not one class's.
-TABLE: dict[str, tuple[tuple[Row, ...], ...]] = {
+# Main class → five tiers of (class, count, smallest size, largest size); a size is sqrt(w·h) over the image's side.
+# Class frequencies differ from the real ones where one class would dominate: none has a quarter of the boxes. Crowds
+# mix classes, so that the lighting and background of one image do not belong to a single class.
+RECIPES: dict[str, tuple[tuple[GroupSpec, ...], ...]] = {
     "airplane": (
         (("airplane", 1, 0.16, 0.26),),
         (("airplane", 3, 0.12, 0.15),),
@@ -170,43 +170,44 @@ TABLE: dict[str, tuple[tuple[Row, ...], ...]] = {
 
 
 @dataclass(frozen=True)
-class Group:
-    """`count` objects of one class, each about `size` = sqrt(w·h) relative to the image's side."""
+class ObjectGroup:
+    """`count` objects of one class; `size` is about sqrt(w·h) of each, relative to the image's side."""
 
-    name: str
+    class_name: str
     count: int
     size: float
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The annotated objects of one image, the main class's group first among equals."""
+    """The annotated objects of one image; `tier` is from 0 (mostly one large object) to 4 (mostly a crowd)."""
 
-    main: str
+    main_class: str
     tier: int
-    groups: tuple[Group, ...]
+    groups: tuple[ObjectGroup, ...]
 
 
 def _permutation(*key: int, n: int) -> np.ndarray:
+    # A permutation of range(n) that depends only on `key`.
     return np.random.default_rng(key).permutation(n)
 
 
-def recipe(seed: int, split: str, index: int) -> Recipe:
+def image_recipe(seed: int, split: str, index: int) -> Recipe:
     """The recipe of image `index` of a split."""
-    position = OFFSETS[split] + index
-    cycle, within = divmod(position, 100)
-    block, slot = divmod(within, 20)
-    classes = tuple(TABLE)
+    position = SPLIT_OFFSETS[split] + index
+    cycle, within_cycle = divmod(position, 100)
+    block, slot = divmod(within_cycle, 20)
+    classes = tuple(RECIPES)
     c = int(_permutation(seed, 1, cycle, block, n=20)[slot])
-    # Each class goes through its tiers once a deck, and each block of 20 gets every tier from four classes.
+    # Each class has each tier once in a cycle, and each block of 20 has every tier from four classes.
     order = _permutation(seed, 2, cycle, n=20)
     tier = int((block + order[c]) % 5)
     rng = np.random.default_rng((seed, 3, SPLITS.index(split), index))
     groups = []
-    crowd = 1.0
-    if (classes[c], tier) == ("ship", 4):  # once a deck a crowded port; rarely as crowded as they get
-        crowd = 1.0 + 1.2 * float(rng.random()) ** 4
-    for name, count, low, high in TABLE[classes[c]][tier]:
+    count_factor = 1.0
+    if (classes[c], tier) == ("ship", 4):  # a crowded port once in a cycle, rarely a very crowded one
+        count_factor = 1.0 + 1.2 * float(rng.random()) ** 4
+    for class_name, count, low, high in RECIPES[classes[c]][tier]:
         size = low * (high / low) ** float(rng.random())
-        groups.append(Group(name, round(count * crowd), size))
+        groups.append(ObjectGroup(class_name, round(count * count_factor), size))
     return Recipe(classes[c], tier, tuple(groups))
