@@ -32,7 +32,7 @@ from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings
-from remoteclip_jax.scenes import draw_dataset
+from remoteclip_jax.scenes import generate_dataset
 from remoteclip_jax.tasks.detect.config import PRESETS
 from remoteclip_jax.tasks.evaluating import evaluate
 from remoteclip_jax.tasks.training import train
@@ -88,8 +88,8 @@ def main() -> None:
             raise errors.UserError(f"--variants: {name!r} is unknown; known: {', '.join(VARIANTS)}")
     preset = PRESETS["small"]
     # The one validation image costs little and decides nothing: the last epoch alone is validated.
-    draw_dataset(output / "data", preset.synthetic_train, 1, 0, 0, image_size=preset.synthetic_size, progress=True)
-    draw_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
+    generate_dataset(output / "data", preset.synthetic_train, 1, 0, 0, image_size=preset.synthetic_size, progress=True)
+    generate_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     plain = {"task": "detect", "preset": "small", "detector": preset.detector.replace(**PLAIN)}
     start = output / "start"

@@ -43,10 +43,10 @@ def _forget_programs() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn data set in the flat layout: 24 training, 10 validation and 10 test images of 96 pixels."""
-    from remoteclip_jax.scenes import draw_dataset
+    from remoteclip_jax.scenes import generate_dataset
 
     directory = tmp_path_factory.mktemp("drawn")
-    draw_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
+    generate_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
     return directory
 
 

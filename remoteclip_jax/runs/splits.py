@@ -16,7 +16,7 @@ from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import check_batch_size
-from remoteclip_jax.scenes import draw_dataset
+from remoteclip_jax.scenes import generate_dataset
 
 # What a task makes of a split that was read from a directory: a smaller one, or a UserError.
 Refine = Callable[[Dataset, Path], Dataset]
@@ -27,7 +27,7 @@ def read_splits(config: TrainConfig, run: RunDirectory, refine: Refine, test: bo
     `data_dir` is given. The first of the notes says which splits were read, or that there is no validation."""
     if config.data_dir is None:
         counts = {"train": config.synthetic_train, "val": config.synthetic_val, "test": config.synthetic_test}
-        draw_dataset(run.data, **counts, seed=config.seed, image_size=config.synthetic_size, progress=True)
+        generate_dataset(run.data, **counts, seed=config.seed, image_size=config.synthetic_size, progress=True)
     data_dir = data_directory(config, run)
     named = class_names(config, run)
     train = read_split(config, run, config.train_split or TRAIN, named, refine)
