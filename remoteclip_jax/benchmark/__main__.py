@@ -1,3 +1,4 @@
 from remoteclip_jax.commands.benchmark import run
 
-run()
+if __name__ == "__main__":
+    run()
