@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from remoteclip_jax.data.classes import DIOR_CLASSES, find, read_class_file, resolve
+from remoteclip_jax.data.classes import DIOR_CLASSES, class_index, find_class_index, read_class_file
 from remoteclip_jax.errors import UserError
 
 
@@ -12,26 +12,26 @@ from remoteclip_jax.errors import UserError
     "name", ["Expressway-Service-area", "expressway service area", "EXPRESSWAY_SERVICE_AREA", "ExpresswayServicearea"]
 )
 def test_spellings_of_one_class(name: str) -> None:
-    assert resolve(name, DIOR_CLASSES) == 7
+    assert class_index(name, DIOR_CLASSES) == 7
 
 
 def test_every_class_is_found_and_no_two_are_one() -> None:
-    assert [find(name.upper(), DIOR_CLASSES) for name in DIOR_CLASSES] == list(range(20))
+    assert [find_class_index(name.upper(), DIOR_CLASSES) for name in DIOR_CLASSES] == list(range(20))
 
 
 def test_an_exact_name_goes_before_a_similar_one() -> None:
-    assert resolve("Ship", ["ship", "Ship"]) == 1
-    assert resolve("SHIP", ["ship", "Ship"]) == 0
+    assert class_index("Ship", ["ship", "Ship"]) == 1
+    assert class_index("SHIP", ["ship", "Ship"]) == 0
 
 
 def test_an_unknown_class_is_named_with_the_nearest_and_the_file() -> None:
     with pytest.raises(UserError, match=r"some\.xml: unknown class 'airplan'.*'airplane'"):
-        resolve("airplan", DIOR_CLASSES, Path("some.xml"))
+        class_index("airplan", DIOR_CLASSES, Path("some.xml"))
     with pytest.raises(UserError, match=r"'tennis-curt'.*'tenniscourt'"):
-        resolve("tennis-curt", DIOR_CLASSES)
+        class_index("tennis-curt", DIOR_CLASSES)
     with pytest.raises(UserError, match="unknown class"):
-        resolve("猫", DIOR_CLASSES)
-    assert find("", DIOR_CLASSES) is None
+        class_index("猫", DIOR_CLASSES)
+    assert find_class_index("", DIOR_CLASSES) is None
 
 
 def test_class_file(tmp_path: Path) -> None:

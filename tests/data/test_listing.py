@@ -9,11 +9,11 @@ from PIL import Image
 
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
-from tests.data.trees import flat, folders, write_image, write_lines
+from tests.data.sample_datasets import write_class_folders, write_flat, write_image, write_lines
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", ".b")
+    root = write_flat(tmp_path, "a", ".b")
     for name in ("images/._a.jpg", "images/.DS_Store", "annotations/._a.xml"):
         (root / name).write_bytes(b"\x00")
     with pytest.raises(UserError, match=r"there is no image '\.b'"):
@@ -23,7 +23,7 @@ def test_hidden_files_are_no_images(tmp_path: Path) -> None:
 
 
 def test_of_two_images_of_one_name_the_one_taken_is_said(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b")
+    root = write_flat(tmp_path, "a", "b")
     write_image(root / "images/a.png", size=(20, 20))
     write_image(root / "JPEGImages/a.png")
     dataset = read_dataset(root, "train")
@@ -33,7 +33,7 @@ def test_of_two_images_of_one_name_the_one_taken_is_said(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("extension", [".JPG", ".jfif", ".jp2", ".gif", ".PNG", ".webp", ".ppm"])
 def test_what_pillow_reads_is_read(tmp_path: Path, extension: str) -> None:
-    root = folders(tmp_path, "train", port=1)
+    root = write_class_folders(tmp_path, "train", port=1)
     kind = {".jfif": "JPEG"}.get(extension)
     Image.new("RGB", (9, 5), (200, 30, 60)).save(root / f"train/port/a{extension}", kind)
     dataset = read_dataset(root, "train")
@@ -41,7 +41,7 @@ def test_what_pillow_reads_is_read(tmp_path: Path, extension: str) -> None:
 
 
 def test_kinds_that_are_not_read_are_counted(tmp_path: Path) -> None:
-    root = folders(tmp_path / "folders", "train", port=1)
+    root = write_class_folders(tmp_path / "folders", "train", port=1)
     for name in ("a.heic", "b.HEIC", "scene", "notes.txt", "a.tfw"):
         (root / "train/port" / name).write_bytes(b"\x00")
     reason = "passed over, for that is no kind of image that can be read"
@@ -49,7 +49,7 @@ def test_kinds_that_are_not_read_are_counted(tmp_path: Path) -> None:
         f"train: 2 .heic files {reason} (first in a.heic)",
         f"train: 1 files without extension {reason} (first in scene)",
     )
-    root = flat(tmp_path / "flat", "a")
+    root = write_flat(tmp_path / "flat", "a")
     (root / "images/a.jpg").rename(root / "images/a.heic")
     with pytest.raises(
         UserError, match=r"no image 'a' in .*\(a\.heic is of a kind that cannot be read; save it as PNG"
@@ -58,7 +58,7 @@ def test_kinds_that_are_not_read_are_counted(tmp_path: Path) -> None:
 
 
 def test_folders_within_a_class_are_of_that_class(tmp_path: Path) -> None:
-    root = folders(tmp_path, "train", beach=1, port=1)
+    root = write_class_folders(tmp_path, "train", beach=1, port=1)
     write_image(root / "train/port/north/old/x.jpg")
     write_image(root / "train/port/y.jpg")
     write_image(root / "train/stray.jpg")
@@ -74,7 +74,7 @@ def test_folders_within_a_class_are_of_that_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("listed", "stored"), [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")])
 def test_composed_and_decomposed_names_are_one(tmp_path: Path, listed: str, stored: str) -> None:
-    root = flat(tmp_path, stored)
+    root = write_flat(tmp_path, stored)
     write_lines(root / "splits/train.txt", listed)
     dataset = read_dataset(root, "train")
     assert (len(dataset.examples[0].labels), dataset.notes) == (1, ())
@@ -84,7 +84,7 @@ def test_composed_and_decomposed_names_are_one(tmp_path: Path, listed: str, stor
 
 
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b")
+    root = write_flat(tmp_path, "a", "b")
     name = os.fsdecode(b"caf\xe9")
     try:
         (root / "images/a.jpg").rename(root / f"images/{name}.jpg")

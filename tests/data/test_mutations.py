@@ -11,7 +11,7 @@ import pytest
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
 from tests.data.mutation import damage, restructured
-from tests.data.trees import coco_content, flat, voc, write_coco, write_image, write_lines
+from tests.data.sample_datasets import coco_content, voc_xml, write_coco, write_flat, write_image, write_lines
 
 MUTATIONS = 150
 Damage = Callable[[np.random.Generator], None]
@@ -53,8 +53,8 @@ def yolo(root: Path) -> Damage:
 
 
 def dior(root: Path) -> Damage:
-    flat(root, "a")
-    content = voc([("ship", 4, 8, 20, 28), ("dam", 1, 1, 9, 9)]).encode()
+    write_flat(root, "a")
+    content = voc_xml([("ship", 4, 8, 20, 28), ("dam", 1, 1, 9, 9)]).encode()
     listed = b"a.jpg\n"
 
     def apply(rng: np.random.Generator) -> None:

@@ -22,8 +22,8 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
 from remoteclip_jax.tasks.align.targets import drop_empty
 from tests.command import ROOT
-from tests.data.batches import assert_same
-from tests.data.pictures import picture
+from tests.data.batches import assert_batches_equal
+from tests.data.sample_images import write_gradient
 from tests.shared_data import SHARED, requires_shared
 
 
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Ten scenes, each of a class of its own, so that a target tells which image it is."""
     root = tmp_path_factory.mktemp("scenes")
     for i in range(10):
-        picture(root / "train" / f"class{i}" / "a.jpg", (60 + 4 * i, 64))
+        write_gradient(root / "train" / f"class{i}" / "a.jpg", (60 + 4 * i, 64))
     return read_dataset(root, "train")
 
 
@@ -71,7 +71,7 @@ def test_an_epoch_sees_every_image_and_epochs_differ(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])
 def test_a_resumed_iterator_goes_on_bit_by_bit(dataset: Dataset, start: int) -> None:
-    assert_same(batches(dataset, 8, start_step=start), batches(dataset, 8 + start)[start:])
+    assert_batches_equal(batches(dataset, 8, start_step=start), batches(dataset, 8 + start)[start:])
 
 
 def test_a_far_start_need_not_read_what_lies_before(dataset: Dataset) -> None:
@@ -83,7 +83,7 @@ def test_any_number_of_threads_gives_the_same(dataset: Dataset, monkeypatch: pyt
     expected = batches(dataset, 7)
     for threads in (1, 3, 16, None):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        assert_same(batches(dataset, 7), expected)
+        assert_batches_equal(batches(dataset, 7), expected)
 
 
 def test_seeds_and_epochs_give_other_pictures(dataset: Dataset) -> None:
@@ -109,7 +109,7 @@ def test_evaluation_sees_every_image_once_in_order(dataset: Dataset) -> None:
     images = np.concatenate([batch["image"] for batch in result])
     for i, example in enumerate(dataset.examples):
         np.testing.assert_array_equal(images[i], resize_and_crop(read_image(example.image), 32))
-    assert_same(result, list(evaluation_batches(dataset, batch_size=4, image_size=32, rule="multi")))
+    assert_batches_equal(result, list(evaluation_batches(dataset, batch_size=4, image_size=32, rule="multi")))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 10, 30])

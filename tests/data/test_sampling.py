@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.cache import ImageCache
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.views import LEAST
+from remoteclip_jax.data.views import MIN_OBJECT_PIXELS
 from remoteclip_jax.errors import UserError
-from tests.data.trees import write_image
+from tests.data.sample_datasets import write_image
 
 VIEWS = (128, 256, 896)
 
@@ -27,7 +27,7 @@ def plain(folder: Path, *boxes: list[list[float]]) -> Dataset:
     return Dataset("train", ("a", "b", "c"), tuple(examples))
 
 
-def sizes_by_class(dataset: Dataset, sampling: Sampling, count: int = 150) -> dict[int, np.ndarray]:
+def sizes_by_class(dataset: Dataset, sampling: SamplingConfig, count: int = 150) -> dict[int, np.ndarray]:
     sampler, rng = Sampler(dataset, sampling), np.random.default_rng(0)
     sizes: dict[int, list[float]] = {}
     for _ in range(count):
@@ -43,10 +43,12 @@ def test_objects_are_shown_at_the_scale_of_their_view(tmp_path: Path, mosaic: fl
     """A small one mostly in the finest view, a large one in one of those that are as large as the window."""
     small, large = [[0.3, 0.3, 0.03, 0.03]], [[0.5, 0.5, 0.4, 0.4]]
     for boxes, view in ((small, 896), (large, 128 if mosaic else 256)):
-        shown = sizes_by_class(plain(tmp_path, boxes), Sampling(256, VIEWS, 1.1, "none", mosaic))[0]
+        shown = sizes_by_class(plain(tmp_path, boxes), SamplingConfig(256, VIEWS, 1.1, "none", mosaic))[0]
         expected = boxes[0][2] * view
         assert np.median(shown) == pytest.approx(expected, rel=0.15)
-        assert np.mean(shown < 8 * LEAST) > 0.5  # larger: what a window of the ground shows of the large one
+        assert (
+            np.mean(shown < 8 * MIN_OBJECT_PIXELS) > 0.5
+        )  # larger: what a window of the ground shows of the large one
 
 
 def test_a_rare_class_comes_nearly_as_often_as_a_common_one(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_a_rare_class_comes_nearly_as_often_as_a_common_one(tmp_path: Path) -> N
     dataset = plain(tmp_path, [*common, [0.9, 0.9, 0.05, 0.05]])
     example = dataset.examples[0]
     one = Example(example.image, 400, 400, example.boxes, np.array([0] * 16 + [1], np.int32))
-    shown = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), Sampling(256, (1600,), 1.0, "none"))
+    shown = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), SamplingConfig(256, (1600,), 1.0, "none"))
     assert 0.3 < len(shown[1]) / len(shown[0]) < 1.2  # 1 to 16 in the data, alike in the draw
 
 
@@ -67,7 +69,7 @@ def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) 
         image.paste((0, 0, 0), tuple(round(v) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2)))
     image.save(path)
     example = Example(path, 400, 400, boxes.astype(np.float32), np.array([0, 1, 1, 1], np.int32))
-    sampler = Sampler(Dataset("train", ("a", "b"), (example,)), Sampling(256, VIEWS, 1.1, "none"))
+    sampler = Sampler(Dataset("train", ("a", "b"), (example,)), SamplingConfig(256, VIEWS, 1.1, "none"))
     labels = []
     for _ in range(90):
         (pixels, _, every, _), label = sampler.close_up(example, 64, rng)
@@ -84,7 +86,7 @@ def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) 
 
 def test_ground_without_any_object(tmp_path: Path) -> None:
     for mosaic in (0.0, 1.0):
-        assert not sizes_by_class(plain(tmp_path, [], []), Sampling(256, VIEWS, 1.1, "none", mosaic), 10)
+        assert not sizes_by_class(plain(tmp_path, [], []), SamplingConfig(256, VIEWS, 1.1, "none", mosaic), 10)
 
 
 def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_samples_do_not_depend_on_what_was_read_before(tmp_path: Path) -> None:
         boxes = np.array([[0.5, 0.5, 0.05, 0.05], [0.3, 0.6, 0.4, 0.4], [0.8, 0.2, 0.1, 0.1]], np.float32)
         examples.append(Example(tmp_path / name, 600, 600, boxes, np.array([0, 1, 2], np.int32)))
     data = Dataset("train", ("a", "b", "c"), tuple(examples))
-    sampling = Sampling(128, (64, 128, 256, 512), 1.1, "none", mosaic=0.5)
+    sampling = SamplingConfig(128, (64, 128, 256, 512), 1.1, "none", mosaic=0.5)
 
     def draw(sampler: Sampler, place: int) -> np.ndarray:
         return sampler.draw(data.examples[place % 2], np.random.default_rng(place)).pixels

@@ -6,23 +6,23 @@ import pytest
 from remoteclip_jax.data import transforms
 from remoteclip_jax.data.transforms import (
     CROP_AREA,
-    WHOLE,
+    WHOLE_IMAGE,
     Window,
     augment,
-    choose_window,
+    crop,
     crop_boxes,
-    cut,
     flip_boxes,
     jitter_colours,
-    pixels_needed,
     random_window,
-    turn_boxes,
+    random_window_with_object,
+    required_shorter_side,
+    rotate_boxes,
 )
 
 
 def drawn(image: np.ndarray, boxes: np.ndarray, labels: list[int], size: int, rng: np.random.Generator) -> tuple:
     """As the pipeline augments: a window first, then what is in it."""
-    window = choose_window(boxes, image.shape[1], image.shape[0], rng)
+    window = random_window_with_object(boxes, image.shape[1], image.shape[0], rng)
     return augment(image, boxes, np.array(labels, np.int32), window, size, rng)
 
 
@@ -52,16 +52,16 @@ def test_flips_and_turns_are_undone_by_their_inverses() -> None:
     boxes = random_boxes(np.random.default_rng(0), 50)
     np.testing.assert_allclose(flip_boxes(flip_boxes(boxes)), boxes, atol=1e-6)
     for quarters in range(-4, 5):
-        np.testing.assert_allclose(turn_boxes(turn_boxes(boxes, quarters), -quarters), boxes, atol=1e-6)
-    np.testing.assert_array_equal(turn_boxes(boxes, 4), boxes)
-    assert flip_boxes(boxes).dtype == turn_boxes(boxes, 1).dtype == np.float32
+        np.testing.assert_allclose(rotate_boxes(rotate_boxes(boxes, quarters), -quarters), boxes, atol=1e-6)
+    np.testing.assert_array_equal(rotate_boxes(boxes, 4), boxes)
+    assert flip_boxes(boxes).dtype == rotate_boxes(boxes, 1).dtype == np.float32
 
 
 @pytest.mark.parametrize("quarters", range(4))
 def test_flips_and_turns_follow_the_pixels(quarters: int) -> None:
     image, boxes = marked(60, 60, (6, 12, 30, 18))
     pixels = np.asarray(image)
-    np.testing.assert_allclose(bright_box(np.rot90(pixels, quarters)), turn_boxes(boxes, quarters)[0], atol=1e-6)
+    np.testing.assert_allclose(bright_box(np.rot90(pixels, quarters)), rotate_boxes(boxes, quarters)[0], atol=1e-6)
     np.testing.assert_allclose(bright_box(pixels[:, ::-1]), flip_boxes(boxes)[0], atol=1e-6)
 
 
@@ -76,7 +76,7 @@ def test_a_crop_is_undone_by_its_inverse() -> None:
         back, kept = crop_boxes(inside, Window(-window.x / w, -window.y / h, 1 / w, 1 / h))
         assert kept.all()
         np.testing.assert_allclose(back, boxes, atol=1e-6)
-    np.testing.assert_allclose(crop_boxes(boxes, WHOLE)[0], boxes, atol=1e-6)
+    np.testing.assert_allclose(crop_boxes(boxes, WHOLE_IMAGE)[0], boxes, atol=1e-6)
 
 
 def test_a_crop_keeps_what_is_mostly_inside() -> None:
@@ -86,16 +86,16 @@ def test_a_crop_keeps_what_is_mostly_inside() -> None:
     inside, kept = crop_boxes(boxes, Window(0.25, 0.25, 0.5, 0.5))
     assert kept.tolist() == [True, True, False, False]  # in full, 40 %, 20 %, nothing
     np.testing.assert_allclose(inside[:2], [[0.5, 0.5, 0.4, 0.4], [0.04, 0.5, 0.08, 0.2]], atol=1e-6)
-    empty, kept = crop_boxes(np.zeros((0, 4), np.float32), WHOLE)
+    empty, kept = crop_boxes(np.zeros((0, 4), np.float32), WHOLE_IMAGE)
     assert (empty.shape, kept.shape) == ((0, 4), (0,))
-    assert not crop_boxes(np.array([[0.5, 0.5, 0, 0.1]], np.float32), WHOLE)[1].any()
+    assert not crop_boxes(np.array([[0.5, 0.5, 0, 0.1]], np.float32), WHOLE_IMAGE)[1].any()
 
 
 def test_a_crop_follows_the_pixels() -> None:
     image, boxes = marked(120, 80, (30, 20, 90, 60))
     window = Window(0.1, 0.2, 0.7, 0.6)
     inside, _ = crop_boxes(boxes, window)
-    np.testing.assert_allclose(bright_box(cut(image, window, 200)), inside[0], atol=0.01)
+    np.testing.assert_allclose(bright_box(crop(image, window, 200)), inside[0], atol=0.01)
 
 
 @pytest.mark.parametrize("size", [(100, 100), (300, 100), (10, 500)])
@@ -113,8 +113,8 @@ def test_random_windows_stay_inside(size: tuple[int, int]) -> None:
 
 
 def test_reduced_decoding_never_enlarges() -> None:
-    assert pixels_needed(WHOLE, 224) == 224
-    assert pixels_needed(Window(0, 0, 0.5, 0.8), 224) == 448
+    assert required_shorter_side(WHOLE_IMAGE, 224) == 224
+    assert required_shorter_side(Window(0, 0, 0.5, 0.8), 224) == 448
 
 
 def test_augmented_boxes_follow_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_the_whole_group_of_flips_and_turns_is_drawn(monkeypatch: pytest.MonkeyP
     image, boxes = marked(32, 32, (2, 6, 10, 10))
     label = np.zeros(1, np.int32)
     rngs = map(np.random.default_rng, range(100))
-    seen = {tuple(augment(image, boxes, label, WHOLE, 32, rng)[1][0].round(3)) for rng in rngs}
+    seen = {tuple(augment(image, boxes, label, WHOLE_IMAGE, 32, rng)[1][0].round(3)) for rng in rngs}
     assert len(seen) == 8
 
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.views import LEAST, check_views, parse_views, resized_views, size_ranges, told
+from remoteclip_jax.data.views import (
+    MIN_OBJECT_PIXELS,
+    check_views,
+    format_views,
+    parse_views,
+    resized_views,
+    size_ranges,
+)
 from remoteclip_jax.errors import UserError
 
 VIEWS = (128, 256, 896)
@@ -21,9 +28,9 @@ def test_every_size_is_some_views_own() -> None:
 def test_objects_are_at_least_so_large_in_their_view_and_smaller_in_a_coarser_one() -> None:
     ranges = size_ranges(VIEWS, slack=1.0)
     for view, (low, _) in zip(VIEWS[:-1], ranges, strict=False):
-        assert low * view == pytest.approx(LEAST)
+        assert low * view == pytest.approx(MIN_OBJECT_PIXELS)
     for coarser, (_, high) in zip(VIEWS, ranges[1:], strict=False):
-        assert high * coarser == pytest.approx(LEAST)
+        assert high * coarser == pytest.approx(MIN_OBJECT_PIXELS)
     assert size_ranges((800,)) == [(0.0, np.inf)]
 
 
@@ -55,4 +62,4 @@ def test_what_a_user_may_say() -> None:
 
 
 def test_told() -> None:
-    assert [told(views) for views in (VIEWS, (64, 96), (800,))] == ["128, 256 and 896", "64 and 96", "800"]
+    assert [format_views(views) for views in (VIEWS, (64, 96), (800,))] == ["128, 256 and 896", "64 and 96", "800"]

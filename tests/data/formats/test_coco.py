@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
+from remoteclip_jax.data.reading import default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SIZE, coco_content, write_coco, write_image, write_json
+from tests.data.sample_datasets import SIZE, coco_content, write_coco, write_image, write_json
 
 A_DAM, A_SHIP = [0.125, 0.25, 0.25, 0.5], [0.3, 0.45, 0.4, 0.5]
 
@@ -25,7 +25,7 @@ def annotation(**change: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("images", ["train", "images", "images/train"])
 def test_ids_in_any_order_with_gaps(tmp_path: Path, images: str) -> None:
     root = write_coco(tmp_path, coco_content(), images=images)
-    assert (recognise(root), splits_of(root)) == ("coco", ("train",))
+    assert (recognised_format(root), split_names(root)) == ("coco", ("train",))
     dataset = read_dataset(root, "train")
     assert dataset.classes == default_classes(root) == ("ship", "Dam")  # by id
     b, a = dataset.examples
@@ -69,7 +69,7 @@ def test_crowds_are_ignored_and_all_annotations_are_kept_for_evaluation(tmp_path
     np.testing.assert_allclose(example.boxes, [A_DAM, [0.875, 0.25, 0.25, 0.5]], atol=1e-6)
     np.testing.assert_allclose(example.ignored, [[0.1125, 0.1125, 0.225, 0.225]], atol=1e-6)
     assert example.ignored_labels.tolist() == [0]
-    annotated = example.annotated
+    annotations = example.annotations
     assert annotated is not None
     assert annotated.boxes.dtype == np.float64
     assert annotated.boxes.tolist() == [*boxes, [0, 0, 9, 9]]
@@ -85,7 +85,7 @@ def test_the_files_own_ids(tmp_path: Path) -> None:
     root = write_coco(tmp_path, coco_content())
     assert read_dataset(root, "train").category_ids == (3, 90)
     assert read_dataset(root, "train", classes=("car", "dam", "bridge", "ship")).category_ids == (91, 90, 92, 3)
-    assert [e.annotated.image_id for e in read_dataset(root, "train").examples if e.annotated] == [70, 7]
+    assert [e.annotations.image_id for e in read_dataset(root, "train").examples if e.annotations] == [70, 7]
 
 
 def as_strings(content: dict[str, Any], *places: tuple[str, str]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def test_ids_as_strings_in_one_place_and_numbers_in_another(tmp_path: Path, plac
     dataset = read_dataset(write_coco(tmp_path, content), "train")
     assert [example.labels.tolist() for example in dataset.examples] == [[], [1, 0]]
     assert dataset.category_ids == (3, 90)
-    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == [i["id"] for i in content["images"]]
+    assert [e.annotations.image_id for e in dataset.examples if e.annotations] == [i["id"] for i in content["images"]]
 
 
 def test_ids_that_are_no_numbers(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_ids_that_are_no_numbers(tmp_path: Path) -> None:
     content["annotations"] = [{"image_id": "scene-7", "category_id": "s", "bbox": [1, 1, 5, 5], "iscrowd": "0"}]
     dataset = read_dataset(write_coco(tmp_path, content), "train")
     assert (dataset.classes, dataset.category_ids) == (("dam", "ship"), (5, 6))
-    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == ["scene-7", "0x7"]
+    assert [e.annotations.image_id for e in dataset.examples if e.annotations] == ["scene-7", "0x7"]
     assert dataset.examples[0].labels.tolist() == [1]
     content["images"][0]["id"], content["annotations"][0]["image_id"] = "000012", 12
     padded = read_dataset(write_coco(tmp_path, content), "train").examples[0]
-    assert (padded.annotated and padded.annotated.image_id, len(padded.labels)) == ("000012", 1)
+    assert (padded.annotations and padded.annotations.image_id, len(padded.labels)) == ("000012", 1)
 
 
 def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
         )
     ]
     dataset = read_dataset(write_coco(tmp_path, coco_content(annotations=items)), "train")
-    assert [len(e.annotated.labels) for e in dataset.examples if e.annotated] == [0, 1]
+    assert [len(e.annotations.labels) for e in dataset.examples if e.annotations] == [0, 1]
     assert [note.split(" (")[0] for note in dataset.notes] == [
         "train: 3 annotations without a box skipped",
         "train: 1 annotations with a segmentation but no box skipped",
@@ -158,7 +158,7 @@ def test_annotations_beside_the_images(tmp_path: Path) -> None:
         for name in ("a.jpg", "b.jpg"):
             write_image(tmp_path / split / name)
         write_json(tmp_path / split / "_annotations.coco.json", coco_content())
-    assert (recognise(tmp_path), splits_of(tmp_path)) == ("coco", ("test", "train", "valid"))
+    assert (recognised_format(tmp_path), split_names(tmp_path)) == ("coco", ("test", "train", "valid"))
     assert read_dataset(tmp_path, "val").examples[0].image == tmp_path / "valid/b.jpg"
 
 

@@ -7,9 +7,20 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
+from remoteclip_jax.data.reading import default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SHIP, SIZE, flat, official, truncate, voc, write_image, write_lines, write_noise, write_voc
+from tests.data.sample_datasets import (
+    SHIP,
+    SIZE,
+    truncate,
+    voc_xml,
+    write_flat,
+    write_image,
+    write_lines,
+    write_noise,
+    write_official,
+    write_voc,
+)
 from tests.shared_data import SHARED, make_report, requires_reports, requires_shared
 
 OFFICIAL = {
@@ -74,11 +85,11 @@ def leave_out_trainval(root: Path) -> None:
     ],
 )
 def test_the_official_layout_and_what_becomes_of_it(tmp_path: Path, change) -> None:
-    root = official(tmp_path / "DIOR")
+    root = write_official(tmp_path / "DIOR")
     change(root)
-    assert recognise(root) == "dior"
+    assert recognised_format(root) == "dior"
     assert default_classes(root) == DIOR_CLASSES
-    assert splits_of(root) == ("train", "val", "trainval", "test")
+    assert split_names(root) == ("train", "val", "trainval", "test")
     for split, expected in OFFICIAL.items():
         dataset = read_dataset(root, split)
         assert [example.image.stem for example in dataset.examples] == expected
@@ -90,9 +101,9 @@ def test_the_official_layout_and_what_becomes_of_it(tmp_path: Path, change) -> N
 
 
 def test_the_flat_layout(tmp_path: Path) -> None:
-    root = flat(flat(tmp_path, "b", "a"), "c", split="val")
-    assert splits_of(root) == ("train", "val", "trainval")
-    assert {split: stems(root, split) for split in splits_of(root)} == {
+    root = write_flat(write_flat(tmp_path, "b", "a"), "c", split="val")
+    assert split_names(root) == ("train", "val", "trainval")
+    assert {split: stems(root, split) for split in split_names(root)} == {
         "train": ["b", "a"],
         "val": ["c"],
         "trainval": ["b", "a", "c"],
@@ -118,13 +129,13 @@ def test_drawn_data_are_read(drawn_data: Path) -> None:
     ],
 )
 def test_split_files_as_editors_and_scripts_write_them(tmp_path: Path, content: bytes) -> None:
-    root = flat(tmp_path, "a", "b")
+    root = write_flat(tmp_path, "a", "b")
     (root / "splits/train.txt").write_bytes(content)
     assert stems(root, "train") == ["a", "b"]
 
 
 def test_dots_in_names_and_extensions_in_capitals(tmp_path: Path) -> None:
-    root = flat(tmp_path, "P0001.v2", "scene.1")
+    root = write_flat(tmp_path, "P0001.v2", "scene.1")
     (root / "images/scene.1.jpg").rename(root / "images/scene.1.JPEG")
     assert stems(root, "train") == ["P0001.v2", "scene.1"]
 
@@ -144,20 +155,20 @@ def test_dots_in_names_and_extensions_in_capitals(tmp_path: Path) -> None:
     ],
 )
 def test_bad_split_files(tmp_path: Path, content: bytes, message: str) -> None:
-    root = flat(tmp_path, "a", "b")
+    root = write_flat(tmp_path, "a", "b")
     (root / "splits/train.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"splits/train.txt: .*{message}"):
         read_dataset(root, "train")
 
 
 def test_an_image_of_two_splits_is_not_twice_in_trainval(tmp_path: Path) -> None:
-    root = flat(flat(tmp_path, "a", "b"), "b", split="val")
+    root = write_flat(write_flat(tmp_path, "a", "b"), "b", split="val")
     with pytest.raises(UserError, match=r"val.txt: 'b' stands in .*train.txt too"):
         read_dataset(root, "trainval")
 
 
 def test_an_empty_and_a_missing_split(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     (root / "splits/val.txt").write_text("\n\n")
     with pytest.raises(UserError, match="the split 'val' is empty"):
         read_dataset(root, "val")
@@ -175,18 +186,18 @@ def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) ->
 
 def test_a_format_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, folder"):
-        read_dataset(flat(tmp_path, "a"), "train", "via")
+        read_dataset(write_flat(tmp_path, "a"), "train", "via")
 
 
 def test_annotations_of_oriented_boxes_alone_are_no_annotations(tmp_path: Path) -> None:
-    root = official(tmp_path)
+    root = write_official(tmp_path)
     (root / "Annotations/Horizontal Bounding Boxes").rename(root / "elsewhere")
     with pytest.raises(UserError, match=r"no annotations \(\*.xml\)"):
         read_dataset(root, "train")
 
 
 def test_names_of_other_case_and_foreign_ones(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     names = ("Expressway-Service-Area", "GolfField", "train station", "Ship")
     write_voc(root / "annotations/a.xml", [(name, 1, 1, 9, 9) for name in names])
     labels = read_dataset(root, "train").examples[0].labels
@@ -198,7 +209,7 @@ def test_names_of_other_case_and_foreign_ones(tmp_path: Path) -> None:
 
 
 def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     bad = [("dam", 5, 5, 5, 9), ("dam", 9, 5, 5, 9), ("dam", 50, 50, 60, 60)]
     write_voc(root / "annotations/b.xml", [bad[0], ("airport", 30, -5, 60, 20), bad[1]])
     write_voc(root / "annotations/c.xml", [bad[2]])
@@ -210,13 +221,13 @@ def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
 
 
 def test_boxes_are_relative_to_the_size_that_they_mean(tmp_path: Path) -> None:
-    root = flat(tmp_path, "half", "unsaid")
+    root = write_flat(tmp_path, "half", "unsaid")
     write_image(root / "images/half.jpg", size=(SIZE // 2, SIZE // 2))
     write_voc(root / "annotations/unsaid.xml", [SHIP], size=None)
     dataset = read_dataset(root, "train")
     for example in dataset.examples:
         np.testing.assert_allclose(example.boxes, [SHIP_BOX], atol=1e-6)
-        assert (example.annotated.width, example.annotated.height) == (SIZE, SIZE)
+        assert (example.annotations.width, example.annotations.height) == (SIZE, SIZE)
     assert [note[:9] for note in dataset.notes] == ["train: 1 "]
     assert "stated pixels; scaled (first in half.jpg)" in dataset.notes[0]
     write_voc(root / "annotations/half.xml", [SHIP], size=(SIZE * 2, SIZE))
@@ -225,7 +236,7 @@ def test_boxes_are_relative_to_the_size_that_they_mean(tmp_path: Path) -> None:
 
 
 def test_boxes_turn_with_an_image_that_its_exif_turns(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise makes it upright
     Image.new("RGB", (80, 60)).save(root / "images/a.jpg", exif=exif)
@@ -238,23 +249,23 @@ def test_boxes_turn_with_an_image_that_its_exif_turns(tmp_path: Path) -> None:
 
 
 def test_difficult_objects_are_ignored_and_kept(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b")
-    text = voc([("ship", 1.25, 2, 11.125, 50), ("dam", 5, 6, 9, 10)])
+    root = write_flat(tmp_path, "a", "b")
+    text = voc_xml([("ship", 1.25, 2, 11.125, 50), ("dam", 5, 6, 9, 10)])
     (root / "annotations/b.xml").write_text(text.replace("<bndbox>", "<difficult>1</difficult><bndbox>", 1))
     dataset = read_dataset(root, "train")
     assert dataset.notes == ("train: 1 difficult objects, ignored in training and in evaluation (first in b.xml)",)
     example = dataset.examples[1]
     assert (example.labels.tolist(), example.ignored_labels.tolist()) == ([6], [13])
     np.testing.assert_allclose(example.ignored, [[(1.25 + 11.125) / 80, 21 / 40, 9.875 / 40, 38 / 40]], atol=1e-6)
-    annotated = example.annotated
-    assert [one.annotated.image_id for one in dataset.examples] == [1, 2]
+    annotations = example.annotations
+    assert [one.annotations.image_id for one in dataset.examples] == [1, 2]
     assert annotated.boxes.tolist() == [[1.25, 2, 9.875, 48], [5, 6, 4, 4]]  # in double precision, not clipped
     assert annotated.areas.tolist() == [9.875 * 48, 16]
     assert (annotated.labels.tolist(), annotated.difficult.tolist()) == ([13, 6], [True, False])
 
 
 def test_an_image_without_annotation_is_background(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     for name in "bc":
         (root / f"annotations/{name}.xml").unlink()
     dataset = read_dataset(root, "train")
@@ -296,7 +307,7 @@ def annotation_directory(root: Path) -> None:
     ("damage", "message"),
     [
         (annotation_directory, "annotations/b.xml: Is a directory"),
-        (lambda root: (root / "annotations/b.xml").write_text(voc()[:90]), "annotations/b.xml: broken XML"),
+        (lambda root: (root / "annotations/b.xml").write_text(voc_xml()[:90]), "annotations/b.xml: broken XML"),
         (lambda root: (root / "images/b.jpg").unlink(), "splits/train.txt: there is no image 'b'"),
         (dangle, "images/b.jpg: no such image"),
         (circle, "images/b.jpg: cannot be read"),
@@ -306,7 +317,7 @@ def annotation_directory(root: Path) -> None:
     ],
 )
 def test_damage_shows_before_training_with_the_name_of_the_file(tmp_path: Path, damage, message: str) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     damage(root)
     with pytest.raises(UserError, match=message):
         read_dataset(root, "train")
@@ -314,13 +325,13 @@ def test_damage_shows_before_training_with_the_name_of_the_file(tmp_path: Path, 
 
 def test_a_cut_image_has_a_whole_header(tmp_path: Path) -> None:
     """So that reading the data set passes, and the error must come when the pixels are read (see test_pipeline)."""
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     truncate(write_noise(root / "images/a.jpg", SIZE))
     assert len(read_dataset(root, "train")) == 1
 
 
 def test_files_that_no_split_lists_are_left_alone(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     (root / "images/broken.jpg").write_bytes(b"")
     (root / "annotations/broken.xml").write_bytes(b"")
     write_lines(root / "splits/classes.txt", "ship")

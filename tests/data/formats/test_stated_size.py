@@ -8,29 +8,29 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.formats.stated_size import (
-    LEFT,
     SCALED,
     SCALED_UP,
-    TURNED,
+    ROTATED,
+    UNSCALED,
     UNSURE,
     Frame,
     Size,
-    Sized,
-    settle_sizes,
+    SizedImage,
+    resolve_frames,
 )
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.errors import UserError
 
 
-def item(stated: Size | None, actual: Size, *boxes: Sequence[float], orientation: int = 1) -> Sized:
+def item(stated: Size | None, actual: Size, *boxes: Sequence[float], orientation: int = 1) -> SizedImage:
     corners = np.array(boxes, np.float64).reshape(-1, 4)
     boxes_ = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
-    return Sized(Path("a.xml"), Path("a.jpg"), stated, actual, orientation, boxes_)
+    return SizedImage(Path("a.xml"), Path("a.jpg"), stated, actual, orientation, boxes_)
 
 
-def settled(*items: Sized) -> tuple[list[Frame], str]:
+def settled(*items: SizedImage) -> tuple[list[Frame], str]:
     notes = Notes("train")
-    return settle_sizes(items, notes), "\n".join(notes.lines())
+    return resolve_frames(items, notes), "\n".join(notes.lines())
 
 
 NEAR, MIDDLE, FAR = (10, 10, 40, 40), (280, 280, 400, 330), (700, 700, 900, 720)
@@ -46,12 +46,12 @@ def test_the_stated_size_and_none_need_no_note() -> None:
     ("stated", "actual", "boxes", "frame", "note"),
     [
         ((1200, 1200), (600, 600), [NEAR, FAR], (1200, 1200), SCALED),
-        ((1200, 1200), (600, 600), [NEAR, MIDDLE], (600, 600), LEFT),
-        ((600, 600), (1200, 1200), [NEAR, FAR], (1200, 1200), LEFT),
+        ((1200, 1200), (600, 600), [NEAR, MIDDLE], (600, 600), UNSCALED),
+        ((600, 600), (1200, 1200), [NEAR, FAR], (1200, 1200), UNSCALED),
         ((600, 600), (1200, 1200), [NEAR, MIDDLE], (600, 600), SCALED_UP),
-        ((600, 300), (400, 800), [NEAR, (0, 700, 20, 800)], (400, 800), LEFT),  # of another shape, so never scaled
-        ((1200, 1200), (600, 600), [(-4, -9, 606, 605), MIDDLE], (600, 600), LEFT),  # carelessly across the border
-        ((1200, 1200), (600, 600), [MIDDLE] * 99 + [(0, 0, 5000, 5000)], (600, 600), LEFT),  # one slip of the pen
+        ((600, 300), (400, 800), [NEAR, (0, 700, 20, 800)], (400, 800), UNSCALED),  # of another shape, so never scaled
+        ((1200, 1200), (600, 600), [(-4, -9, 606, 605), MIDDLE], (600, 600), UNSCALED),  # carelessly across the border
+        ((1200, 1200), (600, 600), [MIDDLE] * 99 + [(0, 0, 5000, 5000)], (600, 600), UNSCALED),  # one slip of the pen
     ],
 )
 def test_one_of_the_two_sizes(stated: Size, actual: Size, boxes: list[Sequence[float]], frame: Size, note: str) -> None:
@@ -70,7 +70,7 @@ def test_what_one_image_shows_holds_for_all() -> None:
     assert f"3 {SCALED}" in notes
     frames, notes = settled(*undecided, item((1200, 1200), (600, 600), MIDDLE), item((300, 300), (600, 600), MIDDLE))
     assert [(f.width, f.height) for f in frames] == [(1000, 500), (450, 450), (600, 600), (600, 600)]
-    assert f"4 {LEFT}" in notes
+    assert f"4 {UNSCALED}" in notes
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_one_image_shows_holds_for_all() -> None:
         ([item((1200, 1200), (600, 600), FAR), item((300, 300), (600, 600), MIDDLE)], "contradict each other"),
     ],
 )
-def test_else_it_stops(items: list[Sized], message: str) -> None:
+def test_else_it_stops(items: list[SizedImage], message: str) -> None:
     with pytest.raises(UserError, match=message):
         settled(*items)
 
@@ -116,19 +116,19 @@ def test_boxes_turn_as_pixels_do(orientation: int) -> None:
     assert (frame.width, frame.height) == upright.size
     x, y, w, h = frame.boxes[0]
     assert upright.getbbox() == (x, y, x + w, y + h)
-    assert f"2 {TURNED}" in notes
+    assert f"2 {ROTATED}" in notes
 
 
 def test_turned_and_scaled() -> None:
     [frame], notes = settled(item((160, 120), (60, 80), (140, 0, 160, 10), orientation=6))
     assert (frame.width, frame.height, frame.boxes.tolist()) == (120, 160, [[110, 140, 10, 20]])
-    assert TURNED in notes
+    assert ROTATED in notes
     assert SCALED in notes
 
 
 def test_boxes_alone_may_tell_that_an_image_was_turned() -> None:
     [frame], notes = settled(item(None, (60, 80), (70, 0, 80, 10), orientation=6))
-    assert (frame.boxes.tolist(), TURNED in notes) == ([[50, 70, 10, 10]], True)
+    assert (frame.boxes.tolist(), ROTATED in notes) == ([[50, 70, 10, 10]], True)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_boxes_alone_may_tell_that_an_image_was_turned() -> None:
         item(None, (60, 80), NEAR, orientation=8),
     ],
 )
-def test_turned_and_nothing_tells(one: Sized) -> None:
+def test_turned_and_nothing_tells(one: SizedImage) -> None:
     [frame], notes = settled(one)
     np.testing.assert_array_equal(frame.boxes, one.boxes)
     assert UNSURE in notes

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of, what_was_read
+from remoteclip_jax.data.reading import dataset_summary, default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SIZE, write_image, write_lines
+from tests.data.sample_datasets import SIZE, write_image, write_lines
 
 YAML = "train: images/train\nval: images/val\nnames: [ship, Dam]\n"
 BOX = [0.3, 0.45, 0.4, 0.5]
@@ -29,7 +29,11 @@ def yolo(root: Path, *lines: str, yaml: str | None = YAML, images: str = "images
 def test_boxes_labels_and_what_evaluation_needs(tmp_path: Path) -> None:
     root = yolo(yolo(tmp_path, LINE, "", "1 0.5 0.5 1.2 0.2"), name="b")
     write_image(root / "images/train/c.jpg")
-    assert (recognise(root), splits_of(root), default_classes(root)) == ("yolo", ("train", "val"), ("ship", "Dam"))
+    assert (recognised_format(root), split_names(root), default_classes(root)) == (
+        "yolo",
+        ("train", "val"),
+        ("ship", "Dam"),
+    )
     dataset = read_dataset(root, "train")
     a, b, c = dataset.examples
     np.testing.assert_allclose(a.boxes, [BOX, [0.5, 0.5, 1, 0.2]], atol=1e-6)
@@ -38,11 +42,11 @@ def test_boxes_labels_and_what_evaluation_needs(tmp_path: Path) -> None:
     assert dataset.notes == (
         "train: 1 images without a label file taken for background (first in c.jpg)",
     )  # an empty one says as much itself
-    assert a.annotated is not None
-    np.testing.assert_allclose(a.annotated.boxes, [[4, 8, 16, 20], [-4, 16, 48, 8]])
-    assert a.annotated.boxes.dtype == np.float64
-    assert (a.annotated.image_id, a.annotated.width, dataset.category_ids) == ("a", SIZE, (0, 1))
-    assert what_was_read(root, [dataset]).startswith("data: YOLO in ")
+    assert a.annotations is not None
+    np.testing.assert_allclose(a.annotations.boxes, [[4, 8, 16, 20], [-4, 16, 48, 8]])
+    assert a.annotations.boxes.dtype == np.float64
+    assert (a.annotations.image_id, a.annotations.width, dataset.category_ids) == ("a", SIZE, (0, 1))
+    assert dataset_summary(root, [dataset]).startswith("data: YOLO in ")
 
 
 def test_the_yaml_itself_is_no_data_directory(tmp_path: Path) -> None:
@@ -131,7 +135,7 @@ def test_two_images_of_one_name_and_kinds_that_cannot_be_read(tmp_path: Path) ->
 def test_without_a_yaml(tmp_path: Path, layout: str) -> None:
     root = yolo(tmp_path, LINE, yaml=None, images=layout)
     write_lines(root / "classes.txt", "ship", "Dam", "", "")
-    assert recognise(root) == "yolo"
+    assert recognised_format(root) == "yolo"
     assert read_dataset(root, "train").classes == ("ship", "Dam")
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
-def picture(path: Path, size: tuple[int, int] = (80, 60), **options: Any) -> Path:
+def write_gradient(path: Path, size: tuple[int, int] = (80, 60), **options: Any) -> Path:
     """An image file in which every pixel differs from its neighbours, whichever way it is turned."""
     path.parent.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[: size[1], : size[0]]

@@ -9,17 +9,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from remoteclip_jax.data.depth import parse_bands
-from remoteclip_jax.data.images import Header, image_size, read_header, read_image
+from remoteclip_jax.data.bands import parse_bands
+from remoteclip_jax.data.images import ImageHeader, image_size, read_header, read_image
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig, load_config
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
 from remoteclip_jax.tasks.detect.batches import whole_images
-from tests.data.pictures import picture, write
+from tests.data.sample_datasets import write_flat
+from tests.data.sample_images import write_file, write_gradient
 from tests.data.test_images import save
-from tests.data.trees import flat
 from tests.shared_data import SHARED, make_report, requires_reports
 
 Array = np.ndarray
@@ -87,15 +87,15 @@ def test_other_files_of_16_bits(tmp_path: Path, rgb: Array) -> None:
     """Pillow would drop the lower eight bits, and with them the picture where it uses no others."""
     wide = rgb.astype(np.uint16)
     for values in (wide * 257, wide):
-        png = write(tmp_path / "a.png", imagecodecs.png_encode(values))
-        assert read_header(png) == Header((56, 40), 1, 3, "uint16")
+        png = write_file(tmp_path / "a.png", imagecodecs.png_encode(values))
+        assert read_header(png) == ImageHeader((56, 40), 1, 3, "uint16")
         np.testing.assert_array_equal(pixels(png), rgb)
         grey_alpha = imagecodecs.png_encode(np.ascontiguousarray(values[..., :2]))
-        np.testing.assert_array_equal(pixels(write(tmp_path / "b.png", grey_alpha))[..., 2], rgb[..., 0])
+        np.testing.assert_array_equal(pixels(write_file(tmp_path / "b.png", grey_alpha))[..., 2], rgb[..., 0])
         rgba = np.concatenate([values, values[..., :1]], -1)
-        np.testing.assert_array_equal(pixels(write(tmp_path / "c.png", imagecodecs.png_encode(rgba))), rgb)
-        jp2 = write(tmp_path / "a.jp2", imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
-        assert read_header(jp2) == Header((56, 40), 1, 3, "uint16")
+        np.testing.assert_array_equal(pixels(write_file(tmp_path / "c.png", imagecodecs.png_encode(rgba))), rgb)
+        jp2 = write_file(tmp_path / "a.jp2", imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
+        assert read_header(jp2) == ImageHeader((56, 40), 1, 3, "uint16")
         np.testing.assert_array_equal(pixels(jp2), rgb)
 
 
@@ -156,7 +156,7 @@ def test_orientation_of_deep_images(tmp_path: Path, rgb: Array, orientation: int
 
 def test_chosen_bands(tmp_path: Path, rgb: Array) -> None:
     four, seven = (tiff(tmp_path / f"{n}.tif", with_more(rgb, n)) for n in (4, 7))
-    jpg, grey = picture(tmp_path / "a.jpg"), save(rgb[..., 0], tmp_path / "grey.png")
+    jpg, grey = write_gradient(tmp_path / "a.jpg"), save(rgb[..., 0], tmp_path / "grey.png")
     np.testing.assert_array_equal(pixels(seven, (7, 4, 2)), with_more(rgb, 7)[..., [6, 3, 1]])
     np.testing.assert_array_equal(pixels(seven, (4,)), np.repeat(255 - rgb[..., :1], 3, -1))
     np.testing.assert_array_equal(pixels(four, (4, 2, 1)), with_more(rgb, 4)[..., [3, 1, 0]])
@@ -164,7 +164,7 @@ def test_chosen_bands(tmp_path: Path, rgb: Array) -> None:
     np.testing.assert_array_equal(pixels(rgba, (4, 2, 1)), with_more(rgb, 4)[..., [3, 1, 0]])
     np.testing.assert_array_equal(pixels(jpg, (3, 2, 1)), pixels(jpg)[..., ::-1])
     np.testing.assert_array_equal(pixels(grey, (3, 2, 1)), pixels(grey))  # there is nothing to choose from
-    small = np.asarray(read_image(picture(tmp_path / "b.jpg", (800, 600)), at_least=100, bands=(3, 2, 1)))
+    small = np.asarray(read_image(write_gradient(tmp_path / "b.jpg", (800, 600)), at_least=100, bands=(3, 2, 1)))
     np.testing.assert_array_equal(small, np.asarray(read_image(tmp_path / "b.jpg", at_least=100))[..., ::-1])
     for path, count in ((four, 4), (rgba, 4), (jpg, 3)):
         with pytest.raises(UserError, match=rf"{path.name}: has {count} bands; --bands=7,4,2 asks for others"):
@@ -185,7 +185,7 @@ def test_a_run_keeps_its_bands(tmp_path: Path) -> None:
 
 
 def test_batches_show_the_chosen_bands(tmp_path: Path, rgb: Array) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     (root / "images/a.jpg").unlink()
     values = np.zeros((40, 40, 5), np.uint8)
     values[..., 3], values[..., 4] = 200, 100
@@ -194,13 +194,15 @@ def test_batches_show_the_chosen_bands(tmp_path: Path, rgb: Array) -> None:
     whole = next(whole_images(dataset, batch_size=1, views=(64,)))["0"]
     training = next(training_batches(dataset, batch_size=1, image_size=64, seed=0, rule="first"))["image"]
     evaluation = next(evaluation_batches(dataset, batch_size=1, image_size=64, rule="first"))["image"]
-    sample = Sampler(dataset, Sampling(64, (64,), level="none")).draw(dataset.examples[0], np.random.default_rng(0))[0]
+    sample = Sampler(dataset, SamplingConfig(64, (64,), level="none")).draw(
+        dataset.examples[0], np.random.default_rng(0)
+    )[0]
     for pixels in (whole[0], training[0], evaluation[0], sample):
         assert pixels[:30, :30].reshape(-1, 3).max(0).tolist() == [200, 100, 0]
 
 
 def test_a_data_set_says_it_once(tmp_path: Path, rgb: Array) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     for name, values in (("a", rgb.astype(np.uint16)), ("b", with_more(rgb, 5).astype(np.uint16))):
         (root / f"images/{name}.jpg").unlink()
         tiff(root / f"images/{name}.tif", values[:40, :40])
@@ -218,7 +220,7 @@ def test_a_data_set_says_it_once(tmp_path: Path, rgb: Array) -> None:
 def test_cut_off_and_claiming_too_much(tmp_path: Path, rgb: Array) -> None:
     for options in ({}, {"compression": "lzw"}):
         whole = tiff(tmp_path / "a.tif", rgb.astype(np.uint16), **options).read_bytes()
-        path = write(tmp_path / "cut.tif", whole[: len(whole) * 3 // 4])
+        path = write_file(tmp_path / "cut.tif", whole[: len(whole) * 3 // 4])
         assert image_size(path) == (56, 40)
         with pytest.raises(UserError, match=r"cut\.tif: the image is broken \(.*; copy or download it again\)"):
             read_image(path)
@@ -238,8 +240,8 @@ def test_mutated_deep_images_end_in_one_line_or_are_read(tmp_path: Path, rgb: Ar
     files = [
         tiff(tmp_path / "a.tif", wide),
         tiff(tmp_path / "b.tif", wide, compression="lzw", tile=(16, 16)),
-        write(tmp_path / "c.png", imagecodecs.png_encode(np.ascontiguousarray(wide[..., :3]))),
-        write(tmp_path / "d.jp2", imagecodecs.jpeg2k_encode(np.ascontiguousarray(wide[..., :3]))),
+        write_file(tmp_path / "c.png", imagecodecs.png_encode(np.ascontiguousarray(wide[..., :3]))),
+        write_file(tmp_path / "d.jp2", imagecodecs.jpeg2k_encode(np.ascontiguousarray(wide[..., :3]))),
     ]
     for file in files:
         whole = file.read_bytes()

@@ -32,7 +32,7 @@ def truncate(path: Path, share: float = 0.5) -> Path:
     return path
 
 
-def voc(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> str:
+def voc_xml(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> str:
     stated = "" if size is None else f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
@@ -44,7 +44,7 @@ def voc(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SI
 
 def write_voc(path: Path, boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(voc(boxes, size))
+    path.write_text(voc_xml(boxes, size))
     return path
 
 
@@ -54,7 +54,7 @@ def write_lines(path: Path, *lines: str) -> Path:
     return path
 
 
-def flat(root: Path, *stems: str, split: str = "train") -> Path:
+def write_flat(root: Path, *stems: str, split: str = "train") -> Path:
     """The flat layout, with a ship in each image."""
     for stem in stems:
         write_image(root / f"images/{stem}.jpg")
@@ -63,7 +63,7 @@ def flat(root: Path, *stems: str, split: str = "train") -> Path:
     return root
 
 
-def official(root: Path) -> Path:
+def write_official(root: Path) -> Path:
     """DIOR as it is unpacked: 00001 and 00002 to train on, 00003 to validate, 11726 and 11727 to test."""
     splits = {"train": ["00001", "00002"], "val": ["00003"], "test": ["11726", "11727"]}
     splits["trainval"] = splits["train"] + splits["val"]
@@ -107,7 +107,7 @@ def write_coco(root: Path, content: Any, split: str = "train", images: str = "tr
     return root
 
 
-def folders(root: Path, split: str, **counts: int) -> Path:
+def write_class_folders(root: Path, split: str, **counts: int) -> Path:
     """Class folders with so many images each."""
     for name, count in counts.items():
         (root / split / name).mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,12 @@ import pytest
 
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
-from tests.data.trees import (
+from tests.data.sample_datasets import (
     coco_content,
-    flat,
-    folders,
     truncate,
+    write_class_folders,
     write_coco,
+    write_flat,
     write_image,
     write_json,
     write_lines,
@@ -22,7 +22,7 @@ GOOD = "good.jpg"
 
 
 def dior(root: Path) -> Path:
-    flat(root, "good", "none", "cut", "gone")
+    write_flat(root, "good", "none", "cut", "gone")
     (root / "images/gone.jpg").unlink()
     return root / "images"
 
@@ -40,7 +40,7 @@ def yolo(root: Path) -> Path:
 
 
 def folder(root: Path) -> Path:
-    return folders(root, "train", port=0) / "train/port"
+    return write_class_folders(root, "train", port=0) / "train/port"
 
 
 def broken(root: Path, make) -> Path:
@@ -67,7 +67,7 @@ def test_left_out_counted_and_named(tmp_path: Path, make) -> None:
 
 
 def test_only_the_first_few_are_named(tmp_path: Path) -> None:
-    root = folders(tmp_path, "train", port=1)
+    root = write_class_folders(tmp_path, "train", port=1)
     for i in range(5):
         (root / f"train/port/x{i}.jpg").write_bytes(b"")
     note = read_dataset(root, "train", skip_broken=True).notes[0]
@@ -75,7 +75,7 @@ def test_only_the_first_few_are_named(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left(tmp_path: Path) -> None:
-    (folders(tmp_path, "train", port=0) / "train/port/a.jpg").write_bytes(b"")
+    (write_class_folders(tmp_path, "train", port=0) / "train/port/a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="the split 'train' is empty"):
         read_dataset(tmp_path, "train", skip_broken=True)
 
