@@ -1,4 +1,4 @@
-"""Small data sets on disk for the readers, in the layouts that users have."""
+"""Small data sets on disk, in the layouts that users have."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def write_image(path: Path, colour: tuple[int, int, int] = (90, 120, 60), size: 
 
 
 def write_noise(path: Path, side: int, seed: int = 0) -> Path:
-    """An image whose file is long, so that cutting it loses pixels."""
+    """An image that compresses badly, so that truncating the file loses pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
     return path
@@ -55,7 +55,7 @@ def write_lines(path: Path, *lines: str) -> Path:
 
 
 def write_flat(root: Path, *stems: str, split: str = "train") -> Path:
-    """The flat layout, with a ship in each image."""
+    """DIOR's flat layout, with a ship in each image."""
     for stem in stems:
         write_image(root / f"images/{stem}.jpg")
         write_voc(root / f"annotations/{stem}.xml")
@@ -64,7 +64,7 @@ def write_flat(root: Path, *stems: str, split: str = "train") -> Path:
 
 
 def write_official(root: Path) -> Path:
-    """DIOR as it is unpacked: 00001 and 00002 to train on, 00003 to validate, 11726 and 11727 to test."""
+    """DIOR's official layout: 00001 and 00002 to train on, 00003 to validate, 11726 and 11727 to test."""
     splits = {"train": ["00001", "00002"], "val": ["00003"], "test": ["11726", "11727"]}
     splits["trainval"] = splits["train"] + splits["val"]
     for split, stems in splits.items():
@@ -82,7 +82,7 @@ def write_official(root: Path) -> Path:
 
 
 def coco_content(**change: Any) -> dict[str, Any]:
-    """Category ids with gaps and out of order; a.jpg has a ship and a dam, b.jpg nothing."""
+    """COCO annotations with category ids out of order and with gaps. a.jpg has a ship and a dam, b.jpg nothing."""
     content: dict[str, Any] = {
         "images": [
             {"id": 70, "file_name": "b.jpg", "width": SIZE, "height": SIZE},
@@ -98,7 +98,7 @@ def coco_content(**change: Any) -> dict[str, Any]:
 
 
 def write_coco(root: Path, content: Any, split: str = "train", images: str = "train") -> Path:
-    """`content` as the split's JSON, beside a.jpg and b.jpg."""
+    """`content` as the JSON of the split, with images a.jpg and b.jpg."""
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     text = content if isinstance(content, str) else json.dumps(content)
     (root / f"annotations/instances_{split}.json").write_text(text)
@@ -108,7 +108,7 @@ def write_coco(root: Path, content: Any, split: str = "train", images: str = "tr
 
 
 def write_class_folders(root: Path, split: str, **counts: int) -> Path:
-    """Class folders with so many images each."""
+    """Class folders with the given numbers of images."""
     for name, count in counts.items():
         (root / split / name).mkdir(parents=True, exist_ok=True)
         for i in range(count):

@@ -1,4 +1,4 @@
-"""Images that cannot be read: refused with the way out named, or left out, counted and named."""
+"""Images that cannot be read: refused with the remedy, or left out, counted and named."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def broken(root: Path, make) -> Path:
 
 
 @pytest.mark.parametrize("make", [dior, coco, yolo, folder])
-def test_left_out_counted_and_named(tmp_path: Path, make) -> None:
+def test_broken_images_are_refused_or_left_out(tmp_path: Path, make) -> None:
     root = broken(tmp_path, make)
     with pytest.raises(UserError, match=r"none.jpg: .* \(--skip_broken leaves such images out\)"):
         read_dataset(root, "train")
@@ -60,7 +60,7 @@ def test_left_out_counted_and_named(tmp_path: Path, make) -> None:
     assert [example.image.name for example in dataset.examples] == [GOOD]
     listed = make in (dior, coco)
     note = next(note for note in dataset.notes if "cannot be read" in note)
-    assert note.startswith(f"train: {2 + listed} images that cannot be read left out (")
+    assert note.startswith(f"train: {2 + listed} images cannot be read and are left out (")
     assert {"none", "cut"} | ({"gone"} if listed else set()) == {
         name.removesuffix(".jpg") for name in note.split("(")[1].rstrip(")").split(", ")
     }
@@ -71,16 +71,16 @@ def test_only_the_first_few_are_named(tmp_path: Path) -> None:
     for i in range(5):
         (root / f"train/port/x{i}.jpg").write_bytes(b"")
     note = read_dataset(root, "train", skip_broken=True).notes[0]
-    assert note == "train: 5 images that cannot be read left out (x0.jpg, x1.jpg, x2.jpg and 2 more)"
+    assert note == "train: 5 images cannot be read and are left out (x0.jpg, x1.jpg, x2.jpg and 2 more)"
 
 
-def test_nothing_is_left(tmp_path: Path) -> None:
+def test_no_image_is_left(tmp_path: Path) -> None:
     (write_class_folders(tmp_path, "train", port=0) / "train/port/a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="the split 'train' is empty"):
         read_dataset(tmp_path, "train", skip_broken=True)
 
 
-def test_sound_images_are_all_kept(tmp_path: Path) -> None:
+def test_intact_images_are_all_kept(tmp_path: Path) -> None:
     images = [{"id": name, "file_name": f"{name}.jpg"} for name in "ab"]
     write_json(tmp_path / "annotations/instances_train.json", coco_content(images=images, annotations=[]))
     for name in "ab":

@@ -1,4 +1,4 @@
-"""Class names: spellings of one name are one class, others are refused with the nearest."""
+"""Class names: spellings of a name are one class, unknown names are refused with the nearest class."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ def test_spellings_of_one_class(name: str) -> None:
     assert class_index(name, DIOR_CLASSES) == 7
 
 
-def test_every_class_is_found_and_no_two_are_one() -> None:
+def test_every_class_is_found_and_distinct() -> None:
     assert [find_class_index(name.upper(), DIOR_CLASSES) for name in DIOR_CLASSES] == list(range(20))
 
 
-def test_an_exact_name_goes_before_a_similar_one() -> None:
+def test_an_exact_name_takes_precedence() -> None:
     assert class_index("Ship", ["ship", "Ship"]) == 1
     assert class_index("SHIP", ["ship", "Ship"]) == 0
 
 
-def test_an_unknown_class_is_named_with_the_nearest_and_the_file() -> None:
+def test_unknown_classes() -> None:
     with pytest.raises(UserError, match=r"some\.xml: unknown class 'airplan'.*'airplane'"):
         class_index("airplan", DIOR_CLASSES, Path("some.xml"))
     with pytest.raises(UserError, match=r"'tennis-curt'.*'tenniscourt'"):
@@ -49,14 +49,14 @@ def test_class_file(tmp_path: Path) -> None:
         (b"\xff\xfea\x00", "UTF-8"),
     ],
 )
-def test_class_files_that_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_invalid_class_files(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"classes\.txt: .*{reason}"):
         read_class_file(path)
 
 
-def test_class_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_class_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.txt: No such file"):
         read_class_file(tmp_path / "absent.txt")
     with pytest.raises(UserError, match="Is a directory"):

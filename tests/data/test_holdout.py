@@ -1,4 +1,4 @@
-"""Validation never sees what was trained on."""
+"""Validation images are never trained on."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.data.sample_datasets import write_class_folders, write_noise
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twenty different scenes to train on, five to validate."""
+    """Twenty different images to train on, five to validate."""
     write_class_folders(write_class_folders(tmp_path, "train", port=0), "val", port=0)
     for split, count in (("train", 20), ("val", 5)):
         for i in range(count):
@@ -25,7 +25,7 @@ def names(dataset) -> list[str]:
     return [example.image.name for example in dataset.examples]
 
 
-def test_a_share_is_disjoint_and_follows_from_the_seed(root: Path) -> None:
+def test_held_out_images_are_disjoint_and_depend_on_the_seed_alone(root: Path) -> None:
     whole = read_dataset(root, "train")
     train, val = hold_out(whole, 0.2, seed=3)
     assert (len(train), len(val), val.split) == (16, 4, "val")
@@ -37,14 +37,14 @@ def test_a_share_is_disjoint_and_follows_from_the_seed(root: Path) -> None:
     assert "val: 4 of the 20 images of 'train' are taken for validation (--val_share=0.2)" in val.notes[0]
 
 
-def test_a_share_is_at_least_one_image_and_never_all(root: Path) -> None:
+def test_at_least_one_image_is_held_out_and_never_all(root: Path) -> None:
     whole = read_dataset(root, "train")
     assert len(hold_out(whole, 0.001, seed=0)[1]) == 1
     with pytest.raises(UserError, match=r"--val_share=0\.999 leaves none of the 20 images"):
         hold_out(whole, 0.999, seed=0)
 
 
-def test_copies_of_a_file_are_on_one_side_of_a_share(root: Path) -> None:
+def test_copies_of_a_file_stay_on_one_side(root: Path) -> None:
     for i in range(20):
         shutil.copy(root / f"train/port/train_{i:02}.png", root / f"train/port/copy_{i:02}.png")
     for seed in range(3):

@@ -20,7 +20,7 @@ from tests.data.sample_datasets import (
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "expected"),
     [
         ("train", "train"),
         ("Training", "train"),
@@ -38,11 +38,11 @@ from tests.data.sample_datasets import (
         ("test-dev2017", None),
     ],
 )
-def test_what_a_split_is_for(name: str, meant: str | None) -> None:
-    assert split_role(name) == meant
+def test_split_role(name: str, expected: str | None) -> None:
+    assert split_role(name) == expected
 
 
-def test_the_exact_name_goes_first_and_a_doubt_is_an_error() -> None:
+def test_exact_names_take_precedence_and_ambiguity_is_an_error() -> None:
     assert find_split("val", ["valid", "val"]) == "val"
     assert find_split("val", ["train", "validation"]) == "validation"
     assert find_split("valid", ["val2017"]) == "val2017"
@@ -52,7 +52,7 @@ def test_the_exact_name_goes_first_and_a_doubt_is_an_error() -> None:
         find_split("train", ["train2014", "train2017"])
 
 
-def test_the_only_split_is_for_training_if_its_name_says_nothing() -> None:
+def test_a_single_split_with_another_name_is_for_training() -> None:
     assert find_split("train", ["default"]) == "default"
     assert find_split("val", ["default"]) is None
     assert find_split("train", ["test"]) is None
@@ -80,22 +80,22 @@ def test_synonyms_in_every_layout(tmp_path: Path) -> None:
     for name in ("dior", "folder", "coco"):
         for split in ("train", "val", "valid"):
             dataset = read_dataset(tmp_path / name, split)
-            assert dataset.split == split  # as asked for: files are written under this name
+            assert dataset.split == split  # the requested name, since files are written under it
             assert dataset.examples[0].image.is_relative_to(tmp_path / name)
     line = dataset_summary(tmp_path / "coco", [read_dataset(tmp_path / "coco", split) for split in ("train", "val")])
     assert line.endswith("coco: train 2 images (its split 'train2017'), val 2 images (its split 'val2017')")
 
 
-def test_joined_splits_are_read_whole_and_their_images_told_apart(tmp_path: Path) -> None:
+def test_joined_splits_have_unique_image_ids(tmp_path: Path) -> None:
     for split in ("train", "val"):
         root = write_coco(tmp_path, coco_content(), split=split, images=split)
     both = read_dataset(root, "trainval")
     assert [example.image.parent.name for example in both.examples] == ["train", "train", "val", "val"]
     assert [e.annotations.image_id for e in both.examples] == ["train/b", "train/a", "val/b", "val/a"]
-    assert (both.split, both.found) == ("trainval", "train+val")
+    assert (both.split, both.source_split) == ("trainval", "train+val")
 
 
-def test_data_without_splits_are_for_training_and_that_is_said(tmp_path: Path) -> None:
+def test_data_without_splits_are_for_training_with_a_note(tmp_path: Path) -> None:
     write_flat(tmp_path / "dior", "a", "b")
     (tmp_path / "dior/splits/train.txt").unlink()
     write_class_folders(tmp_path / "folder", ".", port=2)
@@ -129,21 +129,21 @@ def test_xml_beside_the_images(tmp_path: Path) -> None:
         assert dataset.layout == "VOC (annotations beside the images)"
 
 
-def test_folders_of_images_are_no_classes(tmp_path: Path) -> None:
+def test_folders_of_images_are_not_classes(tmp_path: Path) -> None:
     for name in ("images", "train"):
         write_image(tmp_path / name / name / "a.jpg")
         with pytest.raises(UserError, match="no data set here"):
             split_names(tmp_path / name)
 
 
-def test_json_of_other_kinds_is_no_coco(tmp_path: Path) -> None:
+def test_other_json_files_are_not_coco(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path, "train", port=1)
     for name in ("train.json", "classes.json"):
         write_json(root / name, {"images": [], "port": 3})
     assert read_dataset(root, "train").layout == "class folders"
 
 
-def test_lists_of_classes_are_no_splits(tmp_path: Path) -> None:
+def test_lists_of_classes_are_not_splits(tmp_path: Path) -> None:
     root = write_flat(tmp_path, "a")
     for name in ("ship_train", "airplane_trainval", "classes"):
         write_lines(root / f"splits/{name}.txt", "a 1")
@@ -152,6 +152,6 @@ def test_lists_of_classes_are_no_splits(tmp_path: Path) -> None:
     assert len(read_dataset(root, "night")) == 1
 
 
-def test_classes_are_those_of_the_training_split_whatever_its_name(tmp_path: Path) -> None:
+def test_classes_come_from_the_training_split_whatever_its_name(tmp_path: Path) -> None:
     write_class_folders(write_class_folders(tmp_path, "test", a=1), "training", b=1, a=1)
     assert default_classes(tmp_path) == ("a", "b")

@@ -92,7 +92,7 @@ def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: ImageO
         if header is None:
             continue
         if name not in annotation_files:
-            notes.add("images without an annotation file, taken as background", image)
+            notes.add("images without an annotation file, read as background", image)
         annotation = parse_voc(source) if name in annotation_files else NO_OBJECTS
         records.append(_Record(image, header, source, annotation))
     frames = resolve_frames([_sized(record) for record in records], notes)

@@ -1,4 +1,4 @@
-"""Class folders: a scene is its folder's name, and a class that training never saw is an error."""
+"""Class folders: the folder is the label, and a class that training does not have is an error."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.data.sample_datasets import write_class_folders, write_image
 from tests.shared_data import SHARED, requires_shared
 
 
-def test_scenes_fill_their_images(tmp_path: Path) -> None:
+def test_one_object_fills_each_image(tmp_path: Path) -> None:
     root = write_class_folders(write_class_folders(tmp_path, "train", port=2, Airport=1), "val", port=1)
     write_image(root / "train/port/wide.png", size=(9, 5))
     (root / "train/port/notes.txt").write_text("not a scene")
@@ -33,7 +33,7 @@ def test_labels_mean_the_same_in_every_split(tmp_path: Path) -> None:
     assert (val.classes, val.examples[0].labels.tolist()) == (("beach", "port"), [1])
 
 
-def test_links_and_names_from_outside(tmp_path: Path) -> None:
+def test_links_and_given_class_names(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path / "real", "train", sea_port=1)
     (tmp_path / "linked").symlink_to(root)
     (tmp_path / "mixed/train").mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_links_and_names_from_outside(tmp_path: Path) -> None:
         assert [example.labels.tolist() for example in dataset.examples] == [[1]]
 
 
-def test_what_systems_leave_behind_is_no_class_and_no_scene(tmp_path: Path) -> None:
+def test_hidden_files_are_neither_classes_nor_images(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path, "train", port=1)
     for name in ("train/.thumbnails/x.jpg", ".cache/port/x.jpg", "train/port/._port_0.jpg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

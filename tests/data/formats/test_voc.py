@@ -1,4 +1,4 @@
-"""VOC annotations: the real ones read in full, damaged ones end with one line that names the file."""
+"""VOC annotations: real ones are read in full, damaged ones are refused in one line that names the file."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_difficult(tmp_path: Path, text: str, difficult: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), (80, 0), ("0.2", 60)])
-def test_no_size_is_no_error(tmp_path: Path, size: tuple[object, object] | None) -> None:
+def test_a_missing_size_is_accepted(tmp_path: Path, size: tuple[object, object] | None) -> None:
     assert parse_voc(write_file(tmp_path / "a.xml", voc_xml([], size))).size is None
 
 
@@ -68,12 +68,12 @@ def test_no_size_is_no_error(tmp_path: Path, size: tuple[object, object] | None)
     ],
     ids=["utf-16", "utf-16 declared", "bom", "windows-1252", "indented", "with parts", "doctype"],
 )
-def test_one_ship_however_it_is_written(tmp_path: Path, content: str | bytes) -> None:
+def test_encodings_and_indentation(tmp_path: Path, content: str | bytes) -> None:
     parsed = parse_voc(write_file(tmp_path / "a.xml", content))
     assert (parsed.names, parsed.boxes.tolist()) == (("ship",), [[8, 6, 40, 30]])
 
 
-def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> None:
+def test_deep_nesting(tmp_path: Path) -> None:
     nested = "<annotation>" + "<a>" * 100_000 + "</a>" * 100_000 + "</annotation>"
     assert parse_voc(write_file(tmp_path / "a.xml", nested)).names == ()
 
@@ -108,14 +108,14 @@ def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> 
         ("<annotation><object><name>ship</name></object></annotation>", "<object> has no <bndbox><xmin>"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, content: str | bytes, reason: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, content: str | bytes, reason: str) -> None:
     path = write_file(tmp_path / "bad.xml", content)
     with pytest.raises(UserError, match=rf"bad\.xml: .*{reason}") as error:
         parse_voc(path)
     assert "\n" not in str(error.value)
 
 
-def test_a_directory_and_nothing_are_no_annotations(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Is a directory"):
         parse_voc(tmp_path)
     with pytest.raises(UserError, match=r"absent\.xml: no such annotation"):
@@ -140,7 +140,7 @@ def test_boxes_are_clipped_and_those_without_area_dropped() -> None:
     assert keep.shape == (0,)
 
 
-def test_mutated_annotations_end_in_one_line_or_are_read(tmp_path: Path) -> None:
+def test_mutated_annotations_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         content = bytearray(ONE.encode())
