@@ -1,5 +1,7 @@
-"""Decoded images and their halves, kept in memory as long as there is room: decoding, and averaging down what is seen
-from afar, are most of the work of a small data set."""
+"""A cache of decoded images and of their reductions by powers of two, limited by memory.
+
+Decoding images, and averaging them down for the coarse views, are most of the work of training on a small data set.
+"""
 
 from pathlib import Path
 
@@ -9,40 +11,47 @@ from jaxtyping import UInt8
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.runtime.memory import free_memory
 
-LIMIT = 4 * 2**30  # bytes
-SHARE = 0.25  # of the memory that is free: the training step needs more than its images
-LEAST = 64  # pixels
+MAX_BYTES = 4 * 2**30
+FREE_MEMORY_SHARE = 0.25  # the training step needs more memory than its images
+MIN_SIDE = 64  # pixels; no reduction has a shorter side below this
 
 
 class ImageCache:
-    """Reads images (of more than three bands, `bands`) of at most `size` pixels a side, reduced where the file has
-    more; the first ones that fit into `limit` bytes (None: `LIMIT`, or less where memory is short) are read once, and
-    kept whole, at half their size, at a quarter and so on down to `LEAST` pixels. Threads may share it: at worst two of
-    them read the same image."""
+    """Reads images and keeps them for the next time.
+
+    An image is reduced so that its shorter side has at least `size` pixels; `bands` are as in `read_image`. Each image
+    is kept in full, at half its size, at a quarter, and so on down to `MIN_SIDE` pixels. Images are kept until `limit`
+    bytes are used (None: `MAX_BYTES`, or less if memory is short); the rest are read every time. Threads may share a
+    cache: at worst two of them read the same image.
+    """
 
     def __init__(self, size: int, limit: int | None = None, bands: tuple[int, ...] | None = None) -> None:
         self._size, self._bands = size, bands
-        self._left = min(LIMIT, int(SHARE * free_memory())) if limit is None else limit
+        self._bytes_left = min(MAX_BYTES, int(FREE_MEMORY_SHARE * free_memory())) if limit is None else limit
         self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
     def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The image in RGB, its shorter side of at least `at_least` pixels or the file's own; the same pixels whether
-        they were kept or not, for a resumed run keeps other images. UserError as from `read_image`."""
+        """The image in RGB, with a shorter side of at least `at_least` pixels (or in full, if the file has fewer).
+
+        The pixels do not depend on whether the image was in the cache: a resumed run keeps other images. UserError as
+        from `read_image`.
+        """
         levels = self._images.get(path)
         if levels is None:
-            levels = self._levels(path)
-            if self._left > 0:
-                self._left -= sum(level.size for level in levels)
+            levels = self._pyramid(path)
+            if self._bytes_left > 0:
+                self._bytes_left -= sum(level.size for level in levels)
                 self._images[path] = levels
         return next((level for level in reversed(levels) if min(level.shape[:2]) >= at_least), levels[0])
 
-    def _levels(self, path: Path) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    def _pyramid(self, path: Path) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        """The image, and then each time half the size of the last."""
         image = read_image(path, at_least=self._size, bands=self._bands)
-        # A JPEG comes reduced; what does not is kept no larger, though it was read whole.
+        # A JPEG is decoded at a reduced size. Other formats are decoded in full, and reduced here.
         if (factor := min(image.size) // self._size) > 1:
             image = image.reduce(factor)
         levels = [np.asarray(image)]
-        while min(image.size) >= 2 * LEAST:
+        while min(image.size) >= 2 * MIN_SIDE:
             image = image.reduce(2)
             levels.append(np.asarray(image))
         return levels

@@ -1,4 +1,4 @@
-"""Class names: DIOR's, and how a name found in somebody's files is matched to a known one."""
+"""Class names: those of DIOR, and matching the names in a user's files to the known classes."""
 
 import difflib
 import unicodedata
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.files.text_files import read_text
 
 DIOR_CLASSES = (
     "airplane",
@@ -31,46 +32,46 @@ DIOR_CLASSES = (
 )
 
 
-def _key(name: str) -> str:
-    """What makes two spellings one name: releases of DIOR differ in case, hyphens and spaces, and systems in how they
-    compose letters and accents."""
+def _name_key(name: str) -> str:
+    """The same for all spellings of a name. Releases of DIOR differ in case, hyphens and spaces, and operating systems
+    in how they compose letters and accents."""
     return "".join(c for c in unicodedata.normalize("NFC", name.casefold()) if c not in " -_\t")
 
 
-def find(name: str, classes: Sequence[str]) -> int | None:
-    """The index of `name` in `classes`, whatever its case, hyphens, underscores and spaces; None where there is none.
+def find_class_index(name: str, classes: Sequence[str]) -> int | None:
+    """The index of `name` in `classes`, ignoring case, hyphens, underscores and spaces; None if it is not there.
 
-    An exact match goes first, so that names that differ in case alone stay apart.
+    An exact match takes precedence, so that names that differ only in case remain distinct.
     """
     if name in classes:
         return list(classes).index(name)
-    key = _key(name)
-    return next((i for i, known in enumerate(classes) if _key(known) == key), None)
+    key = _name_key(name)
+    return next((i for i, candidate in enumerate(classes) if _name_key(candidate) == key), None)
 
 
-def resolve(name: str, classes: Sequence[str], source: str | Path = "the classes") -> int:
-    """As `find`; UserError naming `source`, the unknown name and the nearest known one."""
-    index = find(name, classes)
+def class_index(name: str, classes: Sequence[str], source: str | Path = "the classes") -> int:
+    """The index of `name` in `classes`, as from `find_class_index`.
+
+    UserError, naming `source`, the unknown name and the nearest class, if it is not there.
+    """
+    index = find_class_index(name, classes)
     if index is not None:
         return index
-    keys = [_key(known) for known in classes]
-    nearest = difflib.get_close_matches(_key(name), keys, n=1, cutoff=0.0)
+    keys = [_name_key(candidate) for candidate in classes]
+    nearest = difflib.get_close_matches(_name_key(name), keys, n=1, cutoff=0.0)
     hint = f"; the nearest known class is {classes[keys.index(nearest[0])]!r}" if nearest else ""
     raise UserError(f"{source}: unknown class {name!r}{hint} (--classes=FILE names other classes)")
 
 
 def read_class_file(path: Path) -> tuple[str, ...]:
-    """Class names, one a line; blank lines are skipped. UserError where there is none, or one stands there twice."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror}") from None
-    names = tuple(line.strip() for line in lines if line.strip())
+    """Class names from a text file, one per line; blank lines are skipped.
+
+    UserError if there is no name, or if a name occurs twice.
+    """
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not names:
-        raise UserError(f"{path}: no class name in this file; write one a line")
+        raise UserError(f"{path}: no class name in this file; write one per line")
     for i, name in enumerate(names):
-        if find(name, names[:i]) is not None:
-            raise UserError(f"{path}: class {name!r} stands there twice")
+        if find_class_index(name, names[:i]) is not None:
+            raise UserError(f"{path}: class {name!r} occurs twice")
     return names

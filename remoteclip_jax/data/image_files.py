@@ -1,8 +1,8 @@
-"""Opening an image file: what is none is told from what is, and no header can claim more than the memory holds.
+"""Opening image files safely: other files are refused, and so are headers that claim too many pixels.
 
-Pillow's own guard against such bombs is a global of the process: it warns from 89 megapixels on and refuses from 179,
-where scenes of satellites are ordinary. It is left alone, for the program around may rely on it; so files are opened
-through Pillow's plugins, as `Image.open` does, with a limit of our own.
+Pillow has a guard against such decompression bombs, but it is global to the process. It warns from 89 megapixels on and
+refuses from 179, and satellite scenes are often larger. The calling program may rely on that guard, so it is kept.
+Instead, files are opened through Pillow's plugins, as `Image.open` does, with a limit of our own.
 """
 
 import stat
@@ -45,7 +45,7 @@ EXTENSIONS = (
 
 MAX_PIXELS = 500_000_000
 
-# Pillow looks at the content, whatever the name says, and would hand a PostScript file to Ghostscript.
+# Pillow goes by the content, not by the name. Without this list it would run a PostScript file in Ghostscript.
 _PLUGINS = (
     JpegImagePlugin.JpegImageFile,
     PngImagePlugin.PngImageFile,
@@ -60,49 +60,50 @@ _FORMATS = tuple(plugin.format for plugin in _PLUGINS)
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether the file's name is that of an image to read. Those that begin with a dot are what systems leave behind,
-    such as `._a.jpg`."""
+    """Whether the file has the name of an image. Hidden files, such as macOS's `._a.jpg`, do not count."""
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """The file, opened for reading. UserError, naming it and what to do, where there is none or it is no image."""
+def open_image_file(path: Path) -> Iterator[BinaryIO]:
+    """The file, opened for reading. UserError, with the remedy, if it is missing or clearly not an image."""
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
-            raise unreadable(path, "Is a directory; name the images in it")
-        if not stat.S_ISREG(kind):  # opening a pipe would wait for its other end
-            raise unreadable(path, "not a regular file")
+            raise unreadable_error(path, "Is a directory; name the images in it")
+        if not stat.S_ISREG(kind):  # opening a pipe would block
+            raise unreadable_error(path, "not a regular file")
         with path.open("rb") as file:
-            if (reason := _no_image(file.read(512))) is not None:
-                raise unreadable(path, reason)
+            if (reason := _not_image_reason(file.read(512))) is not None:
+                raise unreadable_error(path, reason)
             file.seek(0)
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such image") from None
     except PermissionError:
-        raise unreadable(path, "no permission to read it; see chmod") from None
-    except (OSError, ValueError) as e:  # a ValueError for a NUL in the name
-        raise unreadable(path, getattr(e, "strerror", None) or str(e)) from None
+        raise unreadable_error(path, "no permission to read it; see chmod") from None
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
+        raise unreadable_error(path, getattr(e, "strerror", None) or str(e)) from None
 
 
-def unreadable(path: Path, reason: str) -> UserError:
+def unreadable_error(path: Path, reason: str) -> UserError:
+    """The error for a file that is not a readable image."""
     return UserError(f"{path}: cannot be read as an image ({reason})")
 
 
-def _no_image(start: bytes) -> str | None:
-    """Why a file that starts so is no image, for what is often found under an image's name; else None."""
+def _not_image_reason(start: bytes) -> str | None:
+    """Why a file that begins with `start` is not an image; None if it may be one."""
     if not start:
         return "the file is empty; copy or download it again"
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer in place of the image; fetch that with `git lfs pull`"
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
-        return "an HTML page, perhaps a server's refusal; download the image again"
+        return "an HTML page, perhaps a server's error message; download the image again"
     return None
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
+    """UserError for an image of more than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
         raise UserError(
             f"{path}: {width}x{height} pixels are too many (at most {MAX_PIXELS:,}); cut the image into tiles"
@@ -110,27 +111,29 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 
 
 def open_with_pillow(path: Path, file: BinaryIO) -> Image.Image:
-    """The image with its header read, to be loaded while `file` is open. UserError where Pillow does not know its kind,
-    cannot read its header, or finds more than `MAX_PIXELS` there."""
-    image = _identify(path, file)
+    """The image with only its header read; load it while `file` is open.
+
+    UserError if Pillow does not know its format or cannot read its header, or if it has more than `MAX_PIXELS`.
+    """
+    image = _open_by_content(path, file)
     if image is None:
-        raise unreadable(path, "not an image, or of an unknown kind; save it as PNG, JPEG or TIFF")
+        raise unreadable_error(path, "not an image, or of an unknown format; save it as PNG, JPEG or TIFF")
     check_pixels(path, *image.size)
     return image
 
 
-def _identify(path: Path, file: BinaryIO) -> Image.Image | None:
+def _open_by_content(path: Path, file: BinaryIO) -> Image.Image | None:
     file.seek(0)
     start = file.read(16)
     for name in _FORMATS:
         factory, accept = Image.OPEN[name]
-        if accept is not None and (isinstance(answer := accept(start), str) or not answer):
-            continue  # a text says what Pillow was built without
+        if accept is not None and (isinstance(accepted := accept(start), str) or not accepted):
+            continue  # a string names a library that Pillow was built without
         file.seek(0)
         try:
             return factory(file, str(path))
-        except (SyntaxError, IndexError, TypeError, struct.error):  # of another kind, as Pillow's plugins say it
+        except (SyntaxError, IndexError, TypeError, struct.error):  # how Pillow's plugins reject other formats
             continue
-        except Exception as e:  # whatever a damaged header makes the parsers stumble over; its sizes fill no memory
-            raise unreadable(path, str(e) or type(e).__name__) from None
+        except Exception as e:  # a damaged header may raise anything
+            raise unreadable_error(path, str(e) or type(e).__name__) from None
     return None

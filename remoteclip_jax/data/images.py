@@ -1,4 +1,4 @@
-"""Image files in, RGB out: whatever the file's own mode, depth, bands and orientation."""
+"""Reading image files as upright RGB, whatever their mode, bit depth, bands and orientation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,14 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
-from remoteclip_jax.data.deep import Bands, Deep, deep_header, deep_tiff, read_deep
-from remoteclip_jax.data.image_files import EXTENSIONS, MAX_PIXELS, open_file, open_with_pillow
-from remoteclip_jax.data.stretch import to_eight_bits
+from remoteclip_jax.data.image_files import open_image_file, open_with_pillow
+from remoteclip_jax.data.rasters import RasterHeader, raster_header, read_raster, tiff_raster_header
+from remoteclip_jax.data.stretch import to_uint8
+from remoteclip_jax.data.types import Bands
 from remoteclip_jax.errors import UserError
 
-__all__ = ["EXTENSIONS", "MAX_PIXELS", "Header", "image_size", "read_header", "read_image", "to_rgb"]
-
-# How an image is turned upright, by EXIF orientation (CIPA DC-008); the last four exchange width and height.
-_UPRIGHT = {
+# The operation that makes an image upright, by EXIF orientation (CIPA DC-008). The last four swap width and height.
+_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -29,113 +28,117 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Bands to choose from, by Pillow's mode; of the fourth it may think that it is transparency. All others are grey.
+# Bands to choose from, by Pillow's mode. A fourth band may be labelled as transparency. Other modes are grey.
 _BANDS = {"RGB": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3, "LAB": 3, "HSV": 3, "RGBX": 4, "RGBA": 4, "RGBa": 4}
-_DEEP_MODES = {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16", "I;16N": "uint16", "I": "int32", "F": "float32"}
+_WIDE_MODES = {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16", "I;16N": "uint16", "I": "int32", "F": "float32"}
 
 
 @dataclass(frozen=True)
-class Header:
-    """What the header of an image file tells: its `size` (width, height) in pixels as `read_image` will give it, the
-    EXIF `orientation` (1 to 8; 1 is upright) that it is turned by to that end, how many `bands` it has to choose from,
-    and the type of its values where they are `deep`, of more than eight bits."""
+class ImageHeader:
+    """What the header of an image file says.
+
+    `size` is (width, height) in pixels of the upright image, as `read_image` returns it. `orientation` is the EXIF
+    orientation that was applied for this (1 to 8; 1 is upright). `bands` is the number of bands to choose from.
+    `wide_type` is the type of its values if they have more than eight bits, else None.
+    """
 
     size: tuple[int, int]
     orientation: int
     bands: int
-    deep: str | None = None
+    wide_type: str | None = None
 
 
-def read_header(path: Path, bands: Bands | None = None) -> Header:
-    """UserError as from `read_image`; the pixels are not looked at."""
-    with _open(path, bands) as (image, deep, _):
-        return _header(image, deep)
+def read_header(path: Path, bands: Bands | None = None) -> ImageHeader:
+    """The header of an image file; its pixels are not read. UserError as from `read_image`."""
+    with _open(path, bands) as (image, raster, _):
+        return _header(image, raster)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as `read_image` will give them, from the header alone. UserError as there."""
+    """Width and height in pixels of the image that `read_image` returns, from the header alone. UserError as there."""
     return read_header(path).size
 
 
 def read_image(path: Path, at_least: int | None = None, bands: Bands | None = None) -> Image.Image:
-    """The image as RGB, turned upright as its EXIF orientation says.
+    """The image in RGB, made upright by its EXIF orientation.
 
-    What is deeper than eight bits is scaled or stretched (see `data.stretch`); of more bands than three the first three
-    are taken, or those that `bands` names, counted from 1: red, green and blue, or one for grey. CMYK and palettes are
-    converted, transparency is dropped. With `at_least`, a JPEG is decoded at a reduced size whose shorter side is no
-    shorter than that: several times faster, for training. UserError, naming the file, where it is missing, broken, of
-    more than `MAX_PIXELS`, without one of the bands, or no image.
+    Values of more than eight bits are scaled or stretched (see `data.stretch`). The first three of several bands are
+    used, or those in `bands`, counted from 1: three for red, green and blue, or one for grey. CMYK and palettes are
+    converted; transparency is dropped. With `at_least`, a JPEG is decoded at a reduced size, with a shorter side of at
+    least that many pixels; this is several times faster. UserError, naming the file, if it is missing, broken, larger
+    than `MAX_PIXELS`, lacks one of the bands, or is not an image.
     """
-    with _open(path, bands) as (image, deep, file):
+    with _open(path, bands) as (image, raster, file):
         try:
-            if deep is not None:
-                rgb, orientation = _read_deep(file, deep, bands), deep.orientation
+            if raster is not None:
+                rgb, orientation = _rgb_from_raster(file, raster, bands), raster.orientation
             else:
-                rgb, orientation = _read_plain(path, image, at_least, bands), _orientation(image)
+                rgb, orientation = _rgb_from_pillow(path, image, at_least, bands), _remaining_orientation(image)
         except (UserError, MemoryError):
             raise
-        except Exception as e:  # decoders let through whatever a damaged file makes them stumble over
+        except Exception as e:  # decoders raise many kinds of exceptions for a damaged file
             raise UserError(f"{path}: the image is broken ({e}; copy or download it again)") from None
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+    return rgb.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else rgb
 
 
 @contextmanager
-def _open(path: Path, bands: Bands | None) -> Iterator[tuple[Any, Deep | None, BinaryIO]]:
-    """The file as Pillow sees it, unless Pillow cannot; its header, where something else shall read it; and itself."""
-    with open_file(path) as file:
-        deep = deep_tiff(path, file, bands)
-        image = open_with_pillow(path, file) if deep is None else None
+def _open(path: Path, bands: Bands | None) -> Iterator[tuple[Any, RasterHeader | None, BinaryIO]]:
+    """The image opened by Pillow (None for a TIFF that Pillow cannot read well), the header if the file is to be read
+    as a raster, and the open file."""
+    with open_image_file(path) as file:
+        raster = tiff_raster_header(path, file, bands)
+        image = open_with_pillow(path, file) if raster is None else None
         if image is not None:
-            deep = deep_header(image, file)
-        header = _header(image, deep)
+            raster = raster_header(image, file)
+        header = _header(image, raster)
         if bands is not None and 1 < header.bands < max(bands):
             raise UserError(f"{path}: has {header.bands} bands; --bands={','.join(map(str, bands))} asks for others")
-        yield image, deep, file
+        yield image, raster, file
 
 
-def _header(image: Any, deep: Deep | None) -> Header:
-    """Of what `_open` found."""
-    if deep is None:
-        turn = _orientation(image)
-        size = image.size[::-1] if turn >= 5 else image.size
+def _header(image: Any, raster: RasterHeader | None) -> ImageHeader:
+    """The header, from what `_open` yields."""
+    if raster is None:
+        orientation = _remaining_orientation(image)
+        size = image.size[::-1] if orientation >= 5 else image.size
         bands = _BANDS.get(image.mode, 1)
         if image.format == "TIFF":
-            turn = _known(image.tag_v2.get(ExifTags.Base.Orientation))  # Pillow turns it itself
+            orientation = _valid_orientation(image.tag_v2.get(ExifTags.Base.Orientation))  # Pillow applies it itself
             bands = max(bands, image.tag_v2.get(ExifTags.Base.SamplesPerPixel, 1)) if bands > 1 else 1
-        return Header(size, turn, bands, _DEEP_MODES.get(image.mode))
-    size = deep.width, deep.height
-    kind = deep.dtype.name if deep.dtype.itemsize > 1 else None
-    return Header(size[::-1] if deep.orientation >= 5 else size, deep.orientation, deep.bands, kind)
+        return ImageHeader(size, orientation, bands, _WIDE_MODES.get(image.mode))
+    size = raster.width, raster.height
+    wide_type = raster.dtype.name if raster.dtype.itemsize > 1 else None
+    return ImageHeader(size[::-1] if raster.orientation >= 5 else size, raster.orientation, raster.bands, wide_type)
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation that is still to be undone; 1, upright, where the file says none or says nonsense."""
-    if image.format == "TIFF":  # Pillow turns these itself
+def _remaining_orientation(image: Image.Image) -> int:
+    """The EXIF orientation still to be applied; 1 (upright) if the file states none, or an invalid one."""
+    if image.format == "TIFF":  # Pillow applies it itself
         return 1
     try:
-        # The base class's method: PNG's own decodes the whole image in case the tag stands behind the pixels.
-        return _known(Image.Image.getexif(image).get(ExifTags.Base.Orientation))
-    except Exception:  # a damaged tag, of any of the kinds that the parser knows, is no damage to the pixels
+        # The base class's method. PNG's own decodes the whole image, because the tag may come after the pixels.
+        return _valid_orientation(Image.Image.getexif(image).get(ExifTags.Base.Orientation))
+    except Exception:  # the parser raises many kinds for a damaged tag, and the pixels may still be intact
         return 1
 
 
-def _known(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
+def _valid_orientation(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
 
 
-def _read_deep(file: BinaryIO, header: Deep, bands: Bands | None) -> Image.Image:
-    pixels = to_eight_bits(read_deep(file, header, bands), header.no_data, header.white)
+def _rgb_from_raster(file: BinaryIO, header: RasterHeader, bands: Bands | None) -> Image.Image:
+    pixels = to_uint8(read_raster(file, header, bands), header.no_data, header.white)
     if header.inverted:
         pixels = 255 - pixels
-    return _from_bands(pixels)
+    return _image_from_bands(pixels)
 
 
-def _from_bands(pixels: UInt8[np.ndarray, "h w b"]) -> Image.Image:
-    """One band as grey, or three as red, green and blue."""
+def _image_from_bands(pixels: UInt8[np.ndarray, "h w b"]) -> Image.Image:
+    """An RGB image of one band as grey, or of three as red, green and blue."""
     return Image.fromarray(pixels) if pixels.shape[2] == 3 else Image.fromarray(pixels[..., 0]).convert("RGB")
 
 
-def _read_plain(path: Path, image: Image.Image, at_least: int | None, bands: Bands | None) -> Image.Image:
+def _rgb_from_pillow(path: Path, image: Image.Image, at_least: int | None, bands: Bands | None) -> Image.Image:
     reduced = None if at_least is None else _decode_reduced(image, path, at_least)
     if reduced is None:
         image.load()
@@ -145,12 +148,12 @@ def _read_plain(path: Path, image: Image.Image, at_least: int | None, bands: Ban
     if bands is None or bands == (1, 2, 3) or count == 1:
         return to_rgb(image)
     pixels = np.asarray(image if count == 4 else to_rgb(image))
-    return _from_bands(np.ascontiguousarray(pixels[..., [band - 1 for band in bands]]))
+    return _image_from_bands(np.ascontiguousarray(pixels[..., [band - 1 for band in bands]]))
 
 
 def _decode_reduced(image: Image.Image, path: Path, at_least: int) -> Image.Image | None:
-    """The file that `image` was opened from, decoded at a multiple of an eighth of its size (libjpeg's scaled inverse
-    transform), at most half; None where it is no JPEG of grey or colours, or where Pillow shall say what is wrong."""
+    """The file behind `image`, decoded at a multiple of an eighth of its size, at most half (libjpeg's scaled inverse
+    transform). None if it is not a JPEG in grey or RGB, or if it is broken: then Pillow reports what is wrong."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     try:
@@ -161,9 +164,9 @@ def _decode_reduced(image: Image.Image, path: Path, at_least: int) -> Image.Imag
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in three channels of eight bits. What is deeper is scaled or stretched, where Pillow's own conversion
-    would clip everything above 255 to white."""
-    if image.mode in _DEEP_MODES:
-        return _from_bands(to_eight_bits(np.asarray(image)[..., None]))
-    image.info.pop("transparency", None)  # dropped anyhow, and Pillow would warn on every such palette
+    """The image in three channels of eight bits. Wider values are scaled or stretched; Pillow's own conversion would
+    clip everything above 255 to white."""
+    if image.mode in _WIDE_MODES:
+        return _image_from_bands(to_uint8(np.asarray(image)[..., None]))
+    image.info.pop("transparency", None)  # it is dropped anyway, and Pillow would warn about each such palette
     return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""What lies in a data directory: image files by name, what is passed over among them, and the lists of splits."""
+"""What a data directory contains: image files by name, what is skipped among them, and lists of splits."""
 
 import unicodedata
 from collections import Counter
@@ -9,8 +9,8 @@ from remoteclip_jax.data.image_files import EXTENSIONS, is_image_name
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.errors import UserError
 
-# What lies beside images without being any, so that nobody misses it.
-COMPANIONS = frozenset(
+# Files that are often found beside images. Skipping them needs no note.
+COMPANION_EXTENSIONS = frozenset(
     (
         ".txt",
         ".xml",
@@ -54,63 +54,71 @@ COMPANIONS = frozenset(
 )
 
 
-def same_name(name: str) -> str:
-    """What makes two spellings one name: "é" is one character in a list and two on a disk that came from a Mac."""
+def name_key(name: str) -> str:
+    """The same for all spellings of a name: "é" may be one character in a list, and two on a disk written by a Mac."""
     return unicodedata.normalize("NFC", name)
 
 
-def visible(directory: Path) -> list[Path]:
-    """What is in `directory`, in order, less what systems leave behind there (`._a.jpg`, `.DS_Store`); nothing where
-    there is no such directory."""
+def visible_entries(directory: Path) -> list[Path]:
+    """The entries of `directory` in order, without hidden ones (`._a.jpg`, `.DS_Store`). Empty if it does not exist."""
     found = sorted(directory.iterdir()) if directory.is_dir() else []
     return [path for path in found if not path.name.startswith(".")]
 
 
-def images_of(paths: Iterable[Path], notes: Notes) -> list[Path]:
-    """The images among `paths`, by their names; what might be one of a kind that cannot be read is noted."""
+def subdirectories(directory: Path) -> list[Path]:
+    """The visible subdirectories of `directory`, in order."""
+    return [path for path in visible_entries(directory) if path.is_dir()]
+
+
+def image_paths(paths: Iterable[Path], notes: Notes) -> list[Path]:
+    """The paths with the name of an image. Those that may be images of an unsupported format are noted."""
     images = []
     for path in paths:
         if is_image_name(path):
             images.append(path)
-        elif path.suffix.lower() not in COMPANIONS and path.is_file():
+        elif path.suffix.lower() not in COMPANION_EXTENSIONS and path.is_file():
             kind = f"{path.suffix.lower()} files" if path.suffix else "files without extension"
-            notes.add(f"{kind} passed over, for that is no kind of image that can be read", path)
+            notes.add(f"{kind} skipped: not a supported image format", path)
     return images
 
 
 def images_by_stem(directories: Iterable[Path], notes: Notes) -> dict[str, Path]:
-    """The images in `directories` by `same_name` of their names without extension; links are followed. Of several that
-    share a name the first is taken, which is noted."""
+    """The images in `directories` by the `name_key` of their names without extension. Links are followed.
+
+    If several share a name, the first is used, and this is noted.
+    """
     found: dict[str, Path] = {}
     for directory in directories:
-        for path in images_of(visible(directory), notes):
-            first = found.setdefault(same_name(path.stem), path)
+        for path in image_paths(visible_entries(directory), notes):
+            first = found.setdefault(name_key(path.stem), path)
             if first != path:
-                notes.add(f"images passed over for others of the same name, such as {first.name}", path)
+                notes.add(f"images skipped in favour of others of the same name, such as {first.name}", path)
     return found
 
 
 def read_stems(path: Path) -> list[str]:
-    """The image names of a split file, without directories or extensions, in order; blank lines are skipped.
+    """The image names in a split file, in order, without directories or extensions. Blank lines are skipped.
 
-    Names that are no UTF-8 are taken as they stand on the disk. UserError where the file is no list, where a name
-    points out of the data directory, or stands there twice.
+    Names that are not UTF-8 are kept byte for byte, as file names are. UserError if the file is not a list, or a name
+    leads out of the data directory or occurs twice.
     """
     try:
         content = path.read_bytes()
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path}: not a text file in UTF-8, but in UTF-16; save it anew")
+        raise UserError(f"{path}: not a text file in UTF-8, but in UTF-16; save it as UTF-8")
     stems = []
     for line in content.decode("utf-8-sig", "surrogateescape").splitlines():
         name = PurePosixPath(line.strip().replace("\\", "/"))
         if not name.name:
             continue
         if name.is_absolute() or ".." in name.parts:
-            raise UserError(f"{path}: {line.strip()!r} is a path out of the data; expected one image name a line")
+            raise UserError(
+                f"{path}: {line.strip()!r} leads out of the data directory; expected one image name per line"
+            )
         stems.append(name.name[: -len(name.suffix)] if name.suffix.lower() in EXTENSIONS else name.name)
-    for stem, count in Counter(map(same_name, stems)).items():
+    for stem, count in Counter(map(name_key, stems)).items():
         if count > 1:
-            raise UserError(f"{path}: {stem!r} stands there {count} times; leave one")
+            raise UserError(f"{path}: {stem!r} occurs {count} times; keep one")
     return stems

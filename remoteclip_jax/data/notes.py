@@ -1,11 +1,11 @@
-"""The notes that a reader makes on the way."""
+"""Notes on what a reader drops or repairs."""
 
 from collections import Counter
 from pathlib import Path
 
 
-def shown(name: str) -> str:
-    """`name` as it can be printed: of a file name that is no UTF-8, the odd bytes as escapes."""
+def utf8_name(name: str) -> str:
+    """`name` as valid UTF-8. Bytes of a file name that are not UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -18,12 +18,13 @@ class Notes:
         self._first: dict[str, str] = {}
 
     def add(self, what: str, where: Path | str, count: int = 1) -> None:
-        """`count` times `what`; `where` is a file, or says more than its name."""
+        """Count `what` another `count` times. `where` is a file, or a text if its name alone says too little."""
         if count:
             self._counts[what] += count
-            self._first.setdefault(what, shown(where.name if isinstance(where, Path) else where))
+            self._first.setdefault(what, utf8_name(where.name if isinstance(where, Path) else where))
 
     def lines(self) -> tuple[str, ...]:
+        """One line for each kind of note, with its count and where it first occurred."""
         return tuple(
             f"{self._split}: {count} {what} (first in {self._first[what]})" for what, count in self._counts.items()
         )

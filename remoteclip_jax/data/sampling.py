@@ -1,4 +1,4 @@
-"""Training samples for detection: windows of images at the scales at which they are predicted, alone or in fours."""
+"""Training samples for detection: windows of images at the scales used for prediction, alone or in mosaics of four."""
 
 import math
 from collections.abc import Iterable
@@ -12,34 +12,37 @@ from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.views import size_ranges
-from remoteclip_jax.data.windows import cut_square_for_training, random_square, square_around, whole_pixels
+from remoteclip_jax.data.windows import crop_training_square, random_square, random_square_around, rounded_window
 
 
-class Cut(NamedTuple):
-    """A training sample. Boxes that are not `real` are of crowds and of difficult objects, of which nothing is to be
-    learned."""
+class TrainingSample(NamedTuple):
+    """A window of an image with normalised boxes (cx, cy, w, h). `is_object` is False for boxes of crowds and difficult
+    objects, which are ignored in training."""
 
     pixels: UInt8[np.ndarray, "s s 3"]
     boxes: Boxes
     labels: Int32[np.ndarray, " n"]
-    real: Bool[np.ndarray, " n"]
+    is_object: Bool[np.ndarray, " n"]
 
 
-ANYWHERE = 0.5  # share of the single windows cut without regard to objects; most of an image is ground
-TILES_ANYWHERE = 0.25  # the same of a mosaic's tiles
-CLOSE_UPS_ANYWHERE = 0.3  # the same of the images of single objects
-QUARTERED = 0.85  # share of a mosaic's tiles around objects, among those with room, that are quartered once more
-TILE_FILLED = 0.75  # at most this share of a tile's side is the object that it is drawn around
-SMALLEST = 4.0  # pixels; what is left of an object is a box no more when its shorter side is below
-LEARNED = 4 / 3  # slack of the sizes that a view learns from, wider than when it predicts
+RANDOM_WINDOW_SHARE = 0.5  # of the single windows, placed without regard to objects; most of an image is background
+RANDOM_TILE_SHARE = 0.25  # the same for the tiles of a mosaic
+RANDOM_CROP_SHARE = 0.3  # the same for object crops
+NESTED_MOSAIC_SHARE = 0.85  # of a mosaic's tiles around an object that would fit a quarter: these become mosaics again
+MAX_TILE_FILL = 0.75  # the object around which a tile is placed takes at most this share of its side
+MIN_BOX_PIXELS = 4.0  # a clipped box is dropped if its shorter side is below
+TRAINING_SLACK = 4 / 3  # of the size ranges of the views; wider than for prediction
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How training samples are cut: `size` pixels a side, from the image at the scale of one of its `views` (pixels of
-    its longer side, ascending) times a factor of at most `jitter` up or down, and changed as `level` says: "none",
-    "flip" (the eight flips and quarter turns) or "full" (colours too). `mosaic` is the share of samples that are put
-    together from four tiles."""
+class SamplingConfig:
+    """How training samples are cropped.
+
+    A sample has `size` pixels a side. It is cropped from the image at the scale of one of its `views` (pixels of its
+    longer side, ascending), times a factor of at most `jitter` up or down. `level` is the augmentation: "none", "flip"
+    (the eight flips and quarter turns) or "full" (colours too). `mosaic` is the share of samples that are composed of
+    four tiles.
+    """
 
     size: int
     views: tuple[int, ...]
@@ -49,131 +52,145 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class _Object:
+class _ObjectRef:
+    """An object, as the box `index` of its example."""
+
     example: Example
     index: int
-    view: int
-    extent: float  # its longer side in units of the image's
+    view: int  # the index of the view that it belongs to
+    extent: float  # the longer side of its box, in units of the image's longer side
 
 
-class _Views(NamedTuple):
-    """The objects of a class by view, and the likelihoods of those groups, added up."""
+class _ClassObjects(NamedTuple):
+    """The objects of a class, grouped by view, and the cumulative probabilities of the groups."""
 
-    groups: list[list[_Object]]
+    groups: list[list[_ObjectRef]]
     cumulative: Float64[np.ndarray, " g"]
 
 
 class Sampler:
-    """Draws samples of a data set. Objects are drawn by class, each as often as any other (class-aware sampling, Shen
-    et al. 2016), for an airport is one to an image and cars are dozens; those of a class by view, in proportion to the
-    square root of their number there."""
+    """Draws random samples from a data set.
 
-    def __init__(self, dataset: Dataset, sampling: Sampling) -> None:
-        self.sampling, self._cache = sampling, ImageCache(sampling.views[-1], bands=dataset.bands)
-        groups: dict[int, dict[int, list[_Object]]] = {}  # by class and view
+    Every class is drawn equally often (class-aware sampling, Shen et al. 2016), since an image may have one airport but
+    dozens of cars. Within a class, a view is drawn in proportion to the square root of the number of its objects.
+    """
+
+    def __init__(self, dataset: Dataset, config: SamplingConfig) -> None:
+        self.config, self._cache = config, ImageCache(config.views[-1], bands=dataset.bands)
+        by_class: dict[int, dict[int, list[_ObjectRef]]] = {}  # then by view
         for example in dataset.examples:
             sides = example.boxes[:, 2:] * (example.width, example.height) / max(example.width, example.height)
             sizes = np.sqrt(sides.prod(-1))
-            for view, (low, high) in enumerate(size_ranges(sampling.views, LEARNED)):
+            for view, (low, high) in enumerate(size_ranges(config.views, TRAINING_SLACK)):
                 for j in np.flatnonzero((low <= sizes) & (sizes < high)):
-                    own = _Object(example, int(j), view, float(sides[j].max()))
-                    groups.setdefault(int(example.labels[j]), {}).setdefault(view, []).append(own)
-        self._all = [_views(views.values()) for views in groups.values()]
-        size = sampling.size
-        self._groups: dict[int, list[_Views]] = {}  # by the side of the tile, then by class
+                    ref = _ObjectRef(example, int(j), view, float(sides[j].max()))
+                    by_class.setdefault(int(example.labels[j]), {}).setdefault(view, []).append(ref)
+        self._classes = [_class_objects(views.values()) for views in by_class.values()]
+        size = config.size
+        self._classes_by_tile: dict[int, list[_ClassObjects]] = {}  # by the side of the tile in pixels
         for tile in (size, size // 2, size // 4):
             fitting = [
-                _views([x for x in group if self._fits(x, tile)] for group in views.values())
-                for views in groups.values()
+                _class_objects([ref for ref in group if self._fits(ref, tile)] for group in views.values())
+                for views in by_class.values()
             ]
-            self._groups[tile] = [views for views in fitting if views.groups]
+            self._classes_by_tile[tile] = [objects for objects in fitting if objects.groups]
 
-    def close_up(self, example: Example, size: int, rng: np.random.Generator) -> tuple[Cut, int]:
-        """One object that fills a good part of `size` pixels, and its label; or some ground of `example` without any,
-        and −1."""
-        if rng.random() < CLOSE_UPS_ANYWHERE:
-            cut = self._window(example, None, size, rng)
-            if not cut.real.any():
-                return cut, -1
-        drawn = _choose(self._all, rng)
-        cut = self._cut(drawn.example, self._around(drawn, size, rng), size)
-        return cut, int(drawn.example.labels[drawn.index])
+    def sample(self, example: Example, rng: np.random.Generator) -> TrainingSample:
+        """A training sample. `example` is the image whose turn it is; it provides the background."""
+        size = self.config.size
+        if rng.random() < self.config.mosaic:
+            return self._mosaic(example, size // 2, rng)
+        ref = None if rng.random() < RANDOM_WINDOW_SHARE else self._random_fitting_object(size, rng)
+        return self._random_window(example, ref, size, rng)
 
-    def draw(self, example: Example, rng: np.random.Generator) -> Cut:
-        """A sample; `example` is the one whose turn it is, and the ground of it."""
-        size = self.sampling.size
-        if rng.random() < self.sampling.mosaic:
-            return self._four(example, size // 2, rng)
-        return self._window(example, None if rng.random() < ANYWHERE else self._object(size, rng), size, rng)
+    def object_crop(self, example: Example, size: int, rng: np.random.Generator) -> tuple[TrainingSample, int]:
+        """A crop of `size` pixels that a single object largely fills, and its label; or a background crop of `example`
+        without any object, and −1."""
+        if rng.random() < RANDOM_CROP_SHARE:
+            crop = self._random_window(example, None, size, rng)
+            if not crop.is_object.any():
+                return crop, -1
+        ref = _random_object(self._classes, rng)
+        crop = self._crop(ref.example, self._window_around(ref, size, rng), size)
+        return crop, int(ref.example.labels[ref.index])
 
-    def _four(self, example: Example, size: int, rng: np.random.Generator) -> Cut:
-        """Four tiles of `size` pixels, each around an object of its own or again of four. After YOLOv4's mosaic
-        (Bochkovskiy et al. 2020), but tiles keep the scale at which images are predicted, and are little larger than
-        what they show: a small batch holds many objects, and the large ones of many whole images."""
+    def _mosaic(self, example: Example, size: int, rng: np.random.Generator) -> TrainingSample:
+        """Four tiles of `size` pixels, each around an object of its own, or again a mosaic.
+
+        After YOLOv4's mosaic (Bochkovskiy et al. 2020). But the tiles keep the scale used for prediction, and are
+        hardly larger than their objects. So a small batch has many objects, and large objects from many images.
+        """
         pixels = np.empty((2 * size, 2 * size, 3), np.uint8)
-        boxes, labels, real = [], [], []
+        boxes, labels, is_object = [], [], []
         for quarter in range(4):
-            drawn = None if rng.random() < TILES_ANYWHERE else self._object(size, rng)
-            if drawn and self._groups.get(size // 2) and self._fits(drawn, size // 2) and rng.random() < QUARTERED:
-                tile = self._four(example, size // 2, rng)
+            ref = None if rng.random() < RANDOM_TILE_SHARE else self._random_fitting_object(size, rng)
+            may_nest = ref and self._classes_by_tile.get(size // 2) and self._fits(ref, size // 2)
+            if may_nest and rng.random() < NESTED_MOSAIC_SHARE:
+                tile = self._mosaic(example, size // 2, rng)
             else:
-                tile = self._window(example, drawn, size, rng)
+                tile = self._random_window(example, ref, size, rng)
             y, x = divmod(quarter, 2)
             pixels[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile.pixels
             boxes.append(tile.boxes / 2 + np.array([x / 2, y / 2, 0, 0], np.float32))
             labels.append(tile.labels)
-            real.append(tile.real)
-        return Cut(pixels, np.concatenate(boxes), np.concatenate(labels), np.concatenate(real))
+            is_object.append(tile.is_object)
+        return TrainingSample(pixels, np.concatenate(boxes), np.concatenate(labels), np.concatenate(is_object))
 
-    def _fits(self, x: _Object, tile: int) -> bool:
-        """Whether the object belongs into windows of `tile` pixels: its view fills them, and it fits into them or, for
-        the largest, they may grow."""
-        size, view = self.sampling.size, self.sampling.views[x.view]
-        fills = view >= tile or x.view == len(self.sampling.views) - 1
-        return fills and (tile == size or view <= tile or x.extent * view <= TILE_FILLED * tile)
+    def _fits(self, ref: _ObjectRef, tile: int) -> bool:
+        """Whether the object suits windows of `tile` pixels: its view fills them, and either it fits into them or, for
+        the largest tile, the window may grow."""
+        size, view = self.config.size, self.config.views[ref.view]
+        fills = view >= tile or ref.view == len(self.config.views) - 1
+        return fills and (tile == size or view <= tile or ref.extent * view <= MAX_TILE_FILL * tile)
 
-    def _object(self, tile: int, rng: np.random.Generator) -> _Object | None:
-        """One that fits into windows of `tile` pixels, None where no object does."""
-        return _choose(self._groups[tile], rng) if self._groups[tile] else None
+    def _random_fitting_object(self, tile: int, rng: np.random.Generator) -> _ObjectRef | None:
+        """An object that fits into windows of `tile` pixels; None if there is none."""
+        return _random_object(self._classes_by_tile[tile], rng) if self._classes_by_tile[tile] else None
 
-    def _window(self, example: Example, drawn: _Object | None, size: int, rng: np.random.Generator) -> Cut:
-        """A window of `size` pixels around the drawn object; or anywhere in `example`, at a view in proportion to its
-        size, for the finer the view the more ground there is in it to be known as such."""
-        if drawn is not None:
-            return self._cut(drawn.example, self._around(drawn, size, rng), size)
-        views = np.array(self.sampling.views)
+    def _random_window(
+        self, example: Example, ref: _ObjectRef | None, size: int, rng: np.random.Generator
+    ) -> TrainingSample:
+        """A window of `size` pixels around the object `ref`, or, for None, anywhere in `example`.
+
+        In the latter case a view is drawn in proportion to its size: a finer view has more background to learn.
+        """
+        if ref is not None:
+            return self._crop(ref.example, self._window_around(ref, size, rng), size)
+        views = np.array(self.config.views)
         weights = views * (views >= min(size, views[-1]))
-        zoom = self._zoom(int(rng.choice(views, p=weights / weights.sum())), size, rng)
-        return self._cut(example, random_square(example.width, example.height, zoom, rng), size)
+        zoom = self._jittered_zoom(int(rng.choice(views, p=weights / weights.sum())), size, rng)
+        return self._crop(example, random_square(example.width, example.height, zoom, rng), size)
 
-    def _around(self, drawn: _Object, size: int, rng: np.random.Generator) -> Window:
-        example, zoom = drawn.example, self._zoom(self.sampling.views[drawn.view], size, rng)
-        return square_around(example.boxes[drawn.index], example.width, example.height, zoom, rng)
+    def _window_around(self, ref: _ObjectRef, size: int, rng: np.random.Generator) -> Window:
+        example, zoom = ref.example, self._jittered_zoom(self.config.views[ref.view], size, rng)
+        return random_square_around(example.boxes[ref.index], example.width, example.height, zoom, rng)
 
-    def _zoom(self, view: int, size: int, rng: np.random.Generator) -> float:
-        return view / size * math.exp(rng.uniform(-1, 1) * math.log(self.sampling.jitter))
+    def _jittered_zoom(self, view: int, size: int, rng: np.random.Generator) -> float:
+        return view / size * math.exp(rng.uniform(-1, 1) * math.log(self.config.jitter))
 
-    def _cut(self, example: Example, window: Window, size: int) -> Cut:
-        """What is in a square `window` at `size` pixels, with the objects worth keeping."""
+    def _crop(self, example: Example, window: Window, size: int) -> TrainingSample:
+        """The square `window` at `size` pixels, with the boxes that are kept in it."""
         needed = size * min(example.width, example.height) / (window.w * example.width)
         image = self._cache.read(example.image, at_least=round(needed))
-        window = whole_pixels(window, image.shape[1], image.shape[0])
+        window = rounded_window(window, image.shape[1], image.shape[0])
         boxes, kept = crop_boxes(np.concatenate([example.boxes, example.ignored]), window)
         labels = np.concatenate([example.labels, example.ignored_labels])
-        real = np.arange(len(labels)) < len(example.labels)
-        # Of an object a good part must be there to be learned, of an ignored one nothing but a glimpse to be ignored.
-        kept &= boxes[:, 2:].min(-1, initial=1) * size >= SMALLEST
-        kept = np.where(real, kept, boxes[:, 2:].min(-1, initial=1) > 0)
-        return Cut(cut_square_for_training(image, window, size), boxes[kept], labels[kept], real[kept])
+        is_object = np.arange(len(labels)) < len(example.labels)
+        # To be learned, an object needs enough of its area inside. For an ignored box any sliver is enough.
+        kept &= boxes[:, 2:].min(-1, initial=1) * size >= MIN_BOX_PIXELS
+        kept = np.where(is_object, kept, boxes[:, 2:].min(-1, initial=1) > 0)
+        pixels = crop_training_square(image, window, size)
+        return TrainingSample(pixels, boxes[kept], labels[kept], is_object[kept])
 
 
-def _views(groups: Iterable[list[_Object]]) -> _Views:
-    kept = [group for group in groups if group]
-    weights = np.sqrt([len(group) for group in kept])
-    return _Views(kept, np.cumsum(weights) / weights.sum())
+def _class_objects(groups: Iterable[list[_ObjectRef]]) -> _ClassObjects:
+    nonempty = [group for group in groups if group]
+    weights = np.sqrt([len(group) for group in nonempty])
+    return _ClassObjects(nonempty, np.cumsum(weights) / weights.sum())
 
 
-def _choose(classes: list[_Views], rng: np.random.Generator) -> _Object:
-    views = classes[rng.integers(len(classes))]
-    group = views.groups[min(int(views.cumulative.searchsorted(rng.random(), side="right")), len(views.groups) - 1)]
+def _random_object(classes: list[_ClassObjects], rng: np.random.Generator) -> _ObjectRef:
+    objects = classes[rng.integers(len(classes))]
+    index = int(objects.cumulative.searchsorted(rng.random(), side="right"))
+    group = objects.groups[min(index, len(objects.groups) - 1)]
     return group[rng.integers(len(group))]

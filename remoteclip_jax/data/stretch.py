@@ -1,41 +1,41 @@
-"""From values of any depth to the eight bits that a screen shows and a model knows."""
+"""Contrast stretch: converting values of any depth to the eight bits that screens and models use."""
 
 import numpy as np
 from jaxtyping import Bool, Num, Shaped, UInt8
 
-PERCENTILES = (2, 98)  # what GIS programs cut off: glints above, shadows below
-SMALL_PART = 0.5  # of its range: a deep image of which 98 % lie below is stretched
-SAMPLED = 2**18  # pixels, from which the percentiles are taken
+PERCENTILES = (2, 98)  # the default of GIS programs: clips shadows below and glints above
+MIN_RANGE_USED = 0.5  # of the range; an image whose 98th percentile lies below is stretched
+SAMPLE_PIXELS = 2**18  # the percentiles are taken from about this many
 SIXTEEN_BITS = 65535.0
-ROUNDED = 1e-3  # of a step
-BLOCK = 2**20  # values converted at a time, so that no second copy of a scene is needed
+ROUNDING_TOLERANCE = 1e-3  # of a step
+BLOCK = 2**20  # values converted at a time, so that the scene is not copied as a whole
 
-NO_DATA = (-9999.0, -32768.0)  # what is written where there is no measurement, whether the file says so or not
-BEYOND_MEASURE = 1e30  # so are these, in floating point
+NO_DATA = (-9999.0, -32768.0)  # common values for "no measurement", even if the file does not say so
+MAX_VALID = 1e30  # floating-point values beyond it are no measurements either
 
 
-def to_eight_bits(
+def to_uint8(
     values: Shaped[np.ndarray, "h w b"], no_data: float | None = None, white: float | None = None
 ) -> UInt8[np.ndarray, "h w b"]:
-    """Values scaled to 0…255, all bands alike, for a stretch of each by itself would change what is green into grey.
+    """Values scaled to 0…255. All bands are scaled alike, since a stretch per band would turn green into grey.
 
-    What uses its range is scaled from that: bytes however deep they are stored, 16 bits by 257, fractions by 255. What
-    uses less than `SMALL_PART` of it, as 11 bits in 16 or reflectances do, is stretched from the second to the 98th
-    percentile of the image. `white` is the largest value possible, where the file tells. Where there is no measurement
-    (`no_data`, NaN, `NO_DATA`) the result is 0, and it counts for nothing.
+    An image that uses its range is scaled by that range: bytes stored in a wider type by 1, 16 bits by 1/257, fractions
+    by 255. An image that uses less than `MIN_RANGE_USED` of it (11 bits in 16, reflectances) is stretched from
+    its 2nd to its 98th percentile. `white` is the largest possible value, if the file states it. Pixels without a
+    measurement (`no_data`, NaN, `NO_DATA`) become 0 and do not affect the stretch.
     """
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "b":
         return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind == "c":  # radar's amplitude and phase
+    if values.dtype.kind == "c":  # radar: amplitude and phase
         values = np.abs(values)
-    step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / SAMPLED))))
+    step = max(1, int(np.ceil(np.sqrt(values.shape[0] * values.shape[1] / SAMPLE_PIXELS))))
     sample = values[::step, ::step]
-    low, high = display_range(sample[_measured(sample, no_data)], white)
+    low, high = display_range(sample[_valid_mask(sample, no_data)], white)
     if values.dtype in (np.uint16, np.int16):
-        every = np.arange(2**16, dtype=np.uint16).view(values.dtype)
-        return _scaled(every, low, high, no_data)[values.view(np.uint16)]
+        all_values = np.arange(2**16, dtype=np.uint16).view(values.dtype)
+        return _scaled(all_values, low, high, no_data)[values.view(np.uint16)]  # by a look-up table
     result = np.empty(values.shape, np.uint8)
     rows = max(1, BLOCK // max(1, values[0].size))
     for top in range(0, len(values), rows):
@@ -43,37 +43,38 @@ def to_eight_bits(
     return result
 
 
-def display_range(measured: Num[np.ndarray, " n"], white: float | None = None) -> tuple[float, float]:
-    """The values that become 0 and 255, for the `measured` ones of an image."""
-    if not len(measured):
+def display_range(valid: Num[np.ndarray, " n"], white: float | None = None) -> tuple[float, float]:
+    """The values that become 0 and 255, from the `valid` values of an image."""
+    if not len(valid):
         return 0.0, 1.0
-    least, most = float(measured.min()), float(measured.max())
-    low, high = (float(x) for x in np.percentile(measured, PERCENTILES))
+    least, most = float(valid.min()), float(valid.max())
+    low, high = (float(x) for x in np.percentile(valid, PERCENTILES))
     full = white or SIXTEEN_BITS
-    if least == most and measured.dtype.kind in "iu" and measured.dtype.itemsize == 2:
-        return 0.0, full  # there is nothing to stretch, and dark stays dark
+    if least == most and valid.dtype.kind in "iu" and valid.dtype.itemsize == 2:
+        return 0.0, full  # nothing to stretch: dark stays dark
     if least >= 0:
-        for top in (*((1.0,) if measured.dtype.kind == "f" else ()), 255.0, full):
-            if most <= top and (high >= SMALL_PART * top or _of_bytes(measured, top)):
+        for top in (*((1.0,) if valid.dtype.kind == "f" else ()), 255.0, full):
+            if most <= top and (high >= MIN_RANGE_USED * top or _are_scaled_bytes(valid, top)):
                 return 0.0, top
     if low == high:
         low, high = least, most
     return (low, high) if low < high else (0.0, max(high, 1.0))
 
 
-def _of_bytes(measured: Num[np.ndarray, " n"], top: float) -> bool:
-    """Whether the values are bytes that were stored so that `top` is white: multiples of its 255th part."""
-    steps: np.ndarray = measured / (top / 255)
-    return bool((np.abs(steps - np.round(steps)) < ROUNDED).all())
+def _are_scaled_bytes(valid: Num[np.ndarray, " n"], top: float) -> bool:
+    """Whether the values are bytes, stored so that `top` is white: multiples of `top` / 255."""
+    steps: np.ndarray = valid / (top / 255)
+    return bool((np.abs(steps - np.round(steps)) < ROUNDING_TOLERANCE).all())
 
 
-def _measured(values: Shaped[np.ndarray, "..."], no_data: float | None) -> Bool[np.ndarray, "..."]:
-    measured = np.ones(values.shape, bool)
+def _valid_mask(values: Shaped[np.ndarray, "..."], no_data: float | None) -> Bool[np.ndarray, "..."]:
+    """The mask of values that are measurements."""
+    valid = np.ones(values.shape, bool)
     if values.dtype.kind == "f":
-        measured &= np.abs(values) < BEYOND_MEASURE  # nor is NaN
+        valid &= np.abs(values) < MAX_VALID  # False for NaN too
     for missing in (*NO_DATA, *(() if no_data is None else (no_data,))):
-        measured &= values != missing
-    return measured
+        valid &= values != missing
+    return valid
 
 
 def _scaled(
@@ -82,5 +83,5 @@ def _scaled(
     with np.errstate(invalid="ignore", over="ignore"):
         exact: np.ndarray = values.astype(np.float32 if values.dtype.itemsize <= 4 else np.float64)
         scaled = (exact - low) * (255 / (high - low))
-        scaled = np.where(_measured(values, no_data), np.clip(scaled, 0, 255), 0)
+        scaled = np.where(_valid_mask(values, no_data), np.clip(scaled, 0, 255), 0)
     return np.round(scaled).astype(np.uint8)

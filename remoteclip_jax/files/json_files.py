@@ -1,4 +1,4 @@
-"""Reading the JSON that a run has written, which somebody or something may have changed since."""
+"""Reading JSON files of runs and checking them against a schema: they may have been edited or damaged since."""
 
 import dataclasses
 import json
@@ -9,80 +9,86 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from remoteclip_jax.errors import UserError
 
-# What a value has to be: a type (`float` takes whole numbers too), `[form]` for a list, `{str: form}` for an object of
-# any keys, `{"key": form, …}` for one that has these and perhaps others, `Partial` for one that may lack some of them,
-# `(form, form)` for one or the other.
-Form = Any
+# What a value must be:
+#   a type                      (`float` accepts whole numbers too)
+#   `[schema]`                  a list of such values
+#   `{str: schema}`             an object with any keys
+#   `{"key": schema, …}`        an object with these keys, and perhaps others
+#   `Partial({"key": schema})`  an object that may lack some of these keys
+#   `(schema, schema)`          one or the other
+Schema = Any
 
 
-class Partial(dict[str, Form]):
-    """The forms of keys of which some may be absent."""
+class Partial(dict[str, Schema]):
+    """The schemas of an object's keys, some of which may be missing."""
 
 
-def read_json(path: Path, form: Form) -> Any:
-    """The content of `path`. UserError where it is no JSON, or not of this form."""
+def read_json(path: Path, schema: Schema) -> Any:
+    """The content of `path`. UserError if it is not JSON, or does not match the schema."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path} is damaged: {e}") from None
-    if problem := mismatch(value, form):
+    if problem := schema_mismatch(value, schema):
         raise UserError(f"{path} is damaged: {problem}")
     return value
 
 
-def mismatch(value: Any, form: Form, place: str = "") -> str | None:
-    """What of `value` is not as `form` says; None where all is."""
-    if isinstance(form, tuple):
-        return None if any(mismatch(value, one) is None for one in form) else f"{place or 'it'} is {_kind(value)}"
-    if isinstance(form, list):
+def schema_mismatch(value: Any, schema: Schema, place: str = "") -> str | None:
+    """The first place where `value` does not match `schema`, as a message; None if it matches."""
+    if isinstance(schema, tuple):
+        return None if any(schema_mismatch(value, one) is None for one in schema) else _description(value, place)
+    if isinstance(schema, list):
         if not isinstance(value, list):
-            return f"{place or 'it'} is {_kind(value)}, not a list"
-        return _first(mismatch(one, form[0], f"{place}[{i}]") for i, one in enumerate(value))
-    if isinstance(form, Mapping):
+            return f"{_description(value, place)}, not a list"
+        return _first_problem(schema_mismatch(one, schema[0], f"{place}[{i}]") for i, one in enumerate(value))
+    if isinstance(schema, Mapping):
         if not isinstance(value, dict):
-            return f"{place or 'it'} is {_kind(value)}, not an object"
-        if str in form:
-            return _first(mismatch(one, form[str], _joined(place, key)) for key, one in value.items())
-        if not isinstance(form, Partial) and (missing := [key for key in form if key not in value]):
-            return f"{_joined(place, missing[0])} is missing"
-        return _first(mismatch(value[key], one, _joined(place, key)) for key, one in form.items() if key in value)
-    return None if _is(value, form) else f"{place or 'it'} is {_kind(value)}"
+            return f"{_description(value, place)}, not an object"
+        if str in schema:
+            items = ((key, one, schema[str]) for key, one in value.items())
+            return _first_problem(schema_mismatch(one, inner, _key_path(place, key)) for key, one, inner in items)
+        if not isinstance(schema, Partial) and (missing := [key for key in schema if key not in value]):
+            return f"{_key_path(place, missing[0])} is missing"
+        items = ((key, value[key], inner) for key, inner in schema.items() if key in value)
+        return _first_problem(schema_mismatch(one, inner, _key_path(place, key)) for key, one, inner in items)
+    return None if _has_type(value, schema) else _description(value, place)
 
 
-def form_of(kind: Any) -> Form:
-    """The form that a value of this type has in JSON: of a dataclass, of which some fields may have come since; tuples
-    are lists."""
+def schema_of(kind: Any) -> Schema:
+    """The schema of values of this type in JSON. Fields of a dataclass may be missing, since later versions add some;
+    tuples are lists."""
     if dataclasses.is_dataclass(kind):
-        return Partial({name: form_of(hint) for name, hint in get_type_hints(kind).items()})
+        return Partial({name: schema_of(hint) for name, hint in get_type_hints(kind).items()})
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return tuple({type(argument) for argument in arguments})
     if origin is tuple:
-        return [form_of(arguments[0])]
+        return [schema_of(arguments[0])]
     if origin in (Union, UnionType):
-        return tuple(map(form_of, arguments))
+        return tuple(map(schema_of, arguments))
     return None if kind is type(None) else kind
 
 
-def _is(value: Any, kind: type | None) -> bool:
+def _has_type(value: Any, kind: type | None) -> bool:
     if kind is None:
         return value is None
     if kind is float:
-        return isinstance(value, float) or _is(value, int)
+        return isinstance(value, float) or _has_type(value, int)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return isinstance(value, kind)
 
 
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"{str(value)[:40]!r}"
+def _description(value: Any, place: str) -> str:
+    return f"{place or 'it'} is {'null' if value is None else repr(str(value)[:40])}"
 
 
-def _joined(place: str, key: str) -> str:
+def _key_path(place: str, key: str) -> str:
     return f"{place}.{key}" if place else key
 
 
-def _first(problems: Any) -> str | None:
+def _first_problem(problems: Any) -> str | None:
     return next((problem for problem in problems if problem), None)

@@ -1,6 +1,6 @@
-"""Reading npz files that come from strangers: the arrays asked for, of the kinds asked for, and nothing that runs code.
+"""Reading untrusted npz files: only the requested arrays, with type checks, and without running code from the file.
 
-A file's own word about its sizes is checked before memory is set aside for it.
+The sizes that a file claims are checked before memory is allocated.
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 from remoteclip_jax.errors import UserError
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_MOST_DEFLATED = 1032  # no byte of a deflated file makes more bytes than this
+_MOST_DEFLATED = 1032  # the largest ratio that deflate can reach
 
 
 def load_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays called `keys` of an npz. UserError where the file or one of them is missing or broken."""
+    """The arrays `keys` of an npz file. UserError if the file or one of the arrays is missing or broken."""
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings(action="ignore"):
             names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -30,15 +30,15 @@ def load_arrays(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as e:  # a damaged file fails in many ways: zipfile, zlib and NumPy each have their own
+    except Exception as e:  # zipfile, zlib and NumPy raise many kinds for a damaged file
         if isinstance(e, MemoryError):
             raise
         reason = (str(e) or type(e).__name__).splitlines()[0][:200]
-        raise UserError(f"{path} is no readable npz file: {reason}") from None
+        raise UserError(f"{path} is not a readable npz file: {reason}") from None
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array; ValueError where its header promises another size than the archive has."""
+    """One array. ValueError if its header claims another size than the archive has."""
     info = archive.getinfo(name)
     if info.file_size > _MOST_DEFLATED * info.compress_size + 1:
         raise ValueError(f"{name} cannot be as long as the archive says")
@@ -46,7 +46,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         _check_header(file, info.file_size, name)
     with archive.open(name) as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
-        file.read()  # to the end, where the checksum is
+        file.read()  # to the end, so that zipfile verifies the checksum
     return array
 
 
@@ -61,23 +61,23 @@ def _check_header(file: Any, size: int, name: str) -> None:
         raise ValueError(f"{name} is cut short, or its header is wrong")
 
 
-def strings(array: np.ndarray, what: str) -> tuple[str, ...]:
-    """The texts in `array` [K], which may be UTF-8 bytes. UserError, naming `what` they are, for anything else."""
+def as_strings(array: np.ndarray, what: str) -> tuple[str, ...]:
+    """The strings in `array` [K], which may be UTF-8 bytes. UserError, with `what` they are, for anything else."""
     if array.ndim != 1 or array.dtype.kind not in "US":
-        raise UserError(f"{what} are no list of texts but of type {array.dtype} and shape {list(array.shape)}")
+        raise UserError(f"{what} are not a list of strings but of type {array.dtype} and shape {list(array.shape)}")
     try:
         texts = [x.decode() if isinstance(x, bytes) else x for x in array.tolist()]
         for text in texts:
             text.encode()
-    except ValueError:  # UnicodeError among them
-        raise UserError(f"{what} are no text in UTF-8") from None
+    except ValueError:  # includes UnicodeError
+        raise UserError(f"{what} are not text in UTF-8") from None
     return tuple(texts)
 
 
-def numbers(array: np.ndarray, what: str) -> np.ndarray:
-    """`array` in float32. UserError, naming `what` it is, where it holds no real numbers or an infinite one."""
+def as_finite_float32(array: np.ndarray, what: str) -> np.ndarray:
+    """`array` in float32. UserError, with `what` it is, unless it holds finite real numbers."""
     if array.dtype.kind not in "fiu":
-        raise UserError(f"{what} are no numbers but of type {array.dtype}")
+        raise UserError(f"{what} are not numbers but of type {array.dtype}")
     with np.errstate(all="ignore"):
         values = array.astype(np.float32)
     if not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""Writing files so that a killed program leaves either the old content or the new one, never half of it."""
+"""Atomic writes: a program that is killed leaves either the old content or the new, never a part of it."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write `content` (text, bytes, or a function that writes to the open file) to `path` by way of a rename."""
+    """Write `content` (text, bytes, or a function that writes to the open file) to a temporary file, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

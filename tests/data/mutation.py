@@ -1,4 +1,4 @@
-"""Damage to files, as chance makes it: seeded, so that what fails once fails again."""
+"""Random write_damaged to files, from a seeded generator."""
 
 import copy
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-ODD: tuple[Any, ...] = (
+ODD_VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,
@@ -68,7 +68,7 @@ SNIPPETS = (
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """`content` with one to four pieces cut out, doubled, exchanged or put in."""
+    """`content` with one to four pieces removed, doubled or replaced."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         start = int(rng.integers(len(data) + 1))
@@ -79,7 +79,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def restructured(content: Any, rng: np.random.Generator) -> Any:
-    """`content`, which is JSON, with one to three of its values left out or replaced by an odd one."""
+    """The JSON value `content` with one to three of its values removed or replaced by odd ones."""
     content = copy.deepcopy(content)
     for _ in range(rng.integers(1, 4)):
         places = list(_places(content))
@@ -89,7 +89,7 @@ def restructured(content: Any, rng: np.random.Generator) -> Any:
         if rng.random() < 0.2:
             del inside[key]
         else:
-            inside[key] = ODD[rng.integers(len(ODD))]
+            inside[key] = ODD_VALUES[rng.integers(len(ODD_VALUES))]
     return content
 
 
@@ -99,5 +99,5 @@ def _places(content: Any) -> Any:
         yield from _places(content[key])
 
 
-def damage(path: Path, content: bytes, rng: np.random.Generator) -> None:
+def write_damaged(path: Path, content: bytes, rng: np.random.Generator) -> None:
     path.write_bytes(damaged(content, rng))

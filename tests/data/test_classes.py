@@ -1,10 +1,10 @@
-"""Class names: spellings of one name are one class, others are refused with the nearest."""
+"""Class names: spellings of a name are one class, unknown names are refused with the nearest class."""
 
 from pathlib import Path
 
 import pytest
 
-from remoteclip_jax.data.classes import DIOR_CLASSES, find, read_class_file, resolve
+from remoteclip_jax.data.classes import DIOR_CLASSES, class_index, find_class_index, read_class_file
 from remoteclip_jax.errors import UserError
 
 
@@ -12,26 +12,26 @@ from remoteclip_jax.errors import UserError
     "name", ["Expressway-Service-area", "expressway service area", "EXPRESSWAY_SERVICE_AREA", "ExpresswayServicearea"]
 )
 def test_spellings_of_one_class(name: str) -> None:
-    assert resolve(name, DIOR_CLASSES) == 7
+    assert class_index(name, DIOR_CLASSES) == 7
 
 
-def test_every_class_is_found_and_no_two_are_one() -> None:
-    assert [find(name.upper(), DIOR_CLASSES) for name in DIOR_CLASSES] == list(range(20))
+def test_every_class_is_found_and_distinct() -> None:
+    assert [find_class_index(name.upper(), DIOR_CLASSES) for name in DIOR_CLASSES] == list(range(20))
 
 
-def test_an_exact_name_goes_before_a_similar_one() -> None:
-    assert resolve("Ship", ["ship", "Ship"]) == 1
-    assert resolve("SHIP", ["ship", "Ship"]) == 0
+def test_an_exact_name_takes_precedence() -> None:
+    assert class_index("Ship", ["ship", "Ship"]) == 1
+    assert class_index("SHIP", ["ship", "Ship"]) == 0
 
 
-def test_an_unknown_class_is_named_with_the_nearest_and_the_file() -> None:
+def test_unknown_classes() -> None:
     with pytest.raises(UserError, match=r"some\.xml: unknown class 'airplan'.*'airplane'"):
-        resolve("airplan", DIOR_CLASSES, Path("some.xml"))
+        class_index("airplan", DIOR_CLASSES, Path("some.xml"))
     with pytest.raises(UserError, match=r"'tennis-curt'.*'tenniscourt'"):
-        resolve("tennis-curt", DIOR_CLASSES)
+        class_index("tennis-curt", DIOR_CLASSES)
     with pytest.raises(UserError, match="unknown class"):
-        resolve("猫", DIOR_CLASSES)
-    assert find("", DIOR_CLASSES) is None
+        class_index("猫", DIOR_CLASSES)
+    assert find_class_index("", DIOR_CLASSES) is None
 
 
 def test_class_file(tmp_path: Path) -> None:
@@ -49,14 +49,14 @@ def test_class_file(tmp_path: Path) -> None:
         (b"\xff\xfea\x00", "UTF-8"),
     ],
 )
-def test_class_files_that_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_invalid_class_files(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "classes.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"classes\.txt: .*{reason}"):
         read_class_file(path)
 
 
-def test_class_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_class_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.txt: No such file"):
         read_class_file(tmp_path / "absent.txt")
     with pytest.raises(UserError, match="Is a directory"):

@@ -1,4 +1,4 @@
-"""Files damaged by chance are read, or refused in a line that a user can act on; nothing else ever comes out."""
+"""Randomly damaged files are read, or refused with a UserError; nothing else may happen."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ import pytest
 
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
-from tests.data.mutation import damage, restructured
-from tests.data.trees import coco_content, flat, voc, write_coco, write_image, write_lines
+from tests.data.mutation import restructured, write_damaged
+from tests.data.sample_datasets import coco_content, voc_xml, write_coco, write_flat, write_image, write_lines
 
-MUTATIONS = 150
+MUTATIONS = 100
 Damage = Callable[[np.random.Generator], None]
 CATEGORIES = [
     {"id": 0, "name": "ports", "supercategory": "none"},
@@ -32,7 +32,7 @@ def coco(root: Path) -> Damage:
         if rng.random() < 0.6:
             path.write_text(json.dumps(restructured(content, rng)))
         else:
-            damage(path, json.dumps(content).encode(), rng)
+            write_damaged(path, json.dumps(content).encode(), rng)
 
     return apply
 
@@ -45,31 +45,31 @@ def yolo(root: Path) -> Damage:
         (root / "data.yaml").write_text(YAML)
         (root / "labels/train/a.txt").write_text(LABELS)
         if rng.random() < 0.5:
-            damage(root / "data.yaml", YAML.encode(), rng)
+            write_damaged(root / "data.yaml", YAML.encode(), rng)
         else:
-            damage(root / "labels/train/a.txt", LABELS.encode(), rng)
+            write_damaged(root / "labels/train/a.txt", LABELS.encode(), rng)
 
     return apply
 
 
 def dior(root: Path) -> Damage:
-    flat(root, "a")
-    content = voc([("ship", 4, 8, 20, 28), ("dam", 1, 1, 9, 9)]).encode()
+    write_flat(root, "a")
+    content = voc_xml([("ship", 4, 8, 20, 28), ("dam", 1, 1, 9, 9)]).encode()
     listed = b"a.jpg\n"
 
     def apply(rng: np.random.Generator) -> None:
         (root / "splits/train.txt").write_bytes(listed)
         (root / "annotations/a.xml").write_bytes(content)
         if rng.random() < 0.2:
-            damage(root / "splits/train.txt", listed, rng)
+            write_damaged(root / "splits/train.txt", listed, rng)
         else:
-            damage(root / "annotations/a.xml", content, rng)
+            write_damaged(root / "annotations/a.xml", content, rng)
 
     return apply
 
 
 def outcomes(root: Path, apply: Damage, count: int, seed: int) -> Iterator[bool]:
-    """For each mutation, whether it was read; whatever is no UserError gets out."""
+    """For each mutation, whether it was read. Exceptions other than UserError pass through."""
     for number in range(count):
         apply(np.random.default_rng([seed, number]))
         read = False
@@ -84,6 +84,6 @@ def outcomes(root: Path, apply: Damage, count: int, seed: int) -> Iterator[bool]
 
 
 @pytest.mark.parametrize("make", [coco, yolo, dior])
-def test_files_damaged_by_chance(tmp_path: Path, make: Callable[[Path], Damage]) -> None:
+def test_randomly_damaged_files(tmp_path: Path, make: Callable[[Path], Damage]) -> None:
     read = list(outcomes(tmp_path, make(tmp_path), MUTATIONS, seed=0))
-    assert 0 < sum(read) < MUTATIONS  # of both there are some, or nothing was tried
+    assert 0 < sum(read) < MUTATIONS  # some are read and some refused, else the mutations are too weak or too strong

@@ -1,4 +1,4 @@
-"""Batches depend on the seed and the step alone: not on threads, not on where the iterator began."""
+"""Batches depend only on the seed and the step: not on threads, nor on where the iterator began."""
 
 import dataclasses
 import gc
@@ -22,17 +22,17 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
 from remoteclip_jax.tasks.align.targets import drop_empty
 from tests.command import ROOT
-from tests.data.batches import assert_same
-from tests.data.pictures import picture
+from tests.data.batches import assert_batches_equal
+from tests.data.sample_images import write_gradient
 from tests.shared_data import SHARED, requires_shared
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Ten scenes, each of a class of its own, so that a target tells which image it is."""
+    """Ten images, each of a class of its own, so that a target identifies its image."""
     root = tmp_path_factory.mktemp("scenes")
     for i in range(10):
-        picture(root / "train" / f"class{i}" / "a.jpg", (60 + 4 * i, 64))
+        write_gradient(root / "train" / f"class{i}" / "a.jpg", (60 + 4 * i, 64))
     return read_dataset(root, "train")
 
 
@@ -49,7 +49,7 @@ def batches(dataset: Dataset, count: int, start_step: int = 0, seed: int = 0, ba
     return list(itertools.islice(endless, count))
 
 
-def places(batch: Batch) -> list[int]:
+def image_indices(batch: Batch) -> list[int]:
     return batch["target"].argmax(-1).tolist()
 
 
@@ -62,31 +62,31 @@ def test_batches(dataset: Dataset) -> None:
 
 def test_an_epoch_sees_every_image_and_epochs_differ(dataset: Dataset) -> None:
     assert steps_per_epoch(dataset, 3) == 4
-    epochs = [[i for batch in batches(dataset, 4, start_step=4 * e) for i in places(batch)] for e in range(12)]
+    epochs = [[i for batch in batches(dataset, 4, start_step=4 * e) for i in image_indices(batch)] for e in range(12)]
     for epoch in epochs:
         assert sorted(epoch[:10]) == list(range(10))
-        assert epoch[10:] == epoch[:2]  # its last batch is filled up from its beginning
+        assert epoch[10:] == epoch[:2]  # the last batch is filled up from the start of the epoch
     assert len(set(map(tuple, epochs))) == 12
 
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])
-def test_a_resumed_iterator_goes_on_bit_by_bit(dataset: Dataset, start: int) -> None:
-    assert_same(batches(dataset, 8, start_step=start), batches(dataset, 8 + start)[start:])
+def test_a_resumed_iterator_continues_bit_by_bit(dataset: Dataset, start: int) -> None:
+    assert_batches_equal(batches(dataset, 8, start_step=start), batches(dataset, 8 + start)[start:])
 
 
-def test_a_far_start_need_not_read_what_lies_before(dataset: Dataset) -> None:
-    """Otherwise ten million steps would be read first, and this test would not end."""
+def test_a_late_start_skips_the_earlier_steps(dataset: Dataset) -> None:
+    """Else ten million steps would be read first, and this test would not end."""
     assert len(batches(dataset, 1, start_step=10**7)) == 1
 
 
-def test_any_number_of_threads_gives_the_same(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_threads_gives_the_same_batches(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = batches(dataset, 7)
     for threads in (1, 3, 16, None):
         monkeypatch.setattr(os, "cpu_count", lambda threads=threads: threads)
-        assert_same(batches(dataset, 7), expected)
+        assert_batches_equal(batches(dataset, 7), expected)
 
 
-def test_seeds_and_epochs_give_other_pictures(dataset: Dataset) -> None:
+def test_seeds_and_epochs_give_different_images(dataset: Dataset) -> None:
     one = dataclasses.replace(dataset, examples=dataset.examples[:1])
     images = [batches(one, 1, start, seed, 1)[0]["image"].tobytes() for start in range(5) for seed in range(5)]
     assert len(set(images)) == 25
@@ -103,13 +103,13 @@ def test_evaluation_sees_every_image_once_in_order(dataset: Dataset) -> None:
     assert [batch["image"].shape for batch in result] == [(4, 32, 32, 3)] * 3
     valid = np.concatenate([batch["valid"] for batch in result])
     assert valid.tolist() == [True] * 10 + [False] * 2
-    assert np.concatenate([places(batch) for batch in result])[valid].tolist() == list(range(10))
+    assert np.concatenate([image_indices(batch) for batch in result])[valid].tolist() == list(range(10))
     for batch in result:
         np.testing.assert_array_equal(batch["classes"], batch["target"] > 0)
     images = np.concatenate([batch["image"] for batch in result])
     for i, example in enumerate(dataset.examples):
         np.testing.assert_array_equal(images[i], resize_and_crop(read_image(example.image), 32))
-    assert_same(result, list(evaluation_batches(dataset, batch_size=4, image_size=32, rule="multi")))
+    assert_batches_equal(result, list(evaluation_batches(dataset, batch_size=4, image_size=32, rule="multi")))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 10, 30])
@@ -119,8 +119,8 @@ def test_evaluation_with_any_batch_size(dataset: Dataset, batch_size: int) -> No
     assert {len(batch["image"]) for batch in result} == {batch_size}
 
 
-def test_the_target_follows_what_the_crop_leaves(dataset: Dataset) -> None:
-    """A large object of one class, and one of another in the corner, which some crops cut off and others keep."""
+def test_the_target_follows_the_crop(dataset: Dataset) -> None:
+    """A large object of one class, and one of another in the corner, which some crops lose and others keep."""
     boxes = np.array([[0.5, 0.5, 0.6, 0.6], [0.02, 0.02, 0.04, 0.04]], np.float32)
     example = dataclasses.replace(dataset.examples[0], boxes=boxes, labels=np.array([4, 7], np.int32))
     one = dataclasses.replace(dataset, examples=(example,))
@@ -140,7 +140,7 @@ def test_errors_in_threads_reach_the_caller(dataset: Dataset, tmp_path: Path) ->
         list(evaluation_batches(damaged, batch_size=2, image_size=32, rule="multi"))
 
 
-def test_a_dropped_iterator_leaves_no_thread(dataset: Dataset) -> None:
+def test_a_dropped_iterator_stops_its_threads(dataset: Dataset) -> None:
     before = threading.active_count()
     endless = training_batches(dataset, batch_size=3, image_size=32, seed=0, rule="multi", augmentation="full")
     next(endless)
@@ -152,7 +152,7 @@ def test_a_dropped_iterator_leaves_no_thread(dataset: Dataset) -> None:
     assert threading.active_count() <= before
 
 
-def test_an_iterator_that_nobody_finishes_does_not_keep_the_program_alive(dataset: Dataset) -> None:
+def test_an_unfinished_iterator_does_not_keep_the_program_alive(dataset: Dataset) -> None:
     program = """
 import sys, pathlib
 from remoteclip_jax.tasks.align.batches import training_batches
@@ -177,6 +177,6 @@ def test_real_images() -> None:
 
 def test_without_augmentation_an_image_is_only_resized(dataset: Dataset) -> None:
     endless = training_batches(dataset, batch_size=10, image_size=32, seed=0, rule="multi")
-    first, second = (dict(zip(places(b), b["image"], strict=True)) for b in itertools.islice(endless, 2))
+    first, second = (dict(zip(image_indices(b), b["image"], strict=True)) for b in itertools.islice(endless, 2))
     for place, pixels in first.items():
         np.testing.assert_array_equal(pixels, second[place])

@@ -1,4 +1,4 @@
-"""Training samples: objects at the scale of their view, as many of a rare class as of a common one, and the ground."""
+"""Training samples: objects at the scale of their view, classes drawn equally often, and background."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.cache import ImageCache
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.views import LEAST
+from remoteclip_jax.data.views import MIN_OBJECT_PIXELS
 from remoteclip_jax.errors import UserError
-from tests.data.trees import write_image
+from tests.data.sample_datasets import write_image
 
 VIEWS = (128, 256, 896)
 
 
-def plain(folder: Path, *boxes: list[list[float]]) -> Dataset:
-    """Grey images with these boxes (cx, cy, w, h); the labels are the boxes' places in their image."""
+def grey_dataset(folder: Path, *boxes: list[list[float]]) -> Dataset:
+    """Grey images with these boxes (cx, cy, w, h). A label is the index of the box in its image."""
     examples = []
     for i, found in enumerate(boxes):
         path = folder / f"{i}.png"
@@ -27,11 +27,11 @@ def plain(folder: Path, *boxes: list[list[float]]) -> Dataset:
     return Dataset("train", ("a", "b", "c"), tuple(examples))
 
 
-def sizes_by_class(dataset: Dataset, sampling: Sampling, count: int = 150) -> dict[int, np.ndarray]:
+def sizes_by_class(dataset: Dataset, sampling: SamplingConfig, count: int = 150) -> dict[int, np.ndarray]:
     sampler, rng = Sampler(dataset, sampling), np.random.default_rng(0)
     sizes: dict[int, list[float]] = {}
     for _ in range(count):
-        pixels, boxes, labels, _ = sampler.draw(dataset.examples[rng.integers(len(dataset))], rng)
+        pixels, boxes, labels, _ = sampler.sample(dataset.examples[rng.integers(len(dataset))], rng)
         assert pixels.shape == (sampling.size, sampling.size, 3)
         for label, (_, _, w, h) in zip(labels.tolist(), boxes, strict=True):
             sizes.setdefault(label, []).append(float(np.sqrt(w * h)) * sampling.size)
@@ -39,27 +39,27 @@ def sizes_by_class(dataset: Dataset, sampling: Sampling, count: int = 150) -> di
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
-def test_objects_are_shown_at_the_scale_of_their_view(tmp_path: Path, mosaic: float) -> None:
-    """A small one mostly in the finest view, a large one in one of those that are as large as the window."""
+def test_objects_are_at_the_scale_of_their_view(tmp_path: Path, mosaic: float) -> None:
+    """A small object mostly in the finest view, a large one in the coarsest view that fills the window."""
     small, large = [[0.3, 0.3, 0.03, 0.03]], [[0.5, 0.5, 0.4, 0.4]]
     for boxes, view in ((small, 896), (large, 128 if mosaic else 256)):
-        shown = sizes_by_class(plain(tmp_path, boxes), Sampling(256, VIEWS, 1.1, "none", mosaic))[0]
+        found = sizes_by_class(grey_dataset(tmp_path, boxes), SamplingConfig(256, VIEWS, 1.1, "none", mosaic))[0]
         expected = boxes[0][2] * view
-        assert np.median(shown) == pytest.approx(expected, rel=0.15)
-        assert np.mean(shown < 8 * LEAST) > 0.5  # larger: what a window of the ground shows of the large one
+        assert np.median(found) == pytest.approx(expected, rel=0.15)
+        assert np.mean(found < 8 * MIN_OBJECT_PIXELS) > 0.5  # larger: parts of the large one in background windows
 
 
-def test_a_rare_class_comes_nearly_as_often_as_a_common_one(tmp_path: Path) -> None:
+def test_a_rare_class_is_drawn_about_as_often_as_a_common_one(tmp_path: Path) -> None:
     common = [[0.2 * x, 0.2 * y, 0.05, 0.05] for x in range(1, 5) for y in range(1, 5)]
-    dataset = plain(tmp_path, [*common, [0.9, 0.9, 0.05, 0.05]])
+    dataset = grey_dataset(tmp_path, [*common, [0.9, 0.9, 0.05, 0.05]])
     example = dataset.examples[0]
     one = Example(example.image, 400, 400, example.boxes, np.array([0] * 16 + [1], np.int32))
-    shown = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), Sampling(256, (1600,), 1.0, "none"))
-    assert 0.3 < len(shown[1]) / len(shown[0]) < 1.2  # 1 to 16 in the data, alike in the draw
+    found = sizes_by_class(Dataset("train", ("a", "b", "c"), (one,)), SamplingConfig(256, (1600,), 1.0, "none"))
+    assert 0.3 < len(found[1]) / len(found[0]) < 1.2  # 1 to 16 in the data, but drawn equally often
 
 
-def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) -> None:
-    """Dark objects on a grey ground, one large and the other of three small ones."""
+def test_object_crops_contain_their_object_and_draw_classes_equally(tmp_path: Path) -> None:
+    """Dark objects on a grey background: one class has one large object, the other three small ones."""
     path, rng = tmp_path / "dark.png", np.random.default_rng(0)
     boxes = np.array([[0.5, 0.5, 0.5, 0.4], [0.1, 0.1, 0.05, 0.05], [0.9, 0.1, 0.05, 0.05], [0.1, 0.9, 0.05, 0.05]])
     image = Image.new("RGB", (400, 400), (90, 90, 90))
@@ -67,13 +67,13 @@ def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) 
         image.paste((0, 0, 0), tuple(round(v) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2)))
     image.save(path)
     example = Example(path, 400, 400, boxes.astype(np.float32), np.array([0, 1, 1, 1], np.int32))
-    sampler = Sampler(Dataset("train", ("a", "b"), (example,)), Sampling(256, VIEWS, 1.1, "none"))
+    sampler = Sampler(Dataset("train", ("a", "b"), (example,)), SamplingConfig(256, VIEWS, 1.1, "none"))
     labels = []
     for _ in range(90):
-        (pixels, _, every, _), label = sampler.close_up(example, 64, rng)
-        assert label >= 0 or not len(every)
+        (pixels, _, visible, _), label = sampler.object_crop(example, 64, rng)
+        assert label >= 0 or not len(visible)
         labels.append(label)
-        if label < 0:  # ground, or the inside of what is far too large for its view
+        if label < 0:  # background, or the inside of an object far too large for its view
             continue
         dark = (pixels.max(-1) < 45).sum()
         expected = [0.5 * 0.4 * 128**2, (0.05 * 896) ** 2][label]
@@ -82,12 +82,12 @@ def test_close_ups_show_their_object_whole_and_each_class_alike(tmp_path: Path) 
     assert [12 < labels.count(label) < 48 for label in (-1, 0, 1)] == [True] * 3
 
 
-def test_ground_without_any_object(tmp_path: Path) -> None:
+def test_background_without_any_object(tmp_path: Path) -> None:
     for mosaic in (0.0, 1.0):
-        assert not sizes_by_class(plain(tmp_path, [], []), Sampling(256, VIEWS, 1.1, "none", mosaic), 10)
+        assert not sizes_by_class(grey_dataset(tmp_path, [], []), SamplingConfig(256, VIEWS, 1.1, "none", mosaic), 10)
 
 
-def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None:
+def test_the_cache_reads_once_within_its_limit(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for path in paths:
         write_image(path, size=(40, 30))
@@ -96,11 +96,11 @@ def test_the_cache_reads_once_and_keeps_within_its_limit(tmp_path: Path) -> None
     for path in paths:
         path.write_bytes(b"gone")
     assert [cache.read(path, 1) is image for path, image in zip(paths[:2], first, strict=False)] == [True, True]
-    with pytest.raises(UserError, match=r"2\.png"):  # there was no room for it
+    with pytest.raises(UserError, match=r"2\.png"):  # it did not fit
         cache.read(paths[2], 1)
 
 
-def test_the_cache_gives_no_more_pixels_than_are_needed(tmp_path: Path) -> None:
+def test_the_cache_returns_the_smallest_sufficient_level(tmp_path: Path) -> None:
     write_image(tmp_path / "0.png", size=(500, 400))
     cache = ImageCache(1000)
     sizes = [cache.read(tmp_path / "0.png", needed).shape for needed in (400, 1, 100, 101, 200, 201, 900)]
@@ -108,8 +108,8 @@ def test_the_cache_gives_no_more_pixels_than_are_needed(tmp_path: Path) -> None:
     assert sizes == [halves[i] for i in (0, 2, 2, 1, 1, 0, 0)]
 
 
-def test_samples_do_not_depend_on_what_was_read_before(tmp_path: Path) -> None:
-    """Nor on what was kept: a resumed run starts with nothing read, and may have another memory."""
+def test_samples_do_not_depend_on_the_cache(tmp_path: Path) -> None:
+    """Nor on the cache: a resumed run starts with an empty one, and may have less memory."""
     rng, examples = np.random.default_rng(0), []
     for name in ("a.jpg", "b.png"):
         pixels = np.kron(rng.integers(0, 256, (60, 60, 3)), np.ones((10, 10, 1))).astype(np.uint8)
@@ -117,15 +117,15 @@ def test_samples_do_not_depend_on_what_was_read_before(tmp_path: Path) -> None:
         boxes = np.array([[0.5, 0.5, 0.05, 0.05], [0.3, 0.6, 0.4, 0.4], [0.8, 0.2, 0.1, 0.1]], np.float32)
         examples.append(Example(tmp_path / name, 600, 600, boxes, np.array([0, 1, 2], np.int32)))
     data = Dataset("train", ("a", "b", "c"), tuple(examples))
-    sampling = Sampling(128, (64, 128, 256, 512), 1.1, "none", mosaic=0.5)
+    sampling = SamplingConfig(128, (64, 128, 256, 512), 1.1, "none", mosaic=0.5)
 
-    def draw(sampler: Sampler, place: int) -> np.ndarray:
-        return sampler.draw(data.examples[place % 2], np.random.default_rng(place)).pixels
+    def sample_pixels(sampler: Sampler, position: int) -> np.ndarray:
+        return sampler.sample(data.examples[position % 2], np.random.default_rng(position)).pixels
 
-    unbroken, keeping_nothing = Sampler(data, sampling), Sampler(data, sampling)
-    keeping_nothing._cache = ImageCache(512, limit=0)
-    samples = [draw(unbroken, place) for place in range(24)]
-    for place in (0, 11, 23):
-        np.testing.assert_array_equal(draw(Sampler(data, sampling), place), samples[place])
-    for place, sample in enumerate(samples):
-        np.testing.assert_array_equal(draw(keeping_nothing, place), sample)
+    cached, uncached = Sampler(data, sampling), Sampler(data, sampling)
+    uncached._cache = ImageCache(512, limit=0)
+    samples = [sample_pixels(cached, position) for position in range(24)]
+    for position in (0, 11, 23):
+        np.testing.assert_array_equal(sample_pixels(Sampler(data, sampling), position), samples[position])
+    for position, sample in enumerate(samples):
+        np.testing.assert_array_equal(sample_pixels(uncached, position), sample)

@@ -4,14 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, splits_of, what_was_read
-from remoteclip_jax.data.splits import find_split, parts, role
+from remoteclip_jax.data.reading import dataset_summary, default_classes, read_dataset, split_names
+from remoteclip_jax.data.splits import component_splits, find_split, split_role
 from remoteclip_jax.errors import UserError
-from tests.data.trees import coco_content, flat, folders, write_coco, write_image, write_json, write_lines, write_voc
+from tests.data.sample_datasets import (
+    coco_content,
+    write_class_folders,
+    write_coco,
+    write_flat,
+    write_image,
+    write_json,
+    write_lines,
+    write_voc,
+)
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "expected"),
     [
         ("train", "train"),
         ("Training", "train"),
@@ -29,11 +38,11 @@ from tests.data.trees import coco_content, flat, folders, write_coco, write_imag
         ("test-dev2017", None),
     ],
 )
-def test_what_a_split_is_for(name: str, meant: str | None) -> None:
-    assert role(name) == meant
+def test_split_role(name: str, expected: str | None) -> None:
+    assert split_role(name) == expected
 
 
-def test_the_exact_name_goes_first_and_a_doubt_is_an_error() -> None:
+def test_exact_names_take_precedence_and_ambiguity_is_an_error() -> None:
     assert find_split("val", ["valid", "val"]) == "val"
     assert find_split("val", ["train", "validation"]) == "validation"
     assert find_split("valid", ["val2017"]) == "val2017"
@@ -43,7 +52,7 @@ def test_the_exact_name_goes_first_and_a_doubt_is_an_error() -> None:
         find_split("train", ["train2014", "train2017"])
 
 
-def test_the_only_split_is_for_training_if_its_name_says_nothing() -> None:
+def test_a_single_split_with_another_name_is_for_training() -> None:
     assert find_split("train", ["default"]) == "default"
     assert find_split("val", ["default"]) is None
     assert find_split("train", ["test"]) is None
@@ -52,39 +61,44 @@ def test_the_only_split_is_for_training_if_its_name_says_nothing() -> None:
 
 def test_joined_splits() -> None:
     splits = ["train", "valid", "test"]
-    assert parts("trainval", splits) == ("train", "valid")
-    assert parts("train+val", splits) == ("train", "valid")
-    assert parts("trainval", [*splits, "trainval"]) == ("trainval",)
-    assert parts("train+night", splits) == parts("night", splits) == parts("train+", splits) == ()
+    assert component_splits("trainval", splits) == ("train", "valid")
+    assert component_splits("train+val", splits) == ("train", "valid")
+    assert component_splits("trainval", [*splits, "trainval"]) == ("trainval",)
+    assert (
+        component_splits("train+night", splits)
+        == component_splits("night", splits)
+        == component_splits("train+", splits)
+        == ()
+    )
 
 
 def test_synonyms_in_every_layout(tmp_path: Path) -> None:
-    flat(flat(tmp_path / "dior", "a"), "b", split="valid")
-    folders(folders(tmp_path / "folder", "training", port=1), "validation", port=1)
+    write_flat(write_flat(tmp_path / "dior", "a"), "b", split="valid")
+    write_class_folders(write_class_folders(tmp_path / "folder", "training", port=1), "validation", port=1)
     for split in ("train2017", "val2017"):
         write_coco(tmp_path / "coco", coco_content(), split=split, images=split)
     for name in ("dior", "folder", "coco"):
         for split in ("train", "val", "valid"):
             dataset = read_dataset(tmp_path / name, split)
-            assert dataset.split == split  # as asked for: files are written under this name
+            assert dataset.split == split  # the requested name, since files are written under it
             assert dataset.examples[0].image.is_relative_to(tmp_path / name)
-    line = what_was_read(tmp_path / "coco", [read_dataset(tmp_path / "coco", split) for split in ("train", "val")])
+    line = dataset_summary(tmp_path / "coco", [read_dataset(tmp_path / "coco", split) for split in ("train", "val")])
     assert line.endswith("coco: train 2 images (its split 'train2017'), val 2 images (its split 'val2017')")
 
 
-def test_joined_splits_are_read_whole_and_their_images_told_apart(tmp_path: Path) -> None:
+def test_joined_splits_have_unique_image_ids(tmp_path: Path) -> None:
     for split in ("train", "val"):
         root = write_coco(tmp_path, coco_content(), split=split, images=split)
     both = read_dataset(root, "trainval")
     assert [example.image.parent.name for example in both.examples] == ["train", "train", "val", "val"]
-    assert [e.annotated.image_id for e in both.examples] == ["train/b", "train/a", "val/b", "val/a"]
-    assert (both.split, both.found) == ("trainval", "train+val")
+    assert [e.annotations.image_id for e in both.examples] == ["train/b", "train/a", "val/b", "val/a"]
+    assert (both.split, both.source_split) == ("trainval", "train+val")
 
 
-def test_data_without_splits_are_for_training_and_that_is_said(tmp_path: Path) -> None:
-    flat(tmp_path / "dior", "a", "b")
+def test_data_without_splits_are_for_training_with_a_note(tmp_path: Path) -> None:
+    write_flat(tmp_path / "dior", "a", "b")
     (tmp_path / "dior/splits/train.txt").unlink()
-    folders(tmp_path / "folder", ".", port=2)
+    write_class_folders(tmp_path / "folder", ".", port=2)
     for name in ("one.json", "annotations/instances_default.json", "_annotations.coco.json"):
         root = tmp_path / name.replace("/", "-")
         write_image(root / "images/a.jpg")
@@ -108,36 +122,36 @@ def test_xml_beside_the_images(tmp_path: Path) -> None:
         for stem in "ab":
             write_image(tmp_path / directory / f"{stem}.jpg")
         write_voc(tmp_path / directory / "a.xml")
-    assert splits_of(tmp_path / "export") == ("train", "valid")
+    assert split_names(tmp_path / "export") == ("train", "valid")
     for dataset in (read_dataset(tmp_path / "export", "val"), read_dataset(tmp_path / "flat", "train")):
         assert [len(example.labels) for example in dataset.examples] == [1, 0]
         assert "images without an annotation file" in " ".join(dataset.notes)
         assert dataset.layout == "VOC (annotations beside the images)"
 
 
-def test_folders_of_images_are_no_classes(tmp_path: Path) -> None:
+def test_folders_of_images_are_not_classes(tmp_path: Path) -> None:
     for name in ("images", "train"):
         write_image(tmp_path / name / name / "a.jpg")
         with pytest.raises(UserError, match="no data set here"):
-            splits_of(tmp_path / name)
+            split_names(tmp_path / name)
 
 
-def test_json_of_other_kinds_is_no_coco(tmp_path: Path) -> None:
-    root = folders(tmp_path, "train", port=1)
+def test_other_json_files_are_not_coco(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path, "train", port=1)
     for name in ("train.json", "classes.json"):
         write_json(root / name, {"images": [], "port": 3})
     assert read_dataset(root, "train").layout == "class folders"
 
 
-def test_lists_of_classes_are_no_splits(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+def test_lists_of_classes_are_not_splits(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a")
     for name in ("ship_train", "airplane_trainval", "classes"):
         write_lines(root / f"splits/{name}.txt", "a 1")
     write_lines(root / "splits/night.txt", "a")
-    assert splits_of(root) == ("train", "night")
+    assert split_names(root) == ("train", "night")
     assert len(read_dataset(root, "night")) == 1
 
 
-def test_classes_are_those_of_the_training_split_whatever_its_name(tmp_path: Path) -> None:
-    folders(folders(tmp_path, "test", a=1), "training", b=1, a=1)
+def test_classes_come_from_the_training_split_whatever_its_name(tmp_path: Path) -> None:
+    write_class_folders(write_class_folders(tmp_path, "test", a=1), "training", b=1, a=1)
     assert default_classes(tmp_path) == ("a", "b")

@@ -1,4 +1,4 @@
-"""Damaged npz files: an error of one line, and no memory for what a header merely claims."""
+"""Damaged npz files: a one-line error, and no memory for sizes that a header merely claims."""
 
 import io
 import zipfile
@@ -17,7 +17,7 @@ VALUES = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_mutations_are_read_or_refused(save: Callable[..., None], tmp_path: Path) -> None:
+def test_mutated_files_are_read_or_refused(save: Callable[..., None], tmp_path: Path) -> None:
     buffer = io.BytesIO()
     save(buffer, class_names=np.array(["ship", "dam", "golf field"]), embeddings=VALUES)
     for content in damaged(buffer.getvalue(), 150):
@@ -33,15 +33,15 @@ def header(shape: str, descr: str = "<f4") -> bytes:
 
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(2, 10**3)", "(-1,)", "(3, 9)", "(999999999999, 0)", "24"])
-def test_a_size_that_is_not_there(shape: str, tmp_path: Path) -> None:
+def test_a_false_size_in_the_header(shape: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
         archive.writestr("a.npy", header(shape) + VALUES.tobytes())
-    with pytest.raises(UserError, match="no readable npz file"):
+    with pytest.raises(UserError, match="not a readable npz file"):
         load_arrays(tmp_path / "t.npz", ("a",))
 
 
-def test_a_size_that_the_archive_claims(tmp_path: Path) -> None:
-    """A terabyte by the archive's directory and by the header, a few bytes in the file."""
+def test_a_false_size_in_the_archive(tmp_path: Path) -> None:
+    """A terabyte according to the archive's directory and the header, but a few bytes in the file."""
     size = 2**40
     with zipfile.ZipFile(tmp_path / "t.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", header(f"({size // 4},)"))
@@ -51,9 +51,9 @@ def test_a_size_that_the_archive_claims(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY", b"text"])
-def test_something_else(content: bytes, tmp_path: Path) -> None:
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"t\.npz is no readable npz file"):
+    with pytest.raises(UserError, match=r"t\.npz is not a readable npz file"):
         load_arrays(tmp_path / "t.npz", ("a",))
-    with pytest.raises(UserError, match=r"is no readable npz file: .*directory"):
+    with pytest.raises(UserError, match=r"is not a readable npz file: .*directory"):
         load_arrays(tmp_path, ("a",))

@@ -1,4 +1,4 @@
-"""Where COCO's annotations lie: COCO's own layout, Roboflow's export, and what other tools write."""
+"""Finding COCO annotations: COCO's own layout, Roboflow's export, and the layouts of other tools."""
 
 import functools
 import json
@@ -6,26 +6,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remoteclip_jax.data.listing import visible
-from remoteclip_jax.data.splits import role
+from remoteclip_jax.data.listing import subdirectories, visible_entries
+from remoteclip_jax.data.splits import split_role
 from remoteclip_jax.errors import UserError
 
-BESIDE = ("_annotations.coco.json", "annotations.json", "_annotations.json")
-KEYS = {"images", "annotations", "categories"}
+FILES_BESIDE_IMAGES = ("_annotations.coco.json", "annotations.json", "_annotations.json")
+REQUIRED_KEYS = {"images", "annotations", "categories"}
 
 
 @dataclass(frozen=True)
 class CocoLayout:
-    """The JSON file of each split, and what to call such a layout."""
+    """The name of the layout, for people, and the JSON file of each split."""
 
-    told: str
+    name: str
     files: dict[str, Path]
 
-    def places(self, data_dir: Path, split: str) -> list[Path]:
-        """The directories in which images of `split` may lie, the likeliest first."""
+    def imagesubdirectories(self, data_dir: Path, split: str) -> list[Path]:
+        """The directories in which images of `split` may be, the most likely first."""
         file = self.files[split]
-        near = [*_directories(data_dir), *_directories(data_dir / "images")]
-        names = dict.fromkeys([split, *(p.name for p in near if role(split) and role(p.name) == role(split))])
+        nearby = [*subdirectories(data_dir), *subdirectories(data_dir / "images")]
+        names = dict.fromkeys(
+            [split, *(p.name for p in nearby if split_role(split) and split_role(p.name) == split_role(split))]
+        )
         places = [file.parent] if file.parent.name.casefold() != "annotations" else []
         for name in names:
             places += [data_dir / name, data_dir / name / "images", data_dir / "images" / name]
@@ -33,40 +35,41 @@ class CocoLayout:
 
 
 def coco_layout(data_dir: Path) -> CocoLayout | None:
-    """The layout of `data_dir`; None where it holds no COCO annotations.
+    """The layout of `data_dir`; None if it has no COCO annotations.
 
-    Files that have none of the usual names are looked into: tools call them what they like, and so do other formats.
+    JSON files without one of the usual names are opened to see what they are: tools use many names, and other formats
+    have JSON files too.
     """
-    folder = data_dir / "annotations"
-    own = {path.stem.removeprefix("instances_"): path for path in _files(folder, "instances_*.json")}
-    if own:
-        return CocoLayout("COCO", own)
-    exported = {p.name: file for p in _directories(data_dir) if (file := p / BESIDE[0]).is_file()}
+    annotation_dir = data_dir / "annotations"
+    official = {path.stem.removeprefix("instances_"): path for path in _files(annotation_dir, "instances_*.json")}
+    if official:
+        return CocoLayout("COCO", official)
+    exported = {p.name: file for p in subdirectories(data_dir) if (file := p / FILES_BESIDE_IMAGES[0]).is_file()}
     if exported:
         return CocoLayout("COCO (Roboflow's export)", exported)
     beside = {
         p.name: file
-        for name in BESIDE[1:]
-        for p in _directories(data_dir)
-        if role(p.name) and (file := p / name).is_file()
+        for name in FILES_BESIDE_IMAGES[1:]
+        for p in subdirectories(data_dir)
+        if split_role(p.name) and (file := p / name).is_file()
     }
     named = {
         path.stem.removeprefix("instances_"): path
-        for directory in (data_dir, folder)
+        for directory in (data_dir, annotation_dir)
         for path in _files(directory, "*.json")
-        if role(path.stem.removeprefix("instances_"))
+        if split_role(path.stem.removeprefix("instances_"))
     }
     if files := beside or {name: path for name, path in named.items() if _is_coco_file(path)}:
         return CocoLayout("COCO", files)
-    single = [path for directory in (data_dir, folder) for path in _files(directory, "*.json")]
-    single = [path for path in single if path.name in BESIDE] or single
+    single = [path for directory in (data_dir, annotation_dir) for path in _files(directory, "*.json")]
+    single = [path for path in single if path.name in FILES_BESIDE_IMAGES] or single
     if len(single) == 1 and _is_coco_file(single[0]):
         return CocoLayout("COCO", {single[0].stem: single[0]})
     return None
 
 
 def load_coco(path: Path) -> Any:
-    """The file's content. UserError, naming it, where it is no JSON."""
+    """The content of a JSON file. UserError, naming the file, if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as e:
@@ -79,18 +82,15 @@ def _is_coco_file(path: Path) -> bool:
     return _has_keys(path, path.stat().st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=8)  # it may be large, and is asked for more than once
-def _has_keys(path: Path, _changed: int) -> bool:
+@functools.lru_cache(maxsize=8)  # the file may be large, and the layout is determined more than once
+def _has_keys(path: Path, _mtime_ns: int) -> bool:
     try:
         content = load_coco(path)
     except UserError:
-        return path.name in BESIDE or role(path.stem) is not None  # so that it is named as broken
-    return isinstance(content, dict) and content.keys() >= KEYS
+        # A file with a usual name counts, so that reading it reports what is broken.
+        return path.name in FILES_BESIDE_IMAGES or split_role(path.stem) is not None
+    return isinstance(content, dict) and content.keys() >= REQUIRED_KEYS
 
 
 def _files(directory: Path, pattern: str) -> list[Path]:
-    return [path for path in visible(directory) if path.match(pattern)]
-
-
-def _directories(path: Path) -> list[Path]:
-    return [inner for inner in visible(path) if inner.is_dir()]
+    return [path for path in visible_entries(directory) if path.match(pattern)]

@@ -1,4 +1,5 @@
-"""DIOR (Li et al. 2020) on disk: the official layout, and the flat one of the mini_dataset and of the drawn data."""
+"""Reader of DIOR (Li et al. 2020): the official layout, the flat one of mini_dataset and of the synthetic data, and VOC
+annotations beside their images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from remoteclip_jax.data.broken import Images
-from remoteclip_jax.data.classes import resolve
-from remoteclip_jax.data.formats.objects import make_example
-from remoteclip_jax.data.formats.split_lists import read_lists, split_lists
-from remoteclip_jax.data.formats.stated_size import Frame, Sized, settle_sizes
-from remoteclip_jax.data.formats.voc import NOTHING, Annotation, parse_voc
-from remoteclip_jax.data.images import Header
-from remoteclip_jax.data.listing import images_by_stem, same_name, visible
+from remoteclip_jax.data.broken_images import ImageOpener
+from remoteclip_jax.data.classes import class_index
+from remoteclip_jax.data.formats.examples import make_example
+from remoteclip_jax.data.formats.split_lists import read_split_lists, split_lists
+from remoteclip_jax.data.formats.stated_size import Frame, SizedImage, resolve_frames
+from remoteclip_jax.data.formats.voc import NO_OBJECTS, VocAnnotation, parse_voc
+from remoteclip_jax.data.images import ImageHeader
+from remoteclip_jax.data.listing import images_by_stem, name_key, subdirectories, visible_entries
 from remoteclip_jax.data.notes import Notes
-from remoteclip_jax.data.splits import ALL, role
-from remoteclip_jax.data.types import Annotated, Dataset, Example
+from remoteclip_jax.data.splits import ALL, split_role
+from remoteclip_jax.data.types import Annotations, Dataset, Example
 from remoteclip_jax.errors import UserError
 
 IMAGE_DIRS = ("images", "JPEGImages-trainval", "JPEGImages-test", "JPEGImages")
@@ -24,102 +25,117 @@ ANNOTATION_DIRS = ("annotations", "Annotations/Horizontal Bounding Boxes", "Anno
 
 
 def is_dior(data_dir: Path) -> bool:
-    """Without lists of splits there must be XML beside images: other formats have an `annotations/` as well."""
+    """Whether `data_dir` has DIOR or VOC annotations. Without lists of splits there must be XML files and images: other
+    formats have an `annotations/` directory as well."""
     if split_lists(data_dir):
         return any((data_dir / name).is_dir() for name in ANNOTATION_DIRS)
-    annotated = any(_has_xml(data_dir / name) for name in ANNOTATION_DIRS)
-    return (annotated and any((data_dir / name).is_dir() for name in IMAGE_DIRS)) or bool(_beside(data_dir))
+    has_annotations = any(_has_xml(data_dir / name) for name in ANNOTATION_DIRS)
+    has_images = any((data_dir / name).is_dir() for name in IMAGE_DIRS)
+    return (has_annotations and has_images) or bool(_mixed_directories(data_dir))
 
 
-def splits_of_dior(data_dir: Path) -> tuple[str, ...]:
-    """The splits that have a list (see `split_lists`), or a directory; one of all images where there is neither."""
-    return tuple(split_lists(data_dir)) or tuple(_beside(data_dir)) or (ALL,)
+def dior_splits(data_dir: Path) -> tuple[str, ...]:
+    """The splits that have a list (see `split_lists`) or a directory; or a single split of all images."""
+    return tuple(split_lists(data_dir)) or tuple(_mixed_directories(data_dir)) or (ALL,)
 
 
-def told_dior(data_dir: Path) -> str:
-    return "VOC (annotations beside the images)" if not split_lists(data_dir) and _beside(data_dir) else "DIOR"
+def dior_layout_name(data_dir: Path) -> str:
+    """The variant of the layout, for people."""
+    return (
+        "VOC (annotations beside the images)" if not split_lists(data_dir) and _mixed_directories(data_dir) else "DIOR"
+    )
 
 
-def _beside(data_dir: Path) -> dict[str, Path]:
-    """The directories that hold images and their annotations side by side: of splits, as Roboflow exports them, or else
-    `data_dir` itself, as LabelImg leaves them."""
-    inside = {path.name: path for path in visible(data_dir) if path.is_dir() and role(path.name) and _has_xml(path)}
-    return inside or ({ALL: data_dir} if _has_xml(data_dir) else {})
+def _mixed_directories(data_dir: Path) -> dict[str, Path]:
+    """The directories that contain both images and their annotations, by split.
+
+    These are directories of splits, as exported by Roboflow, or else `data_dir` itself, as written by LabelImg.
+    """
+    directories = (path for path in subdirectories(data_dir) if split_role(path.name))
+    by_split = {path.name: path for path in directories if _has_xml(path)}
+    return by_split or ({ALL: data_dir} if _has_xml(data_dir) else {})
 
 
 def _has_xml(directory: Path) -> bool:
-    return any(path.suffix.lower() == ".xml" for path in visible(directory))
+    return any(path.suffix.lower() == ".xml" for path in visible_entries(directory))
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
-    """What the files say of one image; `source` is its annotation file."""
+class _Record:
+    """What the files say about one image. `source` is its annotation file, or the image if it has none."""
 
     image: Path
-    header: Header
+    header: ImageHeader
     source: Path
-    annotation: Annotation
+    annotation: VocAnnotation
 
 
-def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: Images) -> Dataset:
-    """One split. Images without an annotation file are background. UserError, naming the file, for a missing image, an
-    unknown class, broken XML, and where it cannot be told what boxes mean (see `settle_sizes`)."""
+def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: ImageOpener) -> Dataset:
+    """One split. Images without an annotation file are background.
+
+    UserError, naming the file, for a missing image, an unknown class or broken XML, and if the size that boxes refer to
+    is unclear (see `resolve_frames`).
+    """
     notes, lists = Notes(split), split_lists(data_dir)
-    beside = [] if lists else [path for name, path in _beside(data_dir).items() if name == split]
-    files = images_by_stem(beside or [data_dir / name for name in IMAGE_DIRS], notes)
-    annotations = _annotations(data_dir, beside or [data_dir / name for name in ANNOTATION_DIRS])
-    read = []
-    for file, stem in read_lists(lists[split]) if lists else [(data_dir, stem) for stem in sorted(files)]:
-        name = same_name(stem)
+    mixed = [] if lists else [path for name, path in _mixed_directories(data_dir).items() if name == split]
+    files = images_by_stem(mixed or [data_dir / name for name in IMAGE_DIRS], notes)
+    annotation_files = _annotation_files(data_dir, mixed or [data_dir / name for name in ANNOTATION_DIRS])
+    records = []
+    for file, stem in read_split_lists(lists[split]) if lists else [(data_dir, stem) for stem in sorted(files)]:
+        name = name_key(stem)
         if name not in files:
-            reason = f"{file}: there is no image {stem!r} in {data_dir} ({_instead(data_dir, name)})"
-            images.fail(stem, UserError(reason))
+            reason = f"{file}: there is no image {stem!r} in {data_dir} ({_missing_image_hint(data_dir, name)})"
+            images.reject(stem, UserError(reason))
             continue
         image = files[name]
-        header, source = images.header(image), annotations.get(name, image)
+        header, source = images.header(image), annotation_files.get(name, image)
         if header is None:
             continue
-        if name not in annotations:
-            notes.add("images without an annotation file, taken as background", image)
-        read.append(_Read(image, header, source, parse_voc(source) if name in annotations else NOTHING))
-    frames = settle_sizes([_sized(item) for item in read], notes)
+        if name not in annotation_files:
+            notes.add("images without an annotation file, read as background", image)
+        annotation = parse_voc(source) if name in annotation_files else NO_OBJECTS
+        records.append(_Record(image, header, source, annotation))
+    frames = resolve_frames([_sized(record) for record in records], notes)
     examples = [
-        _example(item, frame, i, classes, notes) for i, (item, frame) in enumerate(zip(read, frames, strict=True), 1)
+        _example(record, frame, number, classes, notes)
+        for number, (record, frame) in enumerate(zip(records, frames, strict=True), 1)
     ]
     return Dataset(split, tuple(classes), tuple(examples), notes=notes.lines())
 
 
-def _instead(data_dir: Path, name: str) -> str:
-    """What there is in place of the image that is called `name`, and what to do."""
-    there = [directory for directory in IMAGE_DIRS if (data_dir / directory).is_dir()]
-    files = (path for directory in there for path in visible(data_dir / directory))
-    other = next((path.name for path in files if same_name(path.stem) == name), None)
+def _missing_image_hint(data_dir: Path, name: str) -> str:
+    """What was found in place of the image `name`, and what to do."""
+    existing = [directory for directory in IMAGE_DIRS if (data_dir / directory).is_dir()]
+    files = (path for directory in existing for path in visible_entries(data_dir / directory))
+    other = next((path.name for path in files if name_key(path.stem) == name), None)
     if other is not None:
-        return f"{other} is of a kind that cannot be read; save it as PNG, JPEG or TIFF"
-    return f"looked in {', '.join(there) or 'no image directory'}; add it, or take it off the list"
+        return f"{other} has an unsupported format; save it as PNG, JPEG or TIFF"
+    return f"looked in {', '.join(existing) or 'no image directory'}; add it, or remove it from the list"
 
 
-def _annotations(data_dir: Path, directories: Sequence[Path]) -> dict[str, Path]:
-    """The annotation files by `same_name` of their names without extension."""
+def _annotation_files(data_dir: Path, directories: Sequence[Path]) -> dict[str, Path]:
+    """The annotation files by the `name_key` of their names without extension."""
     for directory in directories:
-        # In the official layout `Annotations` holds nothing but two folders of annotations.
-        found = [path for path in visible(directory) if path.suffix.lower() == ".xml"]
+        # In the official layout `Annotations` has only two subdirectories with annotations.
+        found = [path for path in visible_entries(directory) if path.suffix.lower() == ".xml"]
         if found:
-            return {same_name(path.stem): path for path in found}
+            return {name_key(path.stem): path for path in found}
     raise UserError(f"{data_dir}: no annotations (*.xml) in {', '.join(ANNOTATION_DIRS)}")
 
 
-def _sized(item: _Read) -> Sized:
-    corners = item.annotation.boxes
+def _sized(record: _Record) -> SizedImage:
+    corners = record.annotation.boxes
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
-    return Sized(item.source, item.image, item.annotation.size, item.header.size, item.header.orientation, boxes)
+    return SizedImage(
+        record.source, record.image, record.annotation.size, record.header.size, record.header.orientation, boxes
+    )
 
 
-def _example(item: _Read, frame: Frame, number: int, classes: Sequence[str], notes: Notes) -> Example:
-    """VOC's images have no numbers of their own: `number` is the image's place in its split, from 1."""
-    labels = np.array([resolve(name, classes, item.source) for name in item.annotation.names], np.int32)
-    difficult = item.annotation.difficult
-    annotated = Annotated(
+def _example(record: _Record, frame: Frame, number: int, classes: Sequence[str], notes: Notes) -> Example:
+    """The example of an image. Its id is `number`, its position in the split from 1, since VOC has no image ids."""
+    labels = np.array([class_index(name, classes, record.source) for name in record.annotation.names], np.int32)
+    difficult = record.annotation.difficult
+    annotations = Annotations(
         number,
         frame.width,
         frame.height,
@@ -129,7 +145,7 @@ def _example(item: _Read, frame: Frame, number: int, classes: Sequence[str], not
         np.zeros(len(labels), bool),
         difficult,
     )
-    example, dropped = make_example(item.image, item.header.size, annotated)
-    notes.add("boxes without area dropped", item.source, dropped)
-    notes.add("difficult objects, ignored in training and in evaluation", item.source, int(difficult.sum()))
+    example, dropped = make_example(record.image, record.header.size, annotations)
+    notes.add("boxes without area dropped", record.source, dropped)
+    notes.add("difficult objects, ignored in training and in evaluation", record.source, int(difficult.sum()))
     return example

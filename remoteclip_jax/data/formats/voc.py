@@ -1,4 +1,4 @@
-"""Pascal VOC annotations, as DIOR writes them: one XML file an image."""
+"""Pascal VOC annotations, which DIOR uses as well: one XML file per image."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,16 @@ from jaxtyping import Bool, Float32, Float64
 
 from remoteclip_jax.errors import UserError
 
-LARGEST = 1e7  # no image has a coordinate beyond; float32 still tells its pixels apart
+MAX_COORDINATE = 1e7  # larger than any image; float32 still distinguishes pixels up to here
 
 
 @dataclass(frozen=True, eq=False)
-class Annotation:
-    """The objects of one image. `boxes` are pixels (x1, y1, x2, y2) as the file has them, not yet clipped; `difficult`
-    are those that need not be found; `size` is (width, height), or None where the file does not say."""
+class VocAnnotation:
+    """The objects of one image.
+
+    `boxes` are (x1, y1, x2, y2) in pixels as the file has them, not clipped. `difficult` marks objects that need not be
+    found. `size` is (width, height) in pixels; None if the file does not state it.
+    """
 
     names: tuple[str, ...]
     boxes: Float64[np.ndarray, "n 4"]
@@ -26,11 +29,11 @@ class Annotation:
     size: tuple[int, int] | None
 
 
-NOTHING = Annotation((), np.zeros((0, 4)), np.zeros(0, bool), None)
+NO_OBJECTS = VocAnnotation((), np.zeros((0, 4)), np.zeros(0, bool), None)
 
 
-def parse_voc(path: Path) -> Annotation:
-    """Read one annotation file. UserError, naming it, where it is missing or broken, or wants to expand entities."""
+def parse_voc(path: Path) -> VocAnnotation:
+    """The content of one annotation file. UserError, naming it, if it is missing or broken, or declares entities."""
     try:
         root = defusedxml.ElementTree.parse(path).getroot()
     except DefusedXmlException as e:
@@ -42,7 +45,7 @@ def parse_voc(path: Path) -> Annotation:
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
     if root.tag != "annotation":
-        raise UserError(f"{path}: no VOC annotation: the root element is <{root.tag}>, not <annotation>")
+        raise UserError(f"{path}: not a VOC annotation: the root element is <{root.tag}>, not <annotation>")
     names, boxes, difficult = [], [], []
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -51,13 +54,13 @@ def parse_voc(path: Path) -> Annotation:
         names.append(name)
         boxes.append([_number(path, item, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")])
         difficult.append(_difficult(path, item))
-    return Annotation(
+    return VocAnnotation(
         tuple(names), np.array(boxes, np.float64).reshape(-1, 4), np.array(difficult, bool), _size(path, root)
     )
 
 
 def _difficult(path: Path, item: Any) -> bool:
-    """VOC writes 0 or 1; some tools leave it out, or open."""
+    """Whether the object is difficult. VOC writes 0 or 1; some tools omit the element or its value."""
     text = (item.findtext("difficult") or "").strip()
     if text.lower() in ("", "0", "false", "no", "unspecified"):
         return False
@@ -74,13 +77,13 @@ def _number(path: Path, item: Any, tag: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not abs(value) <= LARGEST:  # nor is NaN
+    if not abs(value) <= MAX_COORDINATE:  # also true for NaN
         raise UserError(f"{path}: <{tag.split('/')[-1]}> is {text.strip()!r}, not a number of pixels")
     return value
 
 
 def _size(path: Path, root: Any) -> tuple[int, int] | None:
-    """None where the size is left out, or zero, as some tools write it that never opened the image."""
+    """The stated size. None if it is missing, or zero, as written by tools that never opened the image."""
     if root.find("size") is None:
         return None
     width, height = (round(_number(path, root, f"size/{side}")) for side in ("width", "height"))
@@ -90,12 +93,12 @@ def _size(path: Path, root: Any) -> tuple[int, int] | None:
 def normalise_boxes(
     boxes: Float32[np.ndarray, "n 4"], width: int, height: int
 ) -> tuple[Float32[np.ndarray, "m 4"], np.ndarray]:
-    """Pixels (x1, y1, x2, y2) to normalised (cx, cy, w, h), clipped to the image.
+    """Boxes in normalised (cx, cy, w, h), clipped to the image, from (x1, y1, x2, y2) in pixels; and the mask [n] of
+    those that were kept.
 
-    Coordinates are taken as written and count as continuous: a box from 0 to `width` spans the image. Tools disagree on
-    whether pixels begin at 0 or 1 and whether the last one is inside; reading them all alike is wrong by a pixel at
-    most. Boxes that have no area inside the image are left out, among them those with their corners exchanged; the
-    second result is the mask [n] of the others.
+    Coordinates are read as written, and as continuous: a box from 0 to `width` spans the image. Tools disagree on
+    whether pixels begin at 0 or 1, and whether the last pixel is included; reading them all alike is wrong by at most
+    one pixel. Boxes without area inside the image are dropped, including those with their corners exchanged.
     """
     corners = np.clip(boxes / np.array([width, height, width, height], np.float32), 0, 1)
     size = corners[:, 2:] - corners[:, :2]

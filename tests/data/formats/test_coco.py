@@ -1,4 +1,4 @@
-"""COCO files of other people's making: ids of any kind, and no way out of the data directory."""
+"""COCO files from many tools: ids of any kind, and no image outside the data directory."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
+from remoteclip_jax.data.reading import default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SIZE, coco_content, write_coco, write_image, write_json
+from tests.data.sample_datasets import SIZE, coco_content, write_coco, write_image, write_json
 
 A_DAM, A_SHIP = [0.125, 0.25, 0.25, 0.5], [0.3, 0.45, 0.4, 0.5]
 
@@ -25,7 +25,7 @@ def annotation(**change: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("images", ["train", "images", "images/train"])
 def test_ids_in_any_order_with_gaps(tmp_path: Path, images: str) -> None:
     root = write_coco(tmp_path, coco_content(), images=images)
-    assert (recognise(root), splits_of(root)) == ("coco", ("train",))
+    assert (recognised_format(root), split_names(root)) == ("coco", ("train",))
     dataset = read_dataset(root, "train")
     assert dataset.classes == default_classes(root) == ("ship", "Dam")  # by id
     b, a = dataset.examples
@@ -43,7 +43,7 @@ def test_categories_are_mapped_to_classes_by_name(tmp_path: Path) -> None:
 
 
 def test_the_classes_of_every_split_are_those_of_the_training_split(tmp_path: Path) -> None:
-    """Another split may number or order the same categories otherwise; a label must mean the same class."""
+    """Another split may number the same categories differently, but a label must mean the same class."""
     write_coco(tmp_path, coco_content())
     other = coco_content(categories=[{"id": 3, "name": "Dam"}, {"id": 90, "name": "ship"}])
     root = write_coco(tmp_path, other, split="val", images="val")
@@ -69,23 +69,23 @@ def test_crowds_are_ignored_and_all_annotations_are_kept_for_evaluation(tmp_path
     np.testing.assert_allclose(example.boxes, [A_DAM, [0.875, 0.25, 0.25, 0.5]], atol=1e-6)
     np.testing.assert_allclose(example.ignored, [[0.1125, 0.1125, 0.225, 0.225]], atol=1e-6)
     assert example.ignored_labels.tolist() == [0]
-    annotated = example.annotated
-    assert annotated is not None
-    assert annotated.boxes.dtype == np.float64
-    assert annotated.boxes.tolist() == [*boxes, [0, 0, 9, 9]]
-    assert annotated.areas.tolist() == [111.5, 0, -12, 25, 600, 81]  # the file's own first
-    assert annotated.crowd.tolist() == [False] * 5 + [True]
-    assert not annotated.difficult.any()
-    assert (annotated.image_id, annotated.width, annotated.height) == (7, SIZE, SIZE)
-    assert "train: 1 crowds ignored, neither objects nor false alarms" in " ".join(dataset.notes)
+    annotations = example.annotations
+    assert annotations is not None
+    assert annotations.boxes.dtype == np.float64
+    assert annotations.boxes.tolist() == [*boxes, [0, 0, 9, 9]]
+    assert annotations.areas.tolist() == [111.5, 0, -12, 25, 600, 81]  # the file's own first
+    assert annotations.crowd.tolist() == [False] * 5 + [True]
+    assert not annotations.difficult.any()
+    assert (annotations.image_id, annotations.width, annotations.height) == (7, SIZE, SIZE)
+    assert "train: 1 crowds ignored, as neither objects nor false positives" in " ".join(dataset.notes)
     assert "train: 3 boxes without area dropped (first in instances_train.json, image 7)" in dataset.notes
 
 
-def test_the_files_own_ids(tmp_path: Path) -> None:
+def test_category_and_image_ids_of_the_file(tmp_path: Path) -> None:
     root = write_coco(tmp_path, coco_content())
     assert read_dataset(root, "train").category_ids == (3, 90)
     assert read_dataset(root, "train", classes=("car", "dam", "bridge", "ship")).category_ids == (91, 90, 92, 3)
-    assert [e.annotated.image_id for e in read_dataset(root, "train").examples if e.annotated] == [70, 7]
+    assert [e.annotations.image_id for e in read_dataset(root, "train").examples if e.annotations] == [70, 7]
 
 
 def as_strings(content: dict[str, Any], *places: tuple[str, str]) -> dict[str, Any]:
@@ -103,28 +103,28 @@ def as_strings(content: dict[str, Any], *places: tuple[str, str]) -> dict[str, A
         [("categories", "id"), ("images", "id")],
     ],
 )
-def test_ids_as_strings_in_one_place_and_numbers_in_another(tmp_path: Path, places: list[tuple[str, str]]) -> None:
+def test_ids_as_strings_and_as_numbers(tmp_path: Path, places: list[tuple[str, str]]) -> None:
     content = as_strings(coco_content(), *places)
     dataset = read_dataset(write_coco(tmp_path, content), "train")
     assert [example.labels.tolist() for example in dataset.examples] == [[], [1, 0]]
     assert dataset.category_ids == (3, 90)
-    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == [i["id"] for i in content["images"]]
+    assert [e.annotations.image_id for e in dataset.examples if e.annotations] == [i["id"] for i in content["images"]]
 
 
-def test_ids_that_are_no_numbers(tmp_path: Path) -> None:
+def test_ids_that_are_not_numbers(tmp_path: Path) -> None:
     content = coco_content(images=[{"id": "scene-7", "file_name": "a.jpg"}, {"id": "0x7", "file_name": "b.jpg"}])
     content["categories"] = [{"id": "s", "name": "ship"}, {"id": 5.0, "name": "dam"}]
     content["annotations"] = [{"image_id": "scene-7", "category_id": "s", "bbox": [1, 1, 5, 5], "iscrowd": "0"}]
     dataset = read_dataset(write_coco(tmp_path, content), "train")
     assert (dataset.classes, dataset.category_ids) == (("dam", "ship"), (5, 6))
-    assert [e.annotated.image_id for e in dataset.examples if e.annotated] == ["scene-7", "0x7"]
+    assert [e.annotations.image_id for e in dataset.examples if e.annotations] == ["scene-7", "0x7"]
     assert dataset.examples[0].labels.tolist() == [1]
     content["images"][0]["id"], content["annotations"][0]["image_id"] = "000012", 12
     padded = read_dataset(write_coco(tmp_path, content), "train").examples[0]
-    assert (padded.annotated and padded.annotated.image_id, len(padded.labels)) == ("000012", 1)
+    assert (padded.annotations and padded.annotations.image_id, len(padded.labels)) == ("000012", 1)
 
 
-def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
+def test_annotations_without_a_box_are_skipped_and_noted(tmp_path: Path) -> None:
     outline = {"segmentation": [[1, 1, 9, 1, 9, 9]]}
     items = [
         {"id": i, "image_id": 7, "category_id": 3} | more
@@ -133,7 +133,7 @@ def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
         )
     ]
     dataset = read_dataset(write_coco(tmp_path, coco_content(annotations=items)), "train")
-    assert [len(e.annotated.labels) for e in dataset.examples if e.annotated] == [0, 1]
+    assert [len(e.annotations.labels) for e in dataset.examples if e.annotations] == [0, 1]
     assert [note.split(" (")[0] for note in dataset.notes] == [
         "train: 3 annotations without a box skipped",
         "train: 1 annotations with a segmentation but no box skipped",
@@ -141,7 +141,7 @@ def test_annotations_without_a_box_are_skipped_and_said(tmp_path: Path) -> None:
     assert "annotation 0 of image 7" in dataset.notes[0]
 
 
-def test_the_category_that_an_export_puts_before_the_others_is_no_class(tmp_path: Path) -> None:
+def test_a_grouping_category_is_not_a_class(tmp_path: Path) -> None:
     group = {"id": 0, "name": "ports", "supercategory": "none"}
     named = [{"id": i, "name": name, "supercategory": "ports"} for i, name in ((3, "ship"), (90, "Dam"))]
     root = write_coco(tmp_path, coco_content(categories=[group, *named]))
@@ -158,7 +158,7 @@ def test_annotations_beside_the_images(tmp_path: Path) -> None:
         for name in ("a.jpg", "b.jpg"):
             write_image(tmp_path / split / name)
         write_json(tmp_path / split / "_annotations.coco.json", coco_content())
-    assert (recognise(tmp_path), splits_of(tmp_path)) == ("coco", ("test", "train", "valid"))
+    assert (recognised_format(tmp_path), split_names(tmp_path)) == ("coco", ("test", "train", "valid"))
     assert read_dataset(tmp_path, "val").examples[0].image == tmp_path / "valid/b.jpg"
 
 
@@ -185,8 +185,8 @@ def test_file_names_of_other_machines(tmp_path: Path, name: str, images: str) ->
     assert read_dataset(root, "train").examples[0].image == root / images / "a.jpg"
 
 
-def test_a_name_that_two_files_have(tmp_path: Path) -> None:
-    """The one in the split's own directory is meant; elsewhere it is a doubt."""
+def test_an_ambiguous_name(tmp_path: Path) -> None:
+    """The file in the split's own directory is used; elsewhere the name is ambiguous."""
     content = coco_content(images=[{"id": 7, "file_name": "/upload/a.jpg"}])
     root = write_coco(tmp_path, content)
     write_image(root / "val/a.jpg")
@@ -196,7 +196,7 @@ def test_a_name_that_two_files_have(tmp_path: Path) -> None:
         read_dataset(root, "train")
 
 
-def test_links_are_followed_and_not_round(tmp_path: Path) -> None:
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     content = coco_content(images=[{"id": 7, "file_name": "/upload/a.jpg"}])
     root = write_coco(tmp_path / "data", content)
     (root / "train").rename(tmp_path / "elsewhere")
@@ -205,13 +205,13 @@ def test_links_are_followed_and_not_round(tmp_path: Path) -> None:
     assert read_dataset(root, "train").examples[0].image == root / "linked/a.jpg"
 
 
-def test_two_names_must_not_be_one_file(tmp_path: Path) -> None:
+def test_two_names_for_one_file_are_refused(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "north/a.jpg"}, {"id": 8, "file_name": "south/a.jpg"}]
     with pytest.raises(UserError, match=r"'north/a.jpg' and 'south/a.jpg' would both be .*train/a.jpg"):
         read_dataset(write_coco(tmp_path, coco_content(images=images)), "train")
 
 
-def test_names_composed_otherwise_and_names_that_are_no_utf8(tmp_path: Path) -> None:
+def test_names_in_another_normalisation_and_names_that_are_not_utf8(tmp_path: Path) -> None:
     composed, decomposed = unicodedata.normalize("NFC", "Zürich.jpg"), unicodedata.normalize("NFD", "Zürich.jpg")
     images = [{"id": 7, "file_name": composed}, {"id": 8, "file_name": "café.jpg"}]
     root = write_coco(tmp_path, coco_content(images=images))
@@ -222,7 +222,7 @@ def test_names_composed_otherwise_and_names_that_are_no_utf8(tmp_path: Path) -> 
     assert os.fsencode(cafe.image.name) == b"caf\xe9.jpg"
 
 
-def test_an_image_in_a_sub_folder_and_one_whose_size_is_not_stated(tmp_path: Path) -> None:
+def test_an_image_in_a_subfolder_and_one_without_a_stated_size(tmp_path: Path) -> None:
     images = [{"id": 70, "file_name": "port/north/b.jpg"}, {"id": 7, "file_name": "a.jpg", "width": 0, "height": None}]
     root = write_coco(tmp_path, coco_content(images=images))
     write_image(root / "train/port/north/b.jpg", size=(8, 6))
@@ -240,7 +240,7 @@ def test_no_image_outside_the_data_directory_is_read(tmp_path: Path, name: str) 
     with pytest.raises(UserError, match=r"instances_train.json: .*no image"):
         read_dataset(root, "train")
     if name.endswith(".jpg") or name == "/ABSOLUTE":
-        write_image(root / "deep/secret.jpg")  # the name alone counts, and it is looked for inside
+        write_image(root / "deep/secret.jpg")  # only the last part of the name is used, and only inside
         read = read_dataset(root, "train", classes=("ship", "Dam")).examples[0].image
         assert read == root / "deep/secret.jpg"
 
@@ -284,7 +284,7 @@ A_JPG = {"id": 7, "file_name": "a.jpg"}
         (coco_content(images=[A_JPG | {"width": float("inf"), "height": 40}]), "not in COCO's format"),
         (coco_content(categories=[{"id": 3}]), "'name'"),
         (coco_content(categories=[{"name": "ship"}]), "'id'"),
-        (coco_content(categories=[{"id": [3], "name": "ship"}]), "is no id"),
+        (coco_content(categories=[{"id": [3], "name": "ship"}]), "is not an id"),
         (coco_content(categories=[{"id": 3, "name": None}]), "category 3 is called None"),
         (coco_content(categories=[{"id": 3, "name": " "}]), "category 3 is called ' '"),
         (coco_content(categories=[{"id": 3, "name": "\ud800"}]), "category 3 is called"),
@@ -298,7 +298,7 @@ A_JPG = {"id": 7, "file_name": "a.jpg"}
         (annotation(category_id=4), "category 4, which is not in the file"),
         (annotation(category_id="absent"), "'category_id'"),
         (annotation(image_id=8), "annotation 1 belongs to image 8"),
-        (annotation(id="absent", category_id=4), r"annotation at place 0 \(counted from 0\) has category 4"),
+        (annotation(id="absent", category_id=4), r"annotation at index 0 \(counted from 0\) has category 4"),
         (annotation(area="large"), "annotation 1: ValueError"),
         (annotation(area=float("nan")), "the area of annotation 1 of image 7 is not finite"),
         (annotation(iscrowd="yes"), "annotation 1: ValueError"),
@@ -311,13 +311,13 @@ A_JPG = {"id": 7, "file_name": "a.jpg"}
         (annotation(bbox=[1, 2, 3, 10**400]), "not in COCO's format"),
     ],
 )
-def test_what_is_not_in_the_format_is_refused_by_name(tmp_path: Path, content: Any, message: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_dataset(write_coco(tmp_path, content), "train")
     assert "instances_train.json" in str(caught.value) or "is empty" in str(caught.value)
 
 
-def test_a_directory_named_like_the_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_the_file_and_utf16(tmp_path: Path) -> None:
     (tmp_path / "annotations/instances_train.json").mkdir(parents=True)
     write_coco(tmp_path, coco_content(), split="val", images="val")
     (tmp_path / "annotations/instances_val.json").write_bytes(json.dumps(coco_content()).encode("utf-16"))
@@ -326,7 +326,7 @@ def test_a_directory_named_like_the_file_and_bytes_that_are_no_text(tmp_path: Pa
             read_dataset(tmp_path, split, classes=("ship", "dam"))
 
 
-def test_a_missing_split_names_those_there_are(tmp_path: Path) -> None:
+def test_a_missing_split(tmp_path: Path) -> None:
     write_coco(tmp_path, coco_content())
     with pytest.raises(UserError, match="has no split 'val'; it has train"):
         read_dataset(tmp_path, "val")

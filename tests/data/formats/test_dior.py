@@ -1,4 +1,4 @@
-"""DIOR on disk, as its authors pack it and as people rearrange it: read whole, or refused by the name of the file."""
+"""DIOR on disk, as its authors pack it and as people rearrange it: read in full, or refused with the file named."""
 
 from pathlib import Path
 
@@ -7,9 +7,20 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
+from remoteclip_jax.data.reading import default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SHIP, SIZE, flat, official, truncate, voc, write_image, write_lines, write_noise, write_voc
+from tests.data.sample_datasets import (
+    SHIP,
+    SIZE,
+    truncate,
+    voc_xml,
+    write_flat,
+    write_image,
+    write_lines,
+    write_noise,
+    write_official,
+    write_voc,
+)
 from tests.shared_data import SHARED, make_report, requires_reports, requires_shared
 
 OFFICIAL = {
@@ -73,12 +84,12 @@ def leave_out_trainval(root: Path) -> None:
         leave_out_trainval,
     ],
 )
-def test_the_official_layout_and_what_becomes_of_it(tmp_path: Path, change) -> None:
-    root = official(tmp_path / "DIOR")
+def test_the_official_layout_and_its_variants(tmp_path: Path, change) -> None:
+    root = write_official(tmp_path / "DIOR")
     change(root)
-    assert recognise(root) == "dior"
+    assert recognised_format(root) == "dior"
     assert default_classes(root) == DIOR_CLASSES
-    assert splits_of(root) == ("train", "val", "trainval", "test")
+    assert split_names(root) == ("train", "val", "trainval", "test")
     for split, expected in OFFICIAL.items():
         dataset = read_dataset(root, split)
         assert [example.image.stem for example in dataset.examples] == expected
@@ -90,16 +101,16 @@ def test_the_official_layout_and_what_becomes_of_it(tmp_path: Path, change) -> N
 
 
 def test_the_flat_layout(tmp_path: Path) -> None:
-    root = flat(flat(tmp_path, "b", "a"), "c", split="val")
-    assert splits_of(root) == ("train", "val", "trainval")
-    assert {split: stems(root, split) for split in splits_of(root)} == {
+    root = write_flat(write_flat(tmp_path, "b", "a"), "c", split="val")
+    assert split_names(root) == ("train", "val", "trainval")
+    assert {split: stems(root, split) for split in split_names(root)} == {
         "train": ["b", "a"],
         "val": ["c"],
         "trainval": ["b", "a", "c"],
     }
 
 
-def test_drawn_data_are_read(drawn_data: Path) -> None:
+def test_synthetic_data(drawn_data: Path) -> None:
     for split, count in (("train", 24), ("val", 10), ("trainval", 34), ("test", 10)):
         dataset = read_dataset(drawn_data, split)
         assert (len(dataset), dataset.notes) == (count, ())
@@ -117,14 +128,14 @@ def test_drawn_data_are_read(drawn_data: Path) -> None:
         b"images/a.jpg\nJPEGImages\\b.png\n",
     ],
 )
-def test_split_files_as_editors_and_scripts_write_them(tmp_path: Path, content: bytes) -> None:
-    root = flat(tmp_path, "a", "b")
+def test_split_files_from_editors_and_scripts(tmp_path: Path, content: bytes) -> None:
+    root = write_flat(tmp_path, "a", "b")
     (root / "splits/train.txt").write_bytes(content)
     assert stems(root, "train") == ["a", "b"]
 
 
 def test_dots_in_names_and_extensions_in_capitals(tmp_path: Path) -> None:
-    root = flat(tmp_path, "P0001.v2", "scene.1")
+    root = write_flat(tmp_path, "P0001.v2", "scene.1")
     (root / "images/scene.1.jpg").rename(root / "images/scene.1.JPEG")
     assert stems(root, "train") == ["P0001.v2", "scene.1"]
 
@@ -132,32 +143,32 @@ def test_dots_in_names_and_extensions_in_capitals(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"../images/a\n", "'../images/a' is a path out of the data"),
-        (b"/etc/passwd\n", "'/etc/passwd' is a path"),
-        (b"..\\a\n", "is a path"),
-        (b"..\n", "is a path"),
-        (b"a\nb\na\n", "'a' stands there 2 times"),
-        (b"a\na.jpg\n", "'a' stands there 2 times"),
+        (b"../images/a\n", "'../images/a' leads out of the data directory"),
+        (b"/etc/passwd\n", "'/etc/passwd' leads out"),
+        (b"..\\a\n", "leads out"),
+        (b"..\n", "leads out"),
+        (b"a\nb\na\n", "'a' occurs 2 times"),
+        (b"a\na.jpg\n", "'a' occurs 2 times"),
         (b"a\nmissing\n", "there is no image 'missing'.*looked in images"),
         (b"a\x00\n", "there is no image"),
         ("a\n".encode("utf-16"), "not a text file"),
     ],
 )
 def test_bad_split_files(tmp_path: Path, content: bytes, message: str) -> None:
-    root = flat(tmp_path, "a", "b")
+    root = write_flat(tmp_path, "a", "b")
     (root / "splits/train.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"splits/train.txt: .*{message}"):
         read_dataset(root, "train")
 
 
-def test_an_image_of_two_splits_is_not_twice_in_trainval(tmp_path: Path) -> None:
-    root = flat(flat(tmp_path, "a", "b"), "b", split="val")
-    with pytest.raises(UserError, match=r"val.txt: 'b' stands in .*train.txt too"):
+def test_an_image_in_two_splits_is_refused_in_trainval(tmp_path: Path) -> None:
+    root = write_flat(write_flat(tmp_path, "a", "b"), "b", split="val")
+    with pytest.raises(UserError, match=r"val.txt: 'b' is in .*train.txt too"):
         read_dataset(root, "trainval")
 
 
 def test_an_empty_and_a_missing_split(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+    root = write_flat(tmp_path, "a")
     (root / "splits/val.txt").write_text("\n\n")
     with pytest.raises(UserError, match="the split 'val' is empty"):
         read_dataset(root, "val")
@@ -166,27 +177,27 @@ def test_an_empty_and_a_missing_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset_format", ["auto", "dior", "coco", "yolo", "folder"])
-def test_a_directory_that_is_no_data_set(tmp_path: Path, dataset_format: str) -> None:
+def test_a_directory_that_is_not_a_data_set(tmp_path: Path, dataset_format: str) -> None:
     with pytest.raises(UserError, match=r"no data set here; expected .*SPLIT|images/"):
         read_dataset(tmp_path, "train", dataset_format)
     with pytest.raises(UserError, match="nowhere: no such directory"):
         read_dataset(tmp_path / "nowhere", "train", dataset_format)
 
 
-def test_a_format_nobody_knows(tmp_path: Path) -> None:
+def test_an_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, folder"):
-        read_dataset(flat(tmp_path, "a"), "train", "via")
+        read_dataset(write_flat(tmp_path, "a"), "train", "via")
 
 
-def test_annotations_of_oriented_boxes_alone_are_no_annotations(tmp_path: Path) -> None:
-    root = official(tmp_path)
+def test_oriented_boxes_alone_are_not_enough(tmp_path: Path) -> None:
+    root = write_official(tmp_path)
     (root / "Annotations/Horizontal Bounding Boxes").rename(root / "elsewhere")
     with pytest.raises(UserError, match=r"no annotations \(\*.xml\)"):
         read_dataset(root, "train")
 
 
-def test_names_of_other_case_and_foreign_ones(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+def test_class_names_in_other_spellings_and_unknown_ones(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a")
     names = ("Expressway-Service-Area", "GolfField", "train station", "Ship")
     write_voc(root / "annotations/a.xml", [(name, 1, 1, 9, 9) for name in names])
     labels = read_dataset(root, "train").examples[0].labels
@@ -198,7 +209,7 @@ def test_names_of_other_case_and_foreign_ones(tmp_path: Path) -> None:
 
 
 def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     bad = [("dam", 5, 5, 5, 9), ("dam", 9, 5, 5, 9), ("dam", 50, 50, 60, 60)]
     write_voc(root / "annotations/b.xml", [bad[0], ("airport", 30, -5, 60, 20), bad[1]])
     write_voc(root / "annotations/c.xml", [bad[2]])
@@ -209,14 +220,14 @@ def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
     assert dataset.examples[2].boxes.shape == (0, 4)
 
 
-def test_boxes_are_relative_to_the_size_that_they_mean(tmp_path: Path) -> None:
-    root = flat(tmp_path, "half", "unsaid")
+def test_boxes_are_relative_to_the_size_that_they_refer_to(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "half", "no_size")
     write_image(root / "images/half.jpg", size=(SIZE // 2, SIZE // 2))
-    write_voc(root / "annotations/unsaid.xml", [SHIP], size=None)
+    write_voc(root / "annotations/no_size.xml", [SHIP], size=None)
     dataset = read_dataset(root, "train")
     for example in dataset.examples:
         np.testing.assert_allclose(example.boxes, [SHIP_BOX], atol=1e-6)
-        assert (example.annotated.width, example.annotated.height) == (SIZE, SIZE)
+        assert (example.annotations.width, example.annotations.height) == (SIZE, SIZE)
     assert [note[:9] for note in dataset.notes] == ["train: 1 "]
     assert "stated pixels; scaled (first in half.jpg)" in dataset.notes[0]
     write_voc(root / "annotations/half.xml", [SHIP], size=(SIZE * 2, SIZE))
@@ -224,8 +235,8 @@ def test_boxes_are_relative_to_the_size_that_they_mean(tmp_path: Path) -> None:
         read_dataset(root, "train")
 
 
-def test_boxes_turn_with_an_image_that_its_exif_turns(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+def test_boxes_rotate_with_the_exif_orientation(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a")
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn clockwise makes it upright
     Image.new("RGB", (80, 60)).save(root / "images/a.jpg", exif=exif)
@@ -234,36 +245,36 @@ def test_boxes_turn_with_an_image_that_its_exif_turns(tmp_path: Path) -> None:
     example = dataset.examples[0]
     assert (example.width, example.height) == (60, 80)
     np.testing.assert_allclose(example.boxes * [60, 80, 60, 80], [[40, 75, 20, 10]], atol=1e-4)
-    assert "boxes turned along" in dataset.notes[0]
+    assert "boxes rotated too" in dataset.notes[0]
 
 
-def test_difficult_objects_are_ignored_and_kept(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b")
-    text = voc([("ship", 1.25, 2, 11.125, 50), ("dam", 5, 6, 9, 10)])
+def test_difficult_objects_are_ignored_but_kept_for_evaluation(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a", "b")
+    text = voc_xml([("ship", 1.25, 2, 11.125, 50), ("dam", 5, 6, 9, 10)])
     (root / "annotations/b.xml").write_text(text.replace("<bndbox>", "<difficult>1</difficult><bndbox>", 1))
     dataset = read_dataset(root, "train")
     assert dataset.notes == ("train: 1 difficult objects, ignored in training and in evaluation (first in b.xml)",)
     example = dataset.examples[1]
     assert (example.labels.tolist(), example.ignored_labels.tolist()) == ([6], [13])
     np.testing.assert_allclose(example.ignored, [[(1.25 + 11.125) / 80, 21 / 40, 9.875 / 40, 38 / 40]], atol=1e-6)
-    annotated = example.annotated
-    assert [one.annotated.image_id for one in dataset.examples] == [1, 2]
-    assert annotated.boxes.tolist() == [[1.25, 2, 9.875, 48], [5, 6, 4, 4]]  # in double precision, not clipped
-    assert annotated.areas.tolist() == [9.875 * 48, 16]
-    assert (annotated.labels.tolist(), annotated.difficult.tolist()) == ([13, 6], [True, False])
+    annotations = example.annotations
+    assert [one.annotations.image_id for one in dataset.examples] == [1, 2]
+    assert annotations.boxes.tolist() == [[1.25, 2, 9.875, 48], [5, 6, 4, 4]]  # in double precision, not clipped
+    assert annotations.areas.tolist() == [9.875 * 48, 16]
+    assert (annotations.labels.tolist(), annotations.difficult.tolist()) == ([13, 6], [True, False])
 
 
 def test_an_image_without_annotation_is_background(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+    root = write_flat(tmp_path, "a", "b", "c")
     for name in "bc":
         (root / f"annotations/{name}.xml").unlink()
     dataset = read_dataset(root, "train")
     assert [len(example.labels) for example in dataset.examples] == [1, 0, 0]
-    assert dataset.notes == ("train: 2 images without an annotation file, taken as background (first in b.jpg)",)
+    assert dataset.notes == ("train: 2 images without an annotation file, read as background (first in b.jpg)",)
 
 
 @requires_reports
-def test_a_size_stated_otherwise_is_not_taken_for_the_boxes_own(tmp_path: Path) -> None:
+def test_boxes_stay_in_image_pixels_if_another_size_is_stated(tmp_path: Path) -> None:
     dataset = read_dataset(make_report("19", tmp_path) / "data", "train")
     true = {example.image.name: example for example in read_dataset(SHARED / "gdit_airport", "train").examples}
     for example in dataset.examples:
@@ -272,12 +283,12 @@ def test_a_size_stated_otherwise_is_not_taken_for_the_boxes_own(tmp_path: Path) 
     assert "left as they are" in dataset.notes[0]
 
 
-def dangle(root: Path) -> None:
+def dangling_link(root: Path) -> None:
     (root / "images/b.jpg").unlink()
     (root / "images/b.jpg").symlink_to(root / "images/gone.jpg")
 
 
-def circle(root: Path) -> None:
+def circular_link(root: Path) -> None:
     (root / "images/b.jpg").unlink()
     (root / "images/b.jpg").symlink_to(root / "images/b.jpg")
 
@@ -296,31 +307,31 @@ def annotation_directory(root: Path) -> None:
     ("damage", "message"),
     [
         (annotation_directory, "annotations/b.xml: Is a directory"),
-        (lambda root: (root / "annotations/b.xml").write_text(voc()[:90]), "annotations/b.xml: broken XML"),
+        (lambda root: (root / "annotations/b.xml").write_text(voc_xml()[:90]), "annotations/b.xml: broken XML"),
         (lambda root: (root / "images/b.jpg").unlink(), "splits/train.txt: there is no image 'b'"),
-        (dangle, "images/b.jpg: no such image"),
-        (circle, "images/b.jpg: cannot be read"),
+        (dangling_link, "images/b.jpg: no such image"),
+        (circular_link, "images/b.jpg: cannot be read"),
         (image_directory, "images/b.jpg: cannot be read as an image .*directory"),
         (lambda root: (root / "images/b.jpg").write_bytes(b""), "images/b.jpg: cannot be read as an image"),
         (lambda root: (root / "images/b.jpg").write_text("a picture"), "images/b.jpg: cannot be read as an image"),
     ],
 )
-def test_damage_shows_before_training_with_the_name_of_the_file(tmp_path: Path, damage, message: str) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+def test_damage_is_reported_before_training(tmp_path: Path, damage, message: str) -> None:
+    root = write_flat(tmp_path, "a", "b", "c")
     damage(root)
     with pytest.raises(UserError, match=message):
         read_dataset(root, "train")
 
 
-def test_a_cut_image_has_a_whole_header(tmp_path: Path) -> None:
-    """So that reading the data set passes, and the error must come when the pixels are read (see test_pipeline)."""
-    root = flat(tmp_path, "a")
+def test_a_truncated_image_has_an_intact_header(tmp_path: Path) -> None:
+    """So reading the data set succeeds, and the error comes when the pixels are read (see test_pipeline)."""
+    root = write_flat(tmp_path, "a")
     truncate(write_noise(root / "images/a.jpg", SIZE))
     assert len(read_dataset(root, "train")) == 1
 
 
-def test_files_that_no_split_lists_are_left_alone(tmp_path: Path) -> None:
-    root = flat(tmp_path, "a")
+def test_unlisted_files_are_not_read(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a")
     (root / "images/broken.jpg").write_bytes(b"")
     (root / "annotations/broken.xml").write_bytes(b"")
     write_lines(root / "splits/classes.txt", "ship")
@@ -329,7 +340,7 @@ def test_files_that_no_split_lists_are_left_alone(tmp_path: Path) -> None:
 
 @requires_shared
 def test_the_splits_of_the_original_experiment(tmp_path: Path) -> None:
-    """Real annotations and splits; the images, which are not at hand, are stood in for."""
+    """Real annotations and splits, with placeholder images."""
     for name in ("annotations", "splits"):
         (tmp_path / name).symlink_to(SHARED / "dior_mini" / name)
     for path in (SHARED / "dior_mini/annotations").glob("*.xml"):

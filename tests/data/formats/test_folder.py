@@ -1,21 +1,21 @@
-"""Class folders: a scene is its folder's name, and a class that training never saw is an error."""
+"""Class folders: the folder is the label, and a class that training does not have is an error."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of
+from remoteclip_jax.data.reading import default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import folders, write_image
+from tests.data.sample_datasets import write_class_folders, write_image
 from tests.shared_data import SHARED, requires_shared
 
 
-def test_scenes_fill_their_images(tmp_path: Path) -> None:
-    root = folders(folders(tmp_path, "train", port=2, Airport=1), "val", port=1)
+def test_one_object_fills_each_image(tmp_path: Path) -> None:
+    root = write_class_folders(write_class_folders(tmp_path, "train", port=2, Airport=1), "val", port=1)
     write_image(root / "train/port/wide.png", size=(9, 5))
     (root / "train/port/notes.txt").write_text("not a scene")
-    assert (recognise(root), splits_of(root)) == ("folder", ("train", "val"))
+    assert (recognised_format(root), split_names(root)) == ("folder", ("train", "val"))
     dataset = read_dataset(root, "train")
     assert (dataset.classes, dataset.has_boxes, dataset.notes) == (("Airport", "port"), False, ())
     names = [example.image.name for example in dataset.examples]
@@ -28,13 +28,13 @@ def test_scenes_fill_their_images(tmp_path: Path) -> None:
 
 
 def test_labels_mean_the_same_in_every_split(tmp_path: Path) -> None:
-    root = folders(folders(tmp_path, "train", beach=1, port=1), "val", Port=1)
+    root = write_class_folders(write_class_folders(tmp_path, "train", beach=1, port=1), "val", Port=1)
     val = read_dataset(root, "val")
     assert (val.classes, val.examples[0].labels.tolist()) == (("beach", "port"), [1])
 
 
-def test_links_and_names_from_outside(tmp_path: Path) -> None:
-    root = folders(tmp_path / "real", "train", sea_port=1)
+def test_links_and_given_class_names(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "real", "train", sea_port=1)
     (tmp_path / "linked").symlink_to(root)
     (tmp_path / "mixed/train").mkdir(parents=True)
     (tmp_path / "mixed/train/SeaPort").symlink_to(root / "train/sea_port")
@@ -43,23 +43,23 @@ def test_links_and_names_from_outside(tmp_path: Path) -> None:
         assert [example.labels.tolist() for example in dataset.examples] == [[1]]
 
 
-def test_what_systems_leave_behind_is_no_class_and_no_scene(tmp_path: Path) -> None:
-    root = folders(tmp_path, "train", port=1)
+def test_hidden_files_are_neither_classes_nor_images(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path, "train", port=1)
     for name in ("train/.thumbnails/x.jpg", ".cache/port/x.jpg", "train/port/._port_0.jpg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"\x00")
-    assert (splits_of(root), default_classes(root)) == (("train",), ("port",))
+    assert (split_names(root), default_classes(root)) == (("train",), ("port",))
     assert len(read_dataset(root, "train")) == 1
 
 
 def test_a_class_that_training_does_not_have(tmp_path: Path) -> None:
-    root = folders(folders(tmp_path, "train", port=1, beach=1), "val", ports=1)
+    root = write_class_folders(write_class_folders(tmp_path, "train", port=1, beach=1), "val", ports=1)
     with pytest.raises(UserError, match="val/ports: unknown class 'ports'; the nearest known class is 'port'"):
         read_dataset(root, "val")
 
 
 def test_empty_missing_and_broken(tmp_path: Path) -> None:
-    root = folders(folders(tmp_path, "train", port=1), "val", port=0)
+    root = write_class_folders(write_class_folders(tmp_path, "train", port=1), "val", port=0)
     with pytest.raises(UserError, match="the split 'val' is empty"):
         read_dataset(root, "val")
     with pytest.raises(UserError, match="has no split 'test'; it has train, val"):
@@ -68,7 +68,7 @@ def test_empty_missing_and_broken(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train/port/port_1.jpg: cannot be read as an image"):
         read_dataset(root, "train")
     with pytest.raises(UserError, match="no data set here"):
-        read_dataset(folders(tmp_path / "bare", "train", port=0), "train")
+        read_dataset(write_class_folders(tmp_path / "bare", "train", port=0), "train")
 
 
 @requires_shared

@@ -1,4 +1,4 @@
-"""In whose pixels boxes are: decided for all images of a split, by what cannot be meant otherwise, or not at all."""
+"""The size that boxes refer to: decided for all images of a split by clear evidence, or refused."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,36 +8,36 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.formats.stated_size import (
-    LEFT,
+    ROTATED,
     SCALED,
     SCALED_UP,
-    TURNED,
+    UNSCALED,
     UNSURE,
     Frame,
     Size,
-    Sized,
-    settle_sizes,
+    SizedImage,
+    resolve_frames,
 )
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.errors import UserError
 
 
-def item(stated: Size | None, actual: Size, *boxes: Sequence[float], orientation: int = 1) -> Sized:
+def item(stated: Size | None, actual: Size, *boxes: Sequence[float], orientation: int = 1) -> SizedImage:
     corners = np.array(boxes, np.float64).reshape(-1, 4)
     boxes_ = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], -1)
-    return Sized(Path("a.xml"), Path("a.jpg"), stated, actual, orientation, boxes_)
+    return SizedImage(Path("a.xml"), Path("a.jpg"), stated, actual, orientation, boxes_)
 
 
-def settled(*items: Sized) -> tuple[list[Frame], str]:
+def resolved(*items: SizedImage) -> tuple[list[Frame], str]:
     notes = Notes("train")
-    return settle_sizes(items, notes), "\n".join(notes.lines())
+    return resolve_frames(items, notes), "\n".join(notes.lines())
 
 
 NEAR, MIDDLE, FAR = (10, 10, 40, 40), (280, 280, 400, 330), (700, 700, 900, 720)
 
 
-def test_the_stated_size_and_none_need_no_note() -> None:
-    frames, notes = settled(item((600, 600), (600, 600), NEAR), item(None, (800, 600), FAR), item(None, (9, 9)))
+def test_equal_and_missing_sizes_need_no_note() -> None:
+    frames, notes = resolved(item((600, 600), (600, 600), NEAR), item(None, (800, 600), FAR), item(None, (9, 9)))
     assert [(f.width, f.height) for f in frames] == [(600, 600), (800, 600), (9, 9)]
     assert notes == ""
 
@@ -46,31 +46,37 @@ def test_the_stated_size_and_none_need_no_note() -> None:
     ("stated", "actual", "boxes", "frame", "note"),
     [
         ((1200, 1200), (600, 600), [NEAR, FAR], (1200, 1200), SCALED),
-        ((1200, 1200), (600, 600), [NEAR, MIDDLE], (600, 600), LEFT),
-        ((600, 600), (1200, 1200), [NEAR, FAR], (1200, 1200), LEFT),
+        ((1200, 1200), (600, 600), [NEAR, MIDDLE], (600, 600), UNSCALED),
+        ((600, 600), (1200, 1200), [NEAR, FAR], (1200, 1200), UNSCALED),
         ((600, 600), (1200, 1200), [NEAR, MIDDLE], (600, 600), SCALED_UP),
-        ((600, 300), (400, 800), [NEAR, (0, 700, 20, 800)], (400, 800), LEFT),  # of another shape, so never scaled
-        ((1200, 1200), (600, 600), [(-4, -9, 606, 605), MIDDLE], (600, 600), LEFT),  # carelessly across the border
-        ((1200, 1200), (600, 600), [MIDDLE] * 99 + [(0, 0, 5000, 5000)], (600, 600), LEFT),  # one slip of the pen
+        (
+            (600, 300),
+            (400, 800),
+            [NEAR, (0, 700, 20, 800)],
+            (400, 800),
+            UNSCALED,
+        ),  # another shape: never scaled
+        ((1200, 1200), (600, 600), [(-4, -9, 606, 605), MIDDLE], (600, 600), UNSCALED),  # slightly beyond the border
+        ((1200, 1200), (600, 600), [MIDDLE] * 99 + [(0, 0, 5000, 5000)], (600, 600), UNSCALED),  # one outlier
     ],
 )
 def test_one_of_the_two_sizes(stated: Size, actual: Size, boxes: list[Sequence[float]], frame: Size, note: str) -> None:
     one = item(stated, actual, *boxes)
-    [result], notes = settled(one)
+    [result], notes = resolved(one)
     assert (result.width, result.height) == frame
     np.testing.assert_array_equal(result.boxes, one.boxes)
     assert f"train: 1 {note} (first in a.jpg)" == notes
 
 
-def test_what_one_image_shows_holds_for_all() -> None:
-    """The first two boxes fit both sizes of their images, which are of several sizes themselves."""
+def test_evidence_from_one_image_holds_for_all() -> None:
+    """The first two boxes fit both sizes of their images, which have several sizes themselves."""
     undecided = item((2000, 1000), (1000, 500), NEAR), item((900, 900), (450, 450), NEAR)
-    frames, notes = settled(*undecided, item((1200, 1200), (600, 600), FAR))
+    frames, notes = resolved(*undecided, item((1200, 1200), (600, 600), FAR))
     assert [(f.width, f.height) for f in frames] == [(2000, 1000), (900, 900), (1200, 1200)]
     assert f"3 {SCALED}" in notes
-    frames, notes = settled(*undecided, item((1200, 1200), (600, 600), MIDDLE), item((300, 300), (600, 600), MIDDLE))
+    frames, notes = resolved(*undecided, item((1200, 1200), (600, 600), MIDDLE), item((300, 300), (600, 600), MIDDLE))
     assert [(f.width, f.height) for f in frames] == [(1000, 500), (450, 450), (600, 600), (600, 600)]
-    assert f"4 {LEFT}" in notes
+    assert f"4 {UNSCALED}" in notes
 
 
 @pytest.mark.parametrize(
@@ -84,13 +90,13 @@ def test_what_one_image_shows_holds_for_all() -> None:
         ([item((1200, 1200), (600, 600), FAR), item((300, 300), (600, 600), MIDDLE)], "contradict each other"),
     ],
 )
-def test_else_it_stops(items: list[Sized], message: str) -> None:
+def test_undecided_sizes_are_refused(items: list[SizedImage], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        settled(*items)
+        resolved(*items)
 
 
-def test_without_boxes_any_size_will_do() -> None:
-    [frame], notes = settled(item((50, 90), (600, 600)))
+def test_without_boxes_any_size_is_accepted() -> None:
+    [frame], notes = resolved(item((50, 90), (600, 600)))
     assert (frame.width, frame.height, frame.boxes.shape, notes) == (600, 600, (0, 4), "")
 
 
@@ -106,29 +112,29 @@ UPRIGHT = {
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_boxes_turn_as_pixels_do(orientation: int) -> None:
-    """An image that nothing but its size tells about is turned like one that says so."""
+def test_boxes_rotate_like_pixels(orientation: int) -> None:
+    """An image whose size shows nothing is treated like one whose size does."""
     picture = Image.new("L", (80, 60))
     picture.paste(255, (50, 10, 75, 20))
     upright = picture.transpose(UPRIGHT[orientation])
-    told = item((80, 60), (60, 80), NEAR, orientation=6)
-    [_, frame], notes = settled(told, item((80, 60), upright.size, (50, 10, 75, 20), orientation=orientation))
+    decided = item((80, 60), (60, 80), NEAR, orientation=6)
+    [_, frame], notes = resolved(decided, item((80, 60), upright.size, (50, 10, 75, 20), orientation=orientation))
     assert (frame.width, frame.height) == upright.size
     x, y, w, h = frame.boxes[0]
     assert upright.getbbox() == (x, y, x + w, y + h)
-    assert f"2 {TURNED}" in notes
+    assert f"2 {ROTATED}" in notes
 
 
-def test_turned_and_scaled() -> None:
-    [frame], notes = settled(item((160, 120), (60, 80), (140, 0, 160, 10), orientation=6))
+def test_rotated_and_scaled() -> None:
+    [frame], notes = resolved(item((160, 120), (60, 80), (140, 0, 160, 10), orientation=6))
     assert (frame.width, frame.height, frame.boxes.tolist()) == (120, 160, [[110, 140, 10, 20]])
-    assert TURNED in notes
+    assert ROTATED in notes
     assert SCALED in notes
 
 
-def test_boxes_alone_may_tell_that_an_image_was_turned() -> None:
-    [frame], notes = settled(item(None, (60, 80), (70, 0, 80, 10), orientation=6))
-    assert (frame.boxes.tolist(), TURNED in notes) == ([[50, 70, 10, 10]], True)
+def test_boxes_alone_may_show_that_an_image_was_rotated() -> None:
+    [frame], notes = resolved(item(None, (60, 80), (70, 0, 80, 10), orientation=6))
+    assert (frame.boxes.tolist(), ROTATED in notes) == ([[50, 70, 10, 10]], True)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +145,9 @@ def test_boxes_alone_may_tell_that_an_image_was_turned() -> None:
         item(None, (60, 80), NEAR, orientation=8),
     ],
 )
-def test_turned_and_nothing_tells(one: Sized) -> None:
-    [frame], notes = settled(one)
+def test_rotated_without_evidence(one: SizedImage) -> None:
+    [frame], notes = resolved(one)
     np.testing.assert_array_equal(frame.boxes, one.boxes)
     assert UNSURE in notes
     drawn_upright = item((60, 80), (60, 80), NEAR, orientation=6)
-    assert settled(one, drawn_upright)[1] == ""
+    assert resolved(one, drawn_upright)[1] == ""

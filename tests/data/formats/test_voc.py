@@ -1,4 +1,4 @@
-"""VOC annotations: the real ones read in full, damaged ones end with one line that names the file."""
+"""VOC annotations: real ones are read in full, damaged ones are refused in one line that names the file."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 
 from remoteclip_jax.data.formats.voc import normalise_boxes, parse_voc
 from remoteclip_jax.errors import UserError
-from tests.data.pictures import write
-from tests.data.trees import voc
+from tests.data.sample_datasets import voc_xml
+from tests.data.sample_images import write_file
 from tests.shared_data import SHARED, requires_shared
 
 BOMB = (
@@ -17,7 +17,7 @@ BOMB = (
     + "]><annotation><object><name>&j;</name></object></annotation>"
 )
 EXTERNAL = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><annotation>&x;</annotation>'
-ONE = voc([("ship", 8, 6, 40, 30)])
+ONE = voc_xml([("ship", 8, 6, 40, 30)])
 
 
 @requires_shared
@@ -35,7 +35,9 @@ def test_all_real_annotations_read() -> None:
 
 
 def test_annotation(tmp_path: Path) -> None:
-    parsed = parse_voc(write(tmp_path / "a.xml", voc([("ship", 8, 6, "40.5", " 30 "), (" harbor ", 1, 2, 3, 4)])))
+    parsed = parse_voc(
+        write_file(tmp_path / "a.xml", voc_xml([("ship", 8, 6, "40.5", " 30 "), (" harbor ", 1, 2, 3, 4)]))
+    )
     assert parsed.names == ("ship", "harbor")
     assert parsed.size == (40, 40)
     np.testing.assert_array_equal(parsed.boxes, [[8, 6, 40.5, 30], [1, 2, 3, 4]])
@@ -45,12 +47,12 @@ def test_annotation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "difficult"), [("1", True), (" 0\n", False), ("", False), ("Unspecified", False)])
 def test_difficult(tmp_path: Path, text: str, difficult: bool) -> None:
     content = ONE.replace("<bndbox>", f"<difficult>{text}</difficult><bndbox>")
-    assert parse_voc(write(tmp_path / "a.xml", content)).difficult.tolist() == [difficult]
+    assert parse_voc(write_file(tmp_path / "a.xml", content)).difficult.tolist() == [difficult]
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), (80, 0), ("0.2", 60)])
-def test_no_size_is_no_error(tmp_path: Path, size: tuple[object, object] | None) -> None:
-    assert parse_voc(write(tmp_path / "a.xml", voc([], size))).size is None
+def test_a_missing_size_is_accepted(tmp_path: Path, size: tuple[object, object] | None) -> None:
+    assert parse_voc(write_file(tmp_path / "a.xml", voc_xml([], size))).size is None
 
 
 @pytest.mark.parametrize(
@@ -66,14 +68,14 @@ def test_no_size_is_no_error(tmp_path: Path, size: tuple[object, object] | None)
     ],
     ids=["utf-16", "utf-16 declared", "bom", "windows-1252", "indented", "with parts", "doctype"],
 )
-def test_one_ship_however_it_is_written(tmp_path: Path, content: str | bytes) -> None:
-    parsed = parse_voc(write(tmp_path / "a.xml", content))
+def test_encodings_and_indentation(tmp_path: Path, content: str | bytes) -> None:
+    parsed = parse_voc(write_file(tmp_path / "a.xml", content))
     assert (parsed.names, parsed.boxes.tolist()) == (("ship",), [[8, 6, 40, 30]])
 
 
-def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> None:
+def test_deep_nesting(tmp_path: Path) -> None:
     nested = "<annotation>" + "<a>" * 100_000 + "</a>" * 100_000 + "</annotation>"
-    assert parse_voc(write(tmp_path / "a.xml", nested)).names == ()
+    assert parse_voc(write_file(tmp_path / "a.xml", nested)).names == ()
 
 
 @pytest.mark.parametrize(
@@ -90,30 +92,30 @@ def test_deep_nesting_ends_neither_the_stack_nor_the_process(tmp_path: Path) -> 
         (ONE.replace("ship", "\xff").encode("latin-1"), "broken XML"),
         (b"\x00" * 100, "broken XML"),
         ("<html/>", "root element is <html>"),
-        (voc([("ship", 1, 2, 3, "nan")]), "<ymax> is 'nan'"),
-        (voc([("ship", "inf", 2, 3, 4)]), "<xmin> is 'inf'"),
-        (voc([("ship", "1e300", 2, 3, 4)]), "<xmin> is '1e300'"),
-        (voc([("ship", "left\nand right", 2, 3, 4)]), "<xmin> is 'left.*right'"),
-        (voc([("ship", 1, 2, "2,5", 4)]), "<xmax> is '2,5'"),
-        (voc([("ship", 1, 2, 3, "")]), "<ymax> is ''"),
-        (voc([("", 1, 2, 3, 4)]), "no <name>"),
+        (voc_xml([("ship", 1, 2, 3, "nan")]), "<ymax> is 'nan'"),
+        (voc_xml([("ship", "inf", 2, 3, 4)]), "<xmin> is 'inf'"),
+        (voc_xml([("ship", "1e300", 2, 3, 4)]), "<xmin> is '1e300'"),
+        (voc_xml([("ship", "left\nand right", 2, 3, 4)]), "<xmin> is 'left.*right'"),
+        (voc_xml([("ship", 1, 2, "2,5", 4)]), "<xmax> is '2,5'"),
+        (voc_xml([("ship", 1, 2, 3, "")]), "<ymax> is ''"),
+        (voc_xml([("", 1, 2, 3, 4)]), "no <name>"),
         (ONE.replace("<name>ship</name>", ""), "no <name>"),
         (ONE.replace("<ymax>30</ymax>", ""), "<object> has no <bndbox><ymax>"),
         (ONE.replace("bndbox", "robndbox"), "<object> has no <bndbox><xmin>"),
         (ONE.replace("<bndbox>", "<difficult>rather</difficult><bndbox>"), "<difficult> is 'rather'; write 0 or 1"),
-        (voc([], ("wide", 60)), "<width> is 'wide'"),
+        (voc_xml([], ("wide", 60)), "<width> is 'wide'"),
         ("<annotation><size/></annotation>", "<annotation> has no <size><width>"),
         ("<annotation><object><name>ship</name></object></annotation>", "<object> has no <bndbox><xmin>"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, content: str | bytes, reason: str) -> None:
-    path = write(tmp_path / "bad.xml", content)
+def test_invalid_files_are_refused(tmp_path: Path, content: str | bytes, reason: str) -> None:
+    path = write_file(tmp_path / "bad.xml", content)
     with pytest.raises(UserError, match=rf"bad\.xml: .*{reason}") as error:
         parse_voc(path)
     assert "\n" not in str(error.value)
 
 
-def test_a_directory_and_nothing_are_no_annotations(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Is a directory"):
         parse_voc(tmp_path)
     with pytest.raises(UserError, match=r"absent\.xml: no such annotation"):
@@ -138,13 +140,13 @@ def test_boxes_are_clipped_and_those_without_area_dropped() -> None:
     assert keep.shape == (0,)
 
 
-def test_mutated_annotations_end_in_one_line_or_are_read(tmp_path: Path) -> None:
+def test_mutated_annotations_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         content = bytearray(ONE.encode())
         start = rng.integers(len(content))
         content[start : start + rng.integers(8)] = rng.integers(256, size=rng.integers(4), dtype=np.uint8).tobytes()
-        path = write(tmp_path / "bad.xml", bytes(content))
+        path = write_file(tmp_path / "bad.xml", bytes(content))
         try:
             parse_voc(path)
         except UserError as e:

@@ -1,4 +1,4 @@
-"""YOLO's labels, in the layouts and with the quirks that people bring."""
+"""YOLO labels, in the layouts and with the quirks of users' data."""
 
 import unicodedata
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from remoteclip_jax.data.reading import default_classes, read_dataset, recognise, splits_of, what_was_read
+from remoteclip_jax.data.reading import dataset_summary, default_classes, read_dataset, recognised_format, split_names
 from remoteclip_jax.errors import UserError
-from tests.data.trees import SIZE, write_image, write_lines
+from tests.data.sample_datasets import SIZE, write_image, write_lines
 
 YAML = "train: images/train\nval: images/val\nnames: [ship, Dam]\n"
 BOX = [0.3, 0.45, 0.4, 0.5]
@@ -16,7 +16,7 @@ LINE = "0 0.3 0.45 0.4 0.5"
 
 
 def yolo(root: Path, *lines: str, yaml: str | None = YAML, images: str = "images/train", name: str = "a") -> Path:
-    """An image, its label file in the place that ultralytics looks for, and the data set's YAML."""
+    """An image, its label file where ultralytics looks for it, and the YAML file of the data set."""
     write_image(root / images / f"{name}.jpg")
     write_lines(root / images.replace("images", "labels") / f"{name}.txt", *lines)
     for directory in ("images/train", "images/val"):
@@ -26,26 +26,30 @@ def yolo(root: Path, *lines: str, yaml: str | None = YAML, images: str = "images
     return root
 
 
-def test_boxes_labels_and_what_evaluation_needs(tmp_path: Path) -> None:
+def test_boxes_labels_and_annotations(tmp_path: Path) -> None:
     root = yolo(yolo(tmp_path, LINE, "", "1 0.5 0.5 1.2 0.2"), name="b")
     write_image(root / "images/train/c.jpg")
-    assert (recognise(root), splits_of(root), default_classes(root)) == ("yolo", ("train", "val"), ("ship", "Dam"))
+    assert (recognised_format(root), split_names(root), default_classes(root)) == (
+        "yolo",
+        ("train", "val"),
+        ("ship", "Dam"),
+    )
     dataset = read_dataset(root, "train")
     a, b, c = dataset.examples
     np.testing.assert_allclose(a.boxes, [BOX, [0.5, 0.5, 1, 0.2]], atol=1e-6)
     assert (a.labels.tolist(), a.boxes.dtype, a.labels.dtype) == ([0, 1], np.float32, np.int32)
     assert (len(b.labels), len(c.labels)) == (0, 0)
     assert dataset.notes == (
-        "train: 1 images without a label file taken for background (first in c.jpg)",
-    )  # an empty one says as much itself
-    assert a.annotated is not None
-    np.testing.assert_allclose(a.annotated.boxes, [[4, 8, 16, 20], [-4, 16, 48, 8]])
-    assert a.annotated.boxes.dtype == np.float64
-    assert (a.annotated.image_id, a.annotated.width, dataset.category_ids) == ("a", SIZE, (0, 1))
-    assert what_was_read(root, [dataset]).startswith("data: YOLO in ")
+        "train: 1 images without a label file, read as background (first in c.jpg)",
+    )  # an empty label file needs no note
+    assert a.annotations is not None
+    np.testing.assert_allclose(a.annotations.boxes, [[4, 8, 16, 20], [-4, 16, 48, 8]])
+    assert a.annotations.boxes.dtype == np.float64
+    assert (a.annotations.image_id, a.annotations.width, dataset.category_ids) == ("a", SIZE, (0, 1))
+    assert dataset_summary(root, [dataset]).startswith("data: YOLO in ")
 
 
-def test_the_yaml_itself_is_no_data_directory(tmp_path: Path) -> None:
+def test_the_yaml_file_is_not_a_data_directory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.yaml: a file; name the directory"):
         read_dataset(yolo(tmp_path, LINE) / "data.yaml", "train")
 
@@ -66,16 +70,16 @@ def test_names(tmp_path: Path, names: str, classes: tuple[str, ...], ids: tuple[
     assert (dataset.classes, dataset.category_ids, dataset.examples[0].labels.tolist()) == (classes, ids, [0])
 
 
-def test_classes_by_number_alone(tmp_path: Path) -> None:
+def test_classes_without_names(tmp_path: Path) -> None:
     for yaml, count in (("train: images/train\nval: images/val\nnc: 4\n", 4), (None, 3)):
         root = yolo(tmp_path / str(count), LINE, "2 0.5 0.5 0.5 0.5", yaml=yaml)
         assert default_classes(root) == tuple(f"class_{i}" for i in range(count))
         dataset = read_dataset(root, "train", classes=("dam", "port", "ship", "car"))
         assert dataset.examples[0].labels.tolist() == [0, 2]
-        assert "classes known by their numbers alone" in dataset.notes[0]
+        assert "classes without names, known only by number" in dataset.notes[0]
 
 
-def test_names_are_matched_to_the_classes_named(tmp_path: Path) -> None:
+def test_names_are_matched_to_the_given_classes(tmp_path: Path) -> None:
     root = yolo(tmp_path, "1 0.5 0.5 0.5 0.5")
     dataset = read_dataset(root, "train", classes=("dam", "bridge", "SHIP"))
     assert (dataset.examples[0].labels.tolist(), dataset.category_ids) == ([0], (1, 2, 0))
@@ -100,7 +104,7 @@ def test_names_are_matched_to_the_classes_named(tmp_path: Path) -> None:
         ("train: .\nval: ~", "images"),
     ],
 )
-def test_where_images_and_labels_lie(tmp_path: Path, yaml: str, images: str) -> None:
+def test_locations_of_images_and_labels(tmp_path: Path, yaml: str, images: str) -> None:
     for directory in ("images/train", "images/val", "images/more", "valid/images", "ports/images/val"):
         (tmp_path / directory).mkdir(parents=True)
     write_image(tmp_path / images / "a.jpg")
@@ -110,11 +114,11 @@ def test_where_images_and_labels_lie(tmp_path: Path, yaml: str, images: str) -> 
     (tmp_path / "data.yaml").write_text(f"{yaml}\nnames: [ship]\n")
     dataset = read_dataset(tmp_path, "train")
     assert [example.labels.tolist() for example in dataset.examples] == [[0]]
-    absent = [note for note in dataset.notes if "split named but not there: test" in note]
+    absent = [note for note in dataset.notes if "split named in the file but missing: test" in note]
     assert len(absent) == ("test:" in yaml)
 
 
-def test_two_images_of_one_name_and_kinds_that_cannot_be_read(tmp_path: Path) -> None:
+def test_two_images_with_one_name_and_unsupported_formats(tmp_path: Path) -> None:
     root = yolo(tmp_path, LINE)
     write_image(root / "images/train/a.png")
     (root / "images/train/b.ecw").write_bytes(b"x")
@@ -122,8 +126,8 @@ def test_two_images_of_one_name_and_kinds_that_cannot_be_read(tmp_path: Path) ->
     dataset = read_dataset(root, "train")
     assert [example.image.name for example in dataset.examples] == ["a.jpg"]
     assert [note.split(",")[0].split(" (")[0] for note in dataset.notes] == [
-        "train: 1 .ecw files passed over",
-        "train: 1 images passed over for others of the same name",
+        "train: 1 .ecw files skipped: not a supported image format",
+        "train: 1 images skipped in favour of others of the same name",
     ]
 
 
@@ -131,7 +135,7 @@ def test_two_images_of_one_name_and_kinds_that_cannot_be_read(tmp_path: Path) ->
 def test_without_a_yaml(tmp_path: Path, layout: str) -> None:
     root = yolo(tmp_path, LINE, yaml=None, images=layout)
     write_lines(root / "classes.txt", "ship", "Dam", "", "")
-    assert recognise(root) == "yolo"
+    assert recognised_format(root) == "yolo"
     assert read_dataset(root, "train").classes == ("ship", "Dam")
 
 
@@ -149,8 +153,8 @@ def test_outlines_and_confidences(tmp_path: Path) -> None:
     dataset = read_dataset(root, "train")
     np.testing.assert_allclose(dataset.examples[0].boxes[:3], [BOX, [0.2, 0.4, 0.2, 0.4], BOX], atol=1e-6)
     assert [note.split(" (")[0] for note in dataset.notes] == [
-        "train: 2 outlines taken as their bounding boxes",
-        "train: 1 lines with a number after the box, a confidence, read without it",
+        "train: 2 outlines replaced by their bounding boxes",
+        "train: 1 lines with a confidence after the box, which is not used",
     ]
 
 
@@ -171,7 +175,7 @@ def test_outlines_and_confidences(tmp_path: Path) -> None:
         ("0 .1 .2 .3 .4 .5 .6 .7", "7 numbers after the class"),
     ],
 )
-def test_bad_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
+def test_invalid_lines_are_refused(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(UserError, match=rf"labels/train/a.txt, line 2: .*{message}"):
         read_dataset(yolo(tmp_path, LINE, line), "train")
 
@@ -195,21 +199,21 @@ def test_bad_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
         ("names: !!python/object:os.system [ls]\ntrain: images/train", "class"),
     ],
 )
-def test_bad_yaml_is_named(tmp_path: Path, yaml: str, message: str) -> None:
+def test_invalid_yaml_is_refused(tmp_path: Path, yaml: str, message: str) -> None:
     root = yolo(tmp_path, "9 0.5 0.5 0.5 0.5", yaml=yaml)
     with pytest.raises(UserError, match=message):
         read_dataset(root, "train", "yolo")
 
 
-def test_aliases_that_multiply_are_refused_at_once(tmp_path: Path) -> None:
+def test_nested_aliases_are_refused_at_once(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)]
     root = yolo(tmp_path, LINE, yaml="\n".join([*lines, "train: images/train", "names: *a59"]))
     with pytest.raises(UserError, match="'0': 'list'"):
         read_dataset(root, "train")
 
 
-def test_names_composed_otherwise(tmp_path: Path) -> None:
-    """As where images were unpacked on one system and labels on another."""
+def test_names_in_another_unicode_normalisation(tmp_path: Path) -> None:
+    """Images may have been unpacked on one system and labels on another."""
     root = yolo(tmp_path, LINE, name=unicodedata.normalize("NFC", "Zürich"))
     labels = root / "labels/train"
     next(labels.iterdir()).rename(labels / (unicodedata.normalize("NFD", "Zürich") + ".txt"))
@@ -220,7 +224,7 @@ def test_nothing_outside_the_data_directory_is_read(tmp_path: Path) -> None:
     yolo(tmp_path / "other", LINE)
     for value in ("../images/train", str(tmp_path / "other/images/train")):
         root = yolo(tmp_path / "data", LINE, yaml=f"train: {value}\nnames: [ship]")
-        dataset = read_dataset(root, "train")  # the end of that path is inside as well
+        dataset = read_dataset(root, "train")  # the end of that path also exists inside
         assert all(example.image.is_relative_to(root) for example in dataset.examples)
     write_lines(root / "list.txt", str(tmp_path / "other/images/train/z.jpg"))
     write_image(tmp_path / "other/images/train/z.jpg")

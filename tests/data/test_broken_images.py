@@ -1,4 +1,4 @@
-"""Images that cannot be read: refused with the way out named, or left out, counted and named."""
+"""Images that cannot be read: refused with the remedy, or left out, counted and named."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import pytest
 
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.errors import UserError
-from tests.data.trees import (
+from tests.data.sample_datasets import (
     coco_content,
-    flat,
-    folders,
     truncate,
+    write_class_folders,
     write_coco,
+    write_flat,
     write_image,
     write_json,
     write_lines,
@@ -22,7 +22,7 @@ GOOD = "good.jpg"
 
 
 def dior(root: Path) -> Path:
-    flat(root, "good", "none", "cut", "gone")
+    write_flat(root, "good", "none", "cut", "gone")
     (root / "images/gone.jpg").unlink()
     return root / "images"
 
@@ -40,7 +40,7 @@ def yolo(root: Path) -> Path:
 
 
 def folder(root: Path) -> Path:
-    return folders(root, "train", port=0) / "train/port"
+    return write_class_folders(root, "train", port=0) / "train/port"
 
 
 def broken(root: Path, make) -> Path:
@@ -52,7 +52,7 @@ def broken(root: Path, make) -> Path:
 
 
 @pytest.mark.parametrize("make", [dior, coco, yolo, folder])
-def test_left_out_counted_and_named(tmp_path: Path, make) -> None:
+def test_broken_images_are_refused_or_left_out(tmp_path: Path, make) -> None:
     root = broken(tmp_path, make)
     with pytest.raises(UserError, match=r"none.jpg: .* \(--skip_broken leaves such images out\)"):
         read_dataset(root, "train")
@@ -60,27 +60,27 @@ def test_left_out_counted_and_named(tmp_path: Path, make) -> None:
     assert [example.image.name for example in dataset.examples] == [GOOD]
     listed = make in (dior, coco)
     note = next(note for note in dataset.notes if "cannot be read" in note)
-    assert note.startswith(f"train: {2 + listed} images that cannot be read left out (")
+    assert note.startswith(f"train: {2 + listed} images cannot be read and are left out (")
     assert {"none", "cut"} | ({"gone"} if listed else set()) == {
         name.removesuffix(".jpg") for name in note.split("(")[1].rstrip(")").split(", ")
     }
 
 
 def test_only_the_first_few_are_named(tmp_path: Path) -> None:
-    root = folders(tmp_path, "train", port=1)
+    root = write_class_folders(tmp_path, "train", port=1)
     for i in range(5):
         (root / f"train/port/x{i}.jpg").write_bytes(b"")
     note = read_dataset(root, "train", skip_broken=True).notes[0]
-    assert note == "train: 5 images that cannot be read left out (x0.jpg, x1.jpg, x2.jpg and 2 more)"
+    assert note == "train: 5 images cannot be read and are left out (x0.jpg, x1.jpg, x2.jpg and 2 more)"
 
 
-def test_nothing_is_left(tmp_path: Path) -> None:
-    (folders(tmp_path, "train", port=0) / "train/port/a.jpg").write_bytes(b"")
+def test_no_image_is_left(tmp_path: Path) -> None:
+    (write_class_folders(tmp_path, "train", port=0) / "train/port/a.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="the split 'train' is empty"):
         read_dataset(tmp_path, "train", skip_broken=True)
 
 
-def test_sound_images_are_all_kept(tmp_path: Path) -> None:
+def test_intact_images_are_all_kept(tmp_path: Path) -> None:
     images = [{"id": name, "file_name": f"{name}.jpg"} for name in "ab"]
     write_json(tmp_path / "annotations/instances_train.json", coco_content(images=images, annotations=[]))
     for name in "ab":

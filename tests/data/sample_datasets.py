@@ -1,4 +1,4 @@
-"""Small data sets on disk for the readers, in the layouts that users have."""
+"""Small data sets on disk, in the layouts that users have."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def write_image(path: Path, colour: tuple[int, int, int] = (90, 120, 60), size: 
 
 
 def write_noise(path: Path, side: int, seed: int = 0) -> Path:
-    """An image whose file is long, so that cutting it loses pixels."""
+    """An image that compresses badly, so that truncating the file loses pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)).save(path)
     return path
@@ -32,7 +32,7 @@ def truncate(path: Path, share: float = 0.5) -> Path:
     return path
 
 
-def voc(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> str:
+def voc_xml(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> str:
     stated = "" if size is None else f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
@@ -44,7 +44,7 @@ def voc(boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SI
 
 def write_voc(path: Path, boxes: Sequence[Box] = (SHIP,), size: tuple[Any, Any] | None = (SIZE, SIZE)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(voc(boxes, size))
+    path.write_text(voc_xml(boxes, size))
     return path
 
 
@@ -54,8 +54,8 @@ def write_lines(path: Path, *lines: str) -> Path:
     return path
 
 
-def flat(root: Path, *stems: str, split: str = "train") -> Path:
-    """The flat layout, with a ship in each image."""
+def write_flat(root: Path, *stems: str, split: str = "train") -> Path:
+    """DIOR's flat layout, with a ship in each image."""
     for stem in stems:
         write_image(root / f"images/{stem}.jpg")
         write_voc(root / f"annotations/{stem}.xml")
@@ -63,8 +63,8 @@ def flat(root: Path, *stems: str, split: str = "train") -> Path:
     return root
 
 
-def official(root: Path) -> Path:
-    """DIOR as it is unpacked: 00001 and 00002 to train on, 00003 to validate, 11726 and 11727 to test."""
+def write_official(root: Path) -> Path:
+    """DIOR's official layout: 00001 and 00002 to train on, 00003 to validate, 11726 and 11727 to test."""
     splits = {"train": ["00001", "00002"], "val": ["00003"], "test": ["11726", "11727"]}
     splits["trainval"] = splits["train"] + splits["val"]
     for split, stems in splits.items():
@@ -82,7 +82,7 @@ def official(root: Path) -> Path:
 
 
 def coco_content(**change: Any) -> dict[str, Any]:
-    """Category ids with gaps and out of order; a.jpg has a ship and a dam, b.jpg nothing."""
+    """COCO annotations with category ids out of order and with gaps. a.jpg has a ship and a dam, b.jpg nothing."""
     content: dict[str, Any] = {
         "images": [
             {"id": 70, "file_name": "b.jpg", "width": SIZE, "height": SIZE},
@@ -98,7 +98,7 @@ def coco_content(**change: Any) -> dict[str, Any]:
 
 
 def write_coco(root: Path, content: Any, split: str = "train", images: str = "train") -> Path:
-    """`content` as the split's JSON, beside a.jpg and b.jpg."""
+    """`content` as the JSON of the split, with images a.jpg and b.jpg."""
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     text = content if isinstance(content, str) else json.dumps(content)
     (root / f"annotations/instances_{split}.json").write_text(text)
@@ -107,8 +107,8 @@ def write_coco(root: Path, content: Any, split: str = "train", images: str = "tr
     return root
 
 
-def folders(root: Path, split: str, **counts: int) -> Path:
-    """Class folders with so many images each."""
+def write_class_folders(root: Path, split: str, **counts: int) -> Path:
+    """Class folders with the given numbers of images."""
     for name, count in counts.items():
         (root / split / name).mkdir(parents=True, exist_ok=True)
         for i in range(count):

@@ -1,5 +1,5 @@
-"""Deep images and those of many bands: what was ordinary before it was stored so comes out as it was, and what uses a
-small part of its range is stretched to be seen."""
+"""Rasters: ordinary images stored in wide types or with extra bands are recovered exactly, and images that use a small
+part of their range are stretched."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ import pytest
 import tifffile
 from PIL import Image
 
-from remoteclip_jax.data.depth import parse_bands
-from remoteclip_jax.data.images import Header, image_size, read_header, read_image
+from remoteclip_jax.data.bands import parse_bands
+from remoteclip_jax.data.images import ImageHeader, image_size, read_header, read_image
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
 from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.detect.batches import whole_images
-from tests.data.pictures import picture, write
+from tests.data.sample_datasets import write_flat
+from tests.data.sample_images import write_file, write_gradient
 from tests.data.test_images import save
-from tests.data.trees import flat
 from tests.shared_data import SHARED, make_report, requires_reports
 
 Array = np.ndarray
@@ -55,7 +55,7 @@ def with_more(rgb: Array, count: int) -> Array:
         (lambda x: x.astype(np.uint16) * 257, {"compression": "lzw"}),
         (lambda x: x.astype(np.uint16) * 257, {"compression": "deflate", "predictor": True, "tile": (16, 32)}),
         (lambda x: x.astype(np.uint16) * 257, {"byteorder": ">", "rowsperstrip": 7, "bigtiff": True}),
-        (lambda x: x.astype(np.uint16), {}),  # bytes, stored wide
+        (lambda x: x.astype(np.uint16), {}),  # bytes in a wider type
         (lambda x: x.astype(np.int16), {}),
         (lambda x: (x / 255).astype(np.float32), {"compression": "zstd"}),
         (lambda x: x.astype(np.float64), {}),
@@ -65,14 +65,14 @@ def with_more(rgb: Array, count: int) -> Array:
         (lambda x: with_more(x, 7), {"tile": (16, 16)}),
     ],
 )
-def test_what_was_of_bytes_comes_out_as_it_was(tmp_path: Path, rgb: Array, change, options: dict) -> None:
+def test_bytes_in_wider_types_are_recovered(tmp_path: Path, rgb: Array, change, options: dict) -> None:
     path = tiff(tmp_path / "a.tif", change(rgb), **options)
     np.testing.assert_array_equal(pixels(path), rgb)
     assert not path.with_suffix(".aux.xml").exists()
 
 
-def test_bands_apart_are_bands_all_the_same(tmp_path: Path, rgb: Array) -> None:
-    """In planes, in pages of one band, and in slices of the first axis, as tifffile writes what nobody explained."""
+def test_separate_band_planes(tmp_path: Path, rgb: Array) -> None:
+    """In planes, in pages of one band, and in slices of the first axis, as tifffile writes arrays by default."""
     first = np.moveaxis(with_more(rgb, 7).astype(np.uint16) * 257, -1, 0)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, first, photometric="minisblack", planarconfig="separate")
@@ -84,19 +84,19 @@ def test_bands_apart_are_bands_all_the_same(tmp_path: Path, rgb: Array) -> None:
         np.testing.assert_array_equal(pixels(path), rgb)
 
 
-def test_other_files_of_16_bits(tmp_path: Path, rgb: Array) -> None:
-    """Pillow would drop the lower eight bits, and with them the picture where it uses no others."""
+def test_png_and_jpeg2000_of_16_bits(tmp_path: Path, rgb: Array) -> None:
+    """Pillow would drop the lower eight bits, and with them the whole image if it uses no others."""
     wide = rgb.astype(np.uint16)
     for values in (wide * 257, wide):
-        png = write(tmp_path / "a.png", imagecodecs.png_encode(values))
-        assert read_header(png) == Header((56, 40), 1, 3, "uint16")
+        png = write_file(tmp_path / "a.png", imagecodecs.png_encode(values))
+        assert read_header(png) == ImageHeader((56, 40), 1, 3, "uint16")
         np.testing.assert_array_equal(pixels(png), rgb)
         grey_alpha = imagecodecs.png_encode(np.ascontiguousarray(values[..., :2]))
-        np.testing.assert_array_equal(pixels(write(tmp_path / "b.png", grey_alpha))[..., 2], rgb[..., 0])
+        np.testing.assert_array_equal(pixels(write_file(tmp_path / "b.png", grey_alpha))[..., 2], rgb[..., 0])
         rgba = np.concatenate([values, values[..., :1]], -1)
-        np.testing.assert_array_equal(pixels(write(tmp_path / "c.png", imagecodecs.png_encode(rgba))), rgb)
-        jp2 = write(tmp_path / "a.jp2", imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
-        assert read_header(jp2) == Header((56, 40), 1, 3, "uint16")
+        np.testing.assert_array_equal(pixels(write_file(tmp_path / "c.png", imagecodecs.png_encode(rgba))), rgb)
+        jp2 = write_file(tmp_path / "a.jp2", imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
+        assert read_header(jp2) == ImageHeader((56, 40), 1, 3, "uint16")
         np.testing.assert_array_equal(pixels(jp2), rgb)
 
 
@@ -122,10 +122,10 @@ def test_a_small_part_of_the_range_is_stretched(tmp_path: Path, rgb: Array, chan
     expected = np.clip((rgb - low) * 255 / (high - low), 0, 255)
     if missing is not None:
         expected[:20] = 0
-    assert np.abs(result - expected).max() <= 1  # all bands alike, so that colours stay what they are
+    assert np.abs(result - expected).max() <= 1  # all bands alike, so that colours are preserved
 
 
-def test_a_value_without_meaning_is_named_by_the_file(tmp_path: Path, rgb: Array) -> None:
+def test_the_no_data_tag(tmp_path: Path, rgb: Array) -> None:
     values = rgb.astype(np.uint16) * 8
     values[:20] = 65_000
     assert pixels(tiff(tmp_path / "plain.tif", values))[20:].mean() < 30
@@ -133,7 +133,7 @@ def test_a_value_without_meaning_is_named_by_the_file(tmp_path: Path, rgb: Array
     assert (pixels(named)[:20].max(), pixels(named)[20:].max()) == (0, 255)
 
 
-def test_a_stray_bright_pixel_does_not_darken_the_rest(tmp_path: Path, rgb: Array) -> None:
+def test_a_bright_outlier_does_not_darken_the_rest(tmp_path: Path, rgb: Array) -> None:
     values = rgb.astype(np.uint16) * 8
     values[0, 0] = 65_535
     assert 100 < pixels(tiff(tmp_path / "a.tif", values)).mean() < 150
@@ -145,7 +145,7 @@ def test_min_is_white(tmp_path: Path, rgb: Array) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_deep_images(tmp_path: Path, rgb: Array, orientation: int) -> None:
+def test_orientation_of_rasters(tmp_path: Path, rgb: Array, orientation: int) -> None:
     tag = [(274, 3, 1, orientation, True)]
     deep = tiff(tmp_path / "deep.tif", rgb.astype(np.uint16) * 257, extratags=tag)
     exif = Image.Exif()
@@ -155,24 +155,24 @@ def test_orientation_of_deep_images(tmp_path: Path, rgb: Array, orientation: int
     assert [read_header(path).orientation for path in (deep, plain)] == [orientation] * 2
 
 
-def test_chosen_bands(tmp_path: Path, rgb: Array) -> None:
+def test_selected_bands(tmp_path: Path, rgb: Array) -> None:
     four, seven = (tiff(tmp_path / f"{n}.tif", with_more(rgb, n)) for n in (4, 7))
-    jpg, grey = picture(tmp_path / "a.jpg"), save(rgb[..., 0], tmp_path / "grey.png")
+    jpg, grey = write_gradient(tmp_path / "a.jpg"), save(rgb[..., 0], tmp_path / "grey.png")
     np.testing.assert_array_equal(pixels(seven, (7, 4, 2)), with_more(rgb, 7)[..., [6, 3, 1]])
     np.testing.assert_array_equal(pixels(seven, (4,)), np.repeat(255 - rgb[..., :1], 3, -1))
     np.testing.assert_array_equal(pixels(four, (4, 2, 1)), with_more(rgb, 4)[..., [3, 1, 0]])
     rgba = save(with_more(rgb, 4), tmp_path / "rgba.png")
     np.testing.assert_array_equal(pixels(rgba, (4, 2, 1)), with_more(rgb, 4)[..., [3, 1, 0]])
     np.testing.assert_array_equal(pixels(jpg, (3, 2, 1)), pixels(jpg)[..., ::-1])
-    np.testing.assert_array_equal(pixels(grey, (3, 2, 1)), pixels(grey))  # there is nothing to choose from
-    small = np.asarray(read_image(picture(tmp_path / "b.jpg", (800, 600)), at_least=100, bands=(3, 2, 1)))
+    np.testing.assert_array_equal(pixels(grey, (3, 2, 1)), pixels(grey))  # no choice
+    small = np.asarray(read_image(write_gradient(tmp_path / "b.jpg", (800, 600)), at_least=100, bands=(3, 2, 1)))
     np.testing.assert_array_equal(small, np.asarray(read_image(tmp_path / "b.jpg", at_least=100))[..., ::-1])
     for path, count in ((four, 4), (rgba, 4), (jpg, 3)):
         with pytest.raises(UserError, match=rf"{path.name}: has {count} bands; --bands=7,4,2 asks for others"):
             read_header(path, (7, 4, 2))
 
 
-def test_bands_as_text() -> None:
+def test_parse_bands() -> None:
     assert (parse_bands("3,2,1"), parse_bands("4")) == ((3, 2, 1), (4,))
     for text in ("", "red", "0,1,2", "1,2", "1,2,3,4", "1;2;3"):
         with pytest.raises(UserError, match=f"--bands={text}: write the numbers of three bands"):
@@ -185,8 +185,8 @@ def test_a_run_keeps_its_bands(tmp_path: Path) -> None:
         assert load_config(tmp_path / "config.json").bands == bands
 
 
-def test_batches_show_the_chosen_bands(tmp_path: Path, rgb: Array) -> None:
-    root = flat(tmp_path, "a")
+def test_batches_have_the_selected_bands(tmp_path: Path, rgb: Array) -> None:
+    root = write_flat(tmp_path, "a")
     (root / "images/a.jpg").unlink()
     values = np.zeros((40, 40, 5), np.uint8)
     values[..., 3], values[..., 4] = 200, 100
@@ -195,31 +195,33 @@ def test_batches_show_the_chosen_bands(tmp_path: Path, rgb: Array) -> None:
     whole = next(whole_images(dataset, batch_size=1, views=(64,)))["0"]
     training = next(training_batches(dataset, batch_size=1, image_size=64, seed=0, rule="first"))["image"]
     evaluation = next(evaluation_batches(dataset, batch_size=1, image_size=64, rule="first"))["image"]
-    sample = Sampler(dataset, Sampling(64, (64,), level="none")).draw(dataset.examples[0], np.random.default_rng(0))[0]
+    sample = Sampler(dataset, SamplingConfig(64, (64,), level="none")).sample(
+        dataset.examples[0], np.random.default_rng(0)
+    )[0]
     for pixels in (whole[0], training[0], evaluation[0], sample):
         assert pixels[:30, :30].reshape(-1, 3).max(0).tolist() == [200, 100, 0]
 
 
-def test_a_data_set_says_it_once(tmp_path: Path, rgb: Array) -> None:
-    root = flat(tmp_path, "a", "b", "c")
+def test_notes_of_a_data_set(tmp_path: Path, rgb: Array) -> None:
+    root = write_flat(tmp_path, "a", "b", "c")
     for name, values in (("a", rgb.astype(np.uint16)), ("b", with_more(rgb, 5).astype(np.uint16))):
         (root / f"images/{name}.jpg").unlink()
         tiff(root / f"images/{name}.tif", values[:40, :40])
     dataset = read_dataset(root, "train")
     assert dataset.notes == (
-        "train: 2 images of uint16 values, of which those that use under half of their range are stretched from the "
+        "train: 2 images of uint16 values; those that use under half of their range are stretched from the "
         "2nd to the 98th percentile (first in a.tif)",
-        "train: 1 images of 5 bands, of which 1, 2, 3 are seen (see --bands) (first in b.tif)",
+        "train: 1 images of 5 bands; bands 1, 2, 3 are used (see --bands) (first in b.tif)",
     )
-    assert "3 bands, of which 3, 2, 1 are seen" in read_dataset(root, "train", bands=(3, 2, 1)).notes[1]
+    assert "3 bands; bands 3, 2, 1 are used" in read_dataset(root, "train", bands=(3, 2, 1)).notes[1]
     with pytest.raises(UserError, match=r"a\.tif: has 3 bands; --bands=5,2,1 asks for others"):
         read_dataset(root, "train", bands=(5, 2, 1))
 
 
-def test_cut_off_and_claiming_too_much(tmp_path: Path, rgb: Array) -> None:
+def test_truncated_files_and_false_sizes(tmp_path: Path, rgb: Array) -> None:
     for options in ({}, {"compression": "lzw"}):
         whole = tiff(tmp_path / "a.tif", rgb.astype(np.uint16), **options).read_bytes()
-        path = write(tmp_path / "cut.tif", whole[: len(whole) * 3 // 4])
+        path = write_file(tmp_path / "cut.tif", whole[: len(whole) * 3 // 4])
         assert image_size(path) == (56, 40)
         with pytest.raises(UserError, match=r"cut\.tif: the image is broken \(.*; copy or download it again\)"):
             read_image(path)
@@ -232,15 +234,15 @@ def test_cut_off_and_claiming_too_much(tmp_path: Path, rgb: Array) -> None:
         image_size(tmp_path / "huge.tif")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of what it skips
-def test_mutated_deep_images_end_in_one_line_or_are_read(tmp_path: Path, rgb: Array) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns about what it skips
+def test_mutated_rasters_are_read_or_refused_in_one_line(tmp_path: Path, rgb: Array) -> None:
     rng = np.random.default_rng(0)
     wide = with_more(rgb, 5).astype(np.uint16) * 8
     files = [
         tiff(tmp_path / "a.tif", wide),
         tiff(tmp_path / "b.tif", wide, compression="lzw", tile=(16, 16)),
-        write(tmp_path / "c.png", imagecodecs.png_encode(np.ascontiguousarray(wide[..., :3]))),
-        write(tmp_path / "d.jp2", imagecodecs.jpeg2k_encode(np.ascontiguousarray(wide[..., :3]))),
+        write_file(tmp_path / "c.png", imagecodecs.png_encode(np.ascontiguousarray(wide[..., :3]))),
+        write_file(tmp_path / "d.jp2", imagecodecs.jpeg2k_encode(np.ascontiguousarray(wide[..., :3]))),
     ]
     for file in files:
         whole = file.read_bytes()
