@@ -126,10 +126,8 @@ def _inference(case: Case, batch_size: int) -> dict[str, Any]:
 def _against_torch(
     case: Case, compilation: Compilation, rounds: int, inference: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
-    from remoteclip_jax.benchmark.torch_step import (  # torch is optional, and slow to import
-        TorchAlign,
-        torchvision_reader,
-    )
+    # torch is optional, and slow to import
+    from remoteclip_jax.benchmark.torch_step import TorchAlign, torchvision_reader
 
     batch = {name: np.asarray(x).reshape(-1, *x.shape[2:]) for name, x in case.batch.items()}
     assert isinstance(case.config, AlignConfig)

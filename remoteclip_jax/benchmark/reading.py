@@ -10,7 +10,7 @@ import numpy as np
 
 from remoteclip_jax.benchmark.clock import Spread, ratios, spread
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.transforms import WHOLE, cut, opencv_in_one_thread, pixels_needed
+from remoteclip_jax.data.transforms import WHOLE_IMAGE, crop, required_shorter_side, use_one_opencv_thread
 from remoteclip_jax.training.workload import MakeBatches
 
 REPEATS = 7
@@ -37,9 +37,9 @@ def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spre
     processor time, in pairs of passes over all images."""
 
     def ours(path: Path) -> Any:
-        return cut(np.asarray(read_image(path, at_least=pixels_needed(WHOLE, size))), WHOLE, size)
+        return crop(np.asarray(read_image(path, at_least=required_shorter_side(WHOLE_IMAGE, size))), WHOLE_IMAGE, size)
 
-    opencv_in_one_thread()
+    use_one_opencv_thread()
     seconds: tuple[list[float], list[float]] = [], []
     for warm_up in (True, *[False] * REPEATS):
         for read, times in zip((ours, theirs), seconds, strict=True):

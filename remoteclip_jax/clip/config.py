@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.json_files import form_of, mismatch
+from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CLIPConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CLIPConfig":
         """From what `to_json` gave. ValueError, TypeError or KeyError where it is something else."""
-        if problem := mismatch(values, form_of(cls)):
+        if problem := schema_mismatch(values, schema_of(cls)):
             raise ValueError(problem)
         return cls(**{**values, "vision_layers": tuple(values["vision_layers"])})
 

@@ -15,7 +15,7 @@ from remoteclip_jax.clip.model import CLIP, Variables, one_tower
 from remoteclip_jax.clip.preprocess import preprocess as preprocess_images
 from remoteclip_jax.clip.prompts import TEMPLATE, prompts
 from remoteclip_jax.clip.tokenizer import tokenize
-from remoteclip_jax.data.given import GivenImages, as_images
+from remoteclip_jax.data.image_inputs import ImageInputs, as_pil_images
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.ops.similarity import unit
 
@@ -38,13 +38,13 @@ class RemoteCLIP:
         return "text" in self.variables["params"]
 
 
-def preprocess(images: GivenImages, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
+def preprocess(images: ImageInputs, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
     """PIL images to normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform.
 
     An image may also be the path of a file, or an array of uint8 [height, width, 3] or [height, width]. UserError for
     what is none of these, or a single image.
     """
-    return preprocess_images(as_images(images), clip.config.image_size)
+    return preprocess_images(as_pil_images(images), clip.config.image_size)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

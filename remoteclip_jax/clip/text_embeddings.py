@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.npz import load_arrays, numbers, strings
+from remoteclip_jax.files.npz import as_finite_float32, as_strings, load_arrays
 from remoteclip_jax.files.writing import write_atomically
 
 
@@ -29,8 +29,8 @@ def load_text_embeddings(path: Path, dim: int | None = None) -> TextEmbeddings:
     UserError where the file is missing or broken, names repeat, a row is zero or not finite, or D is not `dim`.
     """
     arrays = load_arrays(path, ("class_names", "embeddings"))
-    names = strings(arrays["class_names"], f"{path}: class_names")
-    values = numbers(arrays["embeddings"], f"{path}: embeddings")
+    names = as_strings(arrays["class_names"], f"{path}: class_names")
+    values = as_finite_float32(arrays["embeddings"], f"{path}: embeddings")
     if values.ndim != 2 or len(values) != len(names) or not names:
         raise UserError(
             f"{path}: embeddings of shape {list(values.shape)} do not go with {len(names)} class names; "

@@ -24,7 +24,7 @@ _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each
 
 
 def main() -> None:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
-    from remoteclip_jax.data.depth import parse_bands
+    from remoteclip_jax.data.bands import parse_bands
     from remoteclip_jax.data.notes import Notes
     from remoteclip_jax.data.views import check_size, resized_views
     from remoteclip_jax.detector.detections import check_max_detections

@@ -29,7 +29,7 @@ _EMBEDDINGS = DEFINE_path(
 
 def main() -> None:
     from remoteclip_jax.clip.prompts import parse_templates
-    from remoteclip_jax.data.depth import parse_bands
+    from remoteclip_jax.data.bands import parse_bands
     from remoteclip_jax.runtime.compilation import keep_compiled_programs
     from remoteclip_jax.runtime.memory import keep_freed_memory
 

@@ -16,11 +16,11 @@ from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
-from remoteclip_jax.data.classes import find
-from remoteclip_jax.data.deep import Bands
-from remoteclip_jax.data.given import GivenImage, as_image
+from remoteclip_jax.data.classes import find_class_index
+from remoteclip_jax.data.image_inputs import ImageInput, as_pil_image
 from remoteclip_jax.data.images import to_rgb
-from remoteclip_jax.data.windows import whole_squares
+from remoteclip_jax.data.types import Bands
+from remoteclip_jax.data.windows import image_pyramid
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
@@ -63,7 +63,7 @@ def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetec
 
 def detect(
     detector: TrainedDetector,
-    image: GivenImage,
+    image: ImageInput,
     prompts: Sequence[str] | None = None,
     score_threshold: float = 0.3,
     max_detections: int | None = None,
@@ -79,7 +79,9 @@ def detect(
     if max_detections is not None:
         check_max_detections(max_detections)
         detector = replace(detector, max_detections=max_detections)
-    return detect_with(detector, as_image(image, detector.bands), encode_prompts(detector, prompts), score_threshold)
+    return detect_with(
+        detector, as_pil_image(image, detector.bands), encode_prompts(detector, prompts), score_threshold
+    )
 
 
 def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:
@@ -94,9 +96,9 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
         problem = "one of them is empty" if names else "none given"
         raise UserError(f'prompts: {problem}; expected words such as "ship,harbor"')
     for i, name in enumerate(names):
-        if (first := find(name, names[:i])) is not None:
+        if (first := find_class_index(name, names[:i])) is not None:
             raise UserError(f"prompts: {names[first]!r} and {name!r} are the same: give each once")
-    stored = [find(name, detector.classes) for name in names]
+    stored = [find_class_index(name, detector.classes) for name in names]
     unknown = [name for name, index in zip(names, stored, strict=True) if index is None]
     if unknown and detector.text is None:
         raise UserError(
@@ -119,7 +121,7 @@ def detect_with(
 ) -> Detections:
     """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
     an image that was reduced while it was decoded; `image`'s own where it is None."""
-    squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
+    squares = jax.device_put([square[None] for square in image_pyramid(_rgb(image), detector.views)])
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.views import size_ranges
-from remoteclip_jax.data.windows import from_square
+from remoteclip_jax.data.windows import square_to_pixels
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector, Predictions
 from remoteclip_jax.ops.boxes import corners
@@ -70,7 +70,7 @@ def to_detections(found: Found, i: int, width: int, height: int, classes: Sequen
     """Row `i` of a batch, in pixels of its image of `width` x `height`."""
     boxes, scores, labels, kept = (x[i] for x in jax.device_get(found))
     return Detections(
-        from_square(boxes[kept], width, height),
+        square_to_pixels(boxes[kept], width, height),
         scores[kept].astype(np.float32),
         labels[kept].astype(np.int32),
         tuple(classes),

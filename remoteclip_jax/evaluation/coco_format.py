@@ -18,7 +18,7 @@ class Ids(NamedTuple):
 def own_ids(dataset: Dataset) -> Ids:
     """Those of the user's file, whatever their type; where it has none, or an id stands for two images, positions in
     the split from 1, and labels from 1."""
-    known = [example.annotated.image_id for example in dataset.examples if example.annotated is not None]
+    known = [example.annotations.image_id for example in dataset.examples if example.annotations is not None]
     images = known if len(set(known)) == len(dataset) else range(1, len(dataset) + 1)
     return Ids(images, dataset.category_ids or range(1, len(dataset.classes) + 1))
 

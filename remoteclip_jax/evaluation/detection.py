@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from remoteclip_jax.data.classes import find
+from remoteclip_jax.data.classes import find_class_index
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.errors import UserError
@@ -149,7 +149,7 @@ def table(figures: Metrics) -> str:
 
 
 def indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
-    found = {name: find(name, classes) for name in names}
+    found = {name: find_class_index(name, classes) for name in names}
     for name, index in found.items():
         if index is None:
             raise UserError(f"no class {name!r} to call novel; the classes are {', '.join(classes)}")

@@ -3,15 +3,15 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from remoteclip_jax.data.types import Annotated, Example
+from remoteclip_jax.data.types import Annotations, Example
 from remoteclip_jax.detector.detections import Detections
 
 
-def annotation(example: Example) -> Annotated:
+def annotation(example: Example) -> Annotations:
     """What the file of `example` says; where the reader kept nothing of it, the objects and, as difficult ones, what is
     ignored. Its `image_id` is then the file's name."""
-    if example.annotated is not None:
-        return example.annotated
+    if example.annotations is not None:
+        return example.annotations
     normalised = np.concatenate([example.boxes, example.ignored]).astype(np.float64)
     centres, sides = (x * [example.width, example.height] for x in (normalised[:, :2], normalised[:, 2:]))
     # Thousandths of a pixel undo the rounding of the stored float32, which would move a box of exactly 32² pixels from
@@ -20,12 +20,12 @@ def annotation(example: Example) -> Annotated:
     aside = np.arange(len(boxes)) >= len(example.boxes)
     labels = np.concatenate([example.labels, example.ignored_labels]).astype(np.int32)
     areas = boxes[:, 2] * boxes[:, 3]
-    return Annotated(
+    return Annotations(
         example.image.name, example.width, example.height, boxes, areas, labels, np.zeros_like(aside), aside
     )
 
 
-def ignored(annotated: Annotated) -> Bool[np.ndarray, " a"]:
+def ignored(annotated: Annotations) -> Bool[np.ndarray, " a"]:
     """Which annotations count neither for nor against a detector."""
     return annotated.crowd | annotated.difficult
 
@@ -36,14 +36,14 @@ def usable(found: Detections) -> Bool[np.ndarray, " n"]:
     return np.asarray(np.isfinite(found.boxes).all(1) & np.isfinite(found.scores) & (sides >= 0).all(1))
 
 
-def annotated_boxes(example: Example, annotated: Annotated, found: Detections) -> Float64[np.ndarray, "n 4"]:
+def annotated_boxes(example: Example, annotated: Annotations, found: Detections) -> Float64[np.ndarray, "n 4"]:
     """The boxes of `found`, in pixels of the image of `example`, as (x, y, width, height) in those of `annotated`."""
     scale = np.array([annotated.width / example.width, annotated.height / example.height] * 2)
     corners = found.boxes.astype(np.float64) * scale
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
 
 
-def overlaps(boxes: Float64[np.ndarray, "n 4"], annotated: Annotated) -> Float64[np.ndarray, "n a"]:
+def overlaps(boxes: Float64[np.ndarray, "n 4"], annotated: Annotations) -> Float64[np.ndarray, "n a"]:
     """IoU of boxes (x, y, width, height) with all annotations; with a crowd the share of the box that lies in it, which
     is COCO's rule."""
     first, second = boxes[:, None], annotated.boxes[None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from remoteclip_jax.clip.config import architecture
-from remoteclip_jax.data.depth import parse_bands
+from remoteclip_jax.data.bands import parse_bands
 from remoteclip_jax.data.views import check_size
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.writing import write_atomically

@@ -11,11 +11,11 @@ import numpy as np
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.prompts import TEMPLATE
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
-from remoteclip_jax.data.classes import find, read_class_file
-from remoteclip_jax.data.reading import read_dataset, what_was_read
-from remoteclip_jax.data.splits import TRAIN, VAL, role
+from remoteclip_jax.data.classes import find_class_index, read_class_file
+from remoteclip_jax.data.holdout import hold_out
+from remoteclip_jax.data.reading import dataset_summary, read_dataset
+from remoteclip_jax.data.splits import TRAIN, VAL, split_role
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.validation import take_share
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
@@ -56,12 +56,12 @@ def read_for_evaluation(
     read = functools.partial(
         read_dataset, data_dir, dataset_format=dataset_format, classes=classes, bands=bands, skip_broken=skip_broken
     )
-    if config and config.val_share is not None and settings.data_dir is None and role(settings.split) == VAL:
+    if config and config.val_share is not None and settings.data_dir is None and split_role(settings.split) == VAL:
         train = refine(read(config.train_split or TRAIN), data_dir)  # the run took its validation from these
-        dataset = dataclasses.replace(take_share(train, config.val_share, config.seed)[1], split=settings.split)
+        dataset = dataclasses.replace(hold_out(train, config.val_share, config.seed)[1], split=settings.split)
     else:
         dataset = read(settings.split)
-    print(what_was_read(data_dir, [dataset]))
+    print(dataset_summary(data_dir, [dataset]))
     return dataset, given or stored
 
 
@@ -92,7 +92,7 @@ def embeddings_of(
 ) -> np.ndarray:
     """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""
     if known is not None and templates is None:
-        rows = [find(name, known.class_names) for name in classes]
+        rows = [find_class_index(name, known.class_names) for name in classes]
         if None not in rows:
             return known.embeddings[np.array(rows)]
     if clip is None or not clip.has_text_tower:

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.json_files import form_of, mismatch
+from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def check_assignment(kind: type, name: str, value: Any) -> Any:
         if rest:
             return check_assignment(inner, rest, value)
         raise UserError(f"--set={name}=…: set its fields one by one, such as {name}.{next(iter(settings_of(inner)))}=…")
-    if problem := mismatch(value, form_of(hints[first]), name):
+    if problem := schema_mismatch(value, schema_of(hints[first]), name):
         raise UserError(f"--set={name}={json.dumps(value)}: {problem}, which is not {_described(hints[first])}")
     if (choices := choices_of(hints[first])) and value not in choices:
         raise UserError(f"--set={name}={json.dumps(value)}: known are {', '.join(map(str, choices))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.json_files import mismatch
+from remoteclip_jax.files.json_files import schema_mismatch
 from remoteclip_jax.files.writing import write_atomically
 
 Row = dict[str, Any]
@@ -38,7 +38,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            problem = mismatch(row, NUMBERS) or mismatch(row, {str: float})
+            problem = schema_mismatch(row, NUMBERS) or schema_mismatch(row, {str: float})
         except (ValueError, RecursionError):
             problem = "no JSON object"
         if problem is None:

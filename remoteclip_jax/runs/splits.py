@@ -6,11 +6,11 @@ from pathlib import Path
 
 from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.data.classes import read_class_file
+from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
 from remoteclip_jax.data.pipeline import steps_per_epoch
-from remoteclip_jax.data.reading import find_parts, read_dataset, what_was_read
-from remoteclip_jax.data.splits import TEST, TRAIN, TRAINVAL, VAL, role
+from remoteclip_jax.data.reading import dataset_summary, find_component_splits, read_dataset
+from remoteclip_jax.data.splits import TEST, TRAIN, TRAINVAL, VAL, split_role
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.validation import copies_in, take_share, without_files_of
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.data import RunData
@@ -36,15 +36,15 @@ def read_splits(config: TrainConfig, run: RunDirectory, refine: Refine, test: bo
         raise UserError(f"{data_dir}: no image of the split {train.split!r} has an object")
     train, val, remark = _validation(config, run, train, refine)
     final = val
-    if test and (config.test_split or find_parts(data_dir, TEST, config.dataset_format)):
+    if test and (config.test_split or find_component_splits(data_dir, TEST, config.dataset_format)):
         final = read_split(config, run, config.test_split or TEST, train.classes, refine)
     every = train.classes
     read = list(dict.fromkeys(dataset for dataset in (train, val, final) if dataset))
-    notes = [what_was_read(data_dir, read) + (f"; {remark}" if remark else "")]
+    notes = [dataset_summary(data_dir, read) + (f"; {remark}" if remark else "")]
     if named and (lacking := [name for i, name in enumerate(every) if i not in present]):
         notes.append(f"{train.split}: no object of {', '.join(lacking)}, which --classes or --text_embeddings names")
     notes += [note for dataset in read for note in dataset.notes]
-    notes += [note for dataset in read[1:] for note in copies_in(dataset, train)]
+    notes += [note for dataset in read[1:] for note in duplicate_notes(dataset, train)]
     return RunData(every, train, val, final, tuple(dict.fromkeys(notes)))
 
 
@@ -81,20 +81,20 @@ def _validation(
     """What is trained on and what is validated on, and what there is to say about that. UserError where the user asks
     for validation on what is trained on."""
     data_dir, hint = data_directory(config, run), "--val_share=0.1 takes one from the training images"
-    found = find_parts(data_dir, config.val_split or VAL, config.dataset_format)
-    trained = {role(name) or name for name in train.found.split("+")}
+    found = find_component_splits(data_dir, config.val_split or VAL, config.dataset_format)
+    trained = {split_role(name) or name for name in train.source_split.split("+")}
     trained |= {TRAIN, VAL} if TRAINVAL in trained else set()
-    inside = bool(found) and {role(name) or name for name in found} <= trained
+    inside = bool(found) and {split_role(name) or name for name in found} <= trained
     if config.val_share is not None:
         unused = f"its split {found[0]!r} is not used" if found and not inside else ""
-        return *take_share(train, config.val_share, config.seed), unused
+        return *hold_out(train, config.val_share, config.seed), unused
     if config.val_split is None and not found:
         return train, None, f"no validation: there is no split for it ({hint})"
     if inside and config.val_split is None:
         return train, None, f"no validation: {train.split!r} has its images, too ({hint})"
     if inside:
         raise UserError(f"--val_split={config.val_split} is trained on (--train_split={train.split}): name another")
-    val, shared = without_files_of(read_split(config, run, config.val_split or VAL, train.classes, refine), train)
+    val, shared = without_shared_files(read_split(config, run, config.val_split or VAL, train.classes, refine), train)
     if not len(val):
         return train, None, f"no validation: all images of {val.split!r} are trained on ({hint})"
     if shared:

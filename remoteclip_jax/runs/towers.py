@@ -13,7 +13,7 @@ from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
 from remoteclip_jax.clip.model import init, one_tower
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.clip.weights import save_weights
-from remoteclip_jax.data.classes import resolve
+from remoteclip_jax.data.classes import class_index
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
@@ -46,7 +46,7 @@ def prepare_texts(
     if not run.text_embeddings.exists():
         if config.text_embeddings:
             given = load_text_embeddings(Path(config.text_embeddings), dim)
-            rows = [resolve(name, given.class_names, config.text_embeddings) for name in classes]
+            rows = [class_index(name, given.class_names, config.text_embeddings) for name in classes]
             embeddings = given.embeddings[np.array(rows)]
         elif clip is None:
             raise UserError(f"{run.text_embeddings} is gone: put it back, or choose another --workdir")

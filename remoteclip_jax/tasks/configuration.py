@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.json_files import form_of, mismatch
+from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 from remoteclip_jax.runs.config import EXTENDABLE, FORMER, PATHS, RENAMED, TrainConfig
 from remoteclip_jax.runs.fields import assigned, check_assignment, from_json, value_of
 from remoteclip_jax.tasks.registry import DEFAULT, TASKS, task_settings
@@ -56,13 +56,13 @@ def load_config(path: Path) -> TrainConfig:
     one of ours."""
     try:
         values = json.loads(path.read_text())
-        if problem := mismatch(values, {"task": str}):
+        if problem := schema_mismatch(values, {"task": str}):
             raise ValueError(problem)
         kind = task_settings(values["task"]).config
         own = {field.name for field in dataclasses.fields(kind)}
         values = {RENAMED.get(name, name): value for name, value in values.items()}
         values = {name: value for name, value in values.items() if name in own or name not in FORMER}
-        if problem := mismatch(values, form_of(kind)):
+        if problem := schema_mismatch(values, schema_of(kind)):
             raise ValueError(problem)
         config = from_json(kind, values)
         assert isinstance(config, TrainConfig)

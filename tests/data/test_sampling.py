@@ -27,7 +27,7 @@ def grey_dataset(folder: Path, *boxes: list[list[float]]) -> Dataset:
     return Dataset("train", ("a", "b", "c"), tuple(examples))
 
 
-def sizes_by_class(dataset: Dataset, sampling: SamplingConfig, count: int = 150) -> dict[int, np.ndarray]:
+def sizes_by_class(dataset: Dataset, sampling: SamplingConfig, count: int = 60) -> dict[int, np.ndarray]:
     sampler, rng = Sampler(dataset, sampling), np.random.default_rng(0)
     sizes: dict[int, list[float]] = {}
     for _ in range(count):

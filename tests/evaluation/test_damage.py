@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.files.json_files import form_of, mismatch, read_json
+from remoteclip_jax.files.json_files import read_json, schema_mismatch, schema_of
 from remoteclip_jax.runs.metrics_log import read_rows
 from remoteclip_jax.tasks.align import report as align
 from remoteclip_jax.tasks.configuration import new_config
@@ -38,9 +38,9 @@ def test_mutated_files(task: str, name: str, tmp_path: Path, monkeypatch: pytest
 def test_the_place_of_the_trouble_is_named(tmp_path: Path) -> None:
     form = {"a": {str: [int]}, "b": (float, None)}
     good = {"a": {"x": [1, 2]}, "b": 0.5, "more": "x"}
-    assert mismatch(good, form) is None
-    assert mismatch({**good, "b": None}, form) is None
-    assert mismatch({**good, "b": 3}, form) is None
+    assert schema_mismatch(good, form) is None
+    assert schema_mismatch({**good, "b": None}, form) is None
+    assert schema_mismatch({**good, "b": 3}, form) is None
     for value, problem in (
         ({**good, "a": {"x": [1, "2"]}}, "a.x[1] is '2'"),
         ({**good, "a": {"x": 1}}, "a.x is '1', not a list"),
@@ -51,7 +51,7 @@ def test_the_place_of_the_trouble_is_named(tmp_path: Path) -> None:
         ({**good, "a": {"x": [10**30]}}, f"a.x[0] is '{10**30}'"),
         ({**good, "a": {"x": [None]}}, "a.x[0] is null"),
     ):
-        assert mismatch(value, form) == problem
+        assert schema_mismatch(value, form) == problem
     with pytest.raises(UserError, match=r"gone\.json: No such file"):
         read_json(tmp_path / "gone.json", form)
     (tmp_path / "deep.json").write_text("[" * 100_000)
@@ -60,10 +60,10 @@ def test_the_place_of_the_trouble_is_named(tmp_path: Path) -> None:
 
 
 def test_forms_of_types() -> None:
-    form = form_of(DetectConfig)
+    form = schema_of(DetectConfig)
     config = json.loads(json.dumps(dataclasses.asdict(new_config({"task": "detect"}))))
-    assert mismatch(config, form) is None
-    assert mismatch({"epochs": 3}, form) is None  # the others have their defaults
+    assert schema_mismatch(config, form) is None
+    assert schema_mismatch({"epochs": 3}, form) is None  # the others have their defaults
     for name, value, problem in (
         ("views", ["64"], "views[0] is '64'"),
         ("novel", "abc", "novel is 'abc', not a list"),
@@ -72,7 +72,7 @@ def test_forms_of_types() -> None:
         ("task", 3, "task is '3'"),
         ("ema", "1", "ema is '1'"),
     ):
-        assert mismatch({**config, name: value}, form) == problem
+        assert schema_mismatch({**config, name: value}, form) == problem
 
 
 def test_rows(tmp_path: Path) -> None:

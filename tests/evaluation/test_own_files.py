@@ -12,9 +12,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from remoteclip_jax.data.formats.objects import make_example
+from remoteclip_jax.data.formats.examples import make_example
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.types import Annotated, Dataset, Example
+from remoteclip_jax.data.types import Annotations, Dataset, Example
 from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
@@ -34,16 +34,16 @@ def annotated(
     crowd: Any = (),
     difficult: Any = (),
     areas: Any = None,
-) -> Annotated:
+) -> Annotations:
     """Boxes are (x, y, width, height); `crowd` and `difficult` are the places of those that are."""
     own = np.array(boxes, np.float64).reshape(-1, 4)
     places = np.arange(len(own))
     areas = own[:, 2:].prod(1) if areas is None else np.asarray(areas, np.float64)
     flags = (np.isin(places, np.array(x, int)) for x in (crowd, difficult))
-    return Annotated(image_id, *size, own, areas, np.array(labels, np.int32), *flags)
+    return Annotations(image_id, *size, own, areas, np.array(labels, np.int32), *flags)
 
 
-def example(known: Annotated, size: tuple[int, int] | None = None, image: Path = Path("i.jpg")) -> Example:
+def example(known: Annotations, size: tuple[int, int] | None = None, image: Path = Path("i.jpg")) -> Example:
     return make_example(image, size or (known.width, known.height), known)[0]
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
-from remoteclip_jax.data.types import Annotated, Dataset, Example
+from remoteclip_jax.data.types import Annotations, Dataset, Example
 from remoteclip_jax.detector.detections import Detections, true_objects
 from remoteclip_jax.evaluation.pictures import GREY, frame_ignored, image_quality, save_picture
 
@@ -55,9 +55,9 @@ def test_what_is_ignored_is_neither_missed_nor_a_false_alarm() -> None:
     assert image_quality(crowd, found([boxes[0], [45, 45, 55, 55]]), 0.5) == 1  # inside it
 
 
-def annotated_crowd() -> Annotated:
+def annotated_crowd() -> Annotations:
     boxes = np.array([[0, 0, 20, 20], [40, 40, 40, 40]], np.float64)
-    return Annotated(
+    return Annotations(
         1, 100, 100, boxes, boxes[:, 2:].prod(1), np.zeros(2, np.int32), np.array([False, True]), np.zeros(2, bool)
     )
 

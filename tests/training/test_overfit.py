@@ -9,7 +9,7 @@ import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.detector.model import Detector, init
 from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.tasks.configuration import new_config
@@ -41,7 +41,7 @@ def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
     loss, schedule = make_detect_loss(model, texts), make_schedule(config)
     step = jax.jit(make_train_step(loss, optimizer, schedule, rules=RULES, ema=config.ema))
-    sampler = Sampler(one, Sampling(SIZE, (SIZE,), level="none"))
+    sampler = Sampler(one, SamplingConfig(SIZE, (SIZE,), level="none"))
     batches = detection_batches(one, sampler, batch_size=2, slots=Slots(16, 0), seed=0)
     for _, batch in zip(range(STEPS), batches, strict=False):
         state, metrics = step(state, batch)

@@ -25,7 +25,7 @@ from remoteclip_jax.training.interrupt import Interrupted
 from remoteclip_jax.training.meter import Meter
 from remoteclip_jax.training.plan import Plan
 from tests.commands.test_end_to_end import final_bits, rows_without_times
-from tests.data.trees import folders
+from tests.data.sample_datasets import write_class_folders
 
 TINY = {"preset": "tiny", "epochs": 3, "checkpoint_every": 10}
 
@@ -185,7 +185,7 @@ def test_other_data_under_the_same_name_are_refused(unbroken: Path, drawn_data: 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
     for split in ("train", "val"):
-        folders(tmp_path / "scenes", split, beach=4, park=4, port=4)
+        write_class_folders(tmp_path / "scenes", split, beach=4, park=4, port=4)
     return tmp_path / "scenes"
 
 
@@ -202,7 +202,7 @@ def test_a_class_that_was_renamed_or_added_is_refused(scenes: Path, tmp_path: Pa
         train({"max_steps": 2}, run)
     for split in ("train", "val"):
         (scenes / split / "seaside").rename(scenes / split / "beach")
-        folders(scenes, split, airport=2)
+        write_class_folders(scenes, split, airport=2)
     with pytest.raises(UserError, match="begun with other classes: airport is new"):
         train({"max_steps": 2}, run)
 

@@ -14,7 +14,7 @@ from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.evaluating import evaluate
 from remoteclip_jax.tasks.registry import find_task
 from remoteclip_jax.tasks.training import train
-from tests.data.trees import flat, folders, write_image, write_lines, write_voc
+from tests.data.sample_datasets import write_class_folders, write_flat, write_image, write_lines, write_voc
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_class_that_the_data_lack_is_said(data: Path) -> None:
 
 
 def test_class_folders_without_splits(tmp_path: Path) -> None:
-    data = folders(tmp_path / "data", ".", port=6, beach=6)
+    data = write_class_folders(tmp_path / "data", ".", port=6, beach=6)
     for number, path in enumerate(sorted(data.glob("*/*.jpg"))):
         write_image(path, colour=(20 * number, 90, 60))
     got = prepared(data, val_share=0.25)
@@ -142,7 +142,7 @@ def test_class_folders_without_splits(tmp_path: Path) -> None:
 
 
 def test_broken_images_are_left_out_on_request(tmp_path: Path) -> None:
-    data = flat(tmp_path / "data", "a", "b", "c")
+    data = write_flat(tmp_path / "data", "a", "b", "c")
     (data / "images/b.jpg").write_bytes(b"")
     with pytest.raises(UserError, match="--skip_broken"):
         prepared(data)

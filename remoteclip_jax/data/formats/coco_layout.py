@@ -21,7 +21,7 @@ class CocoLayout:
     name: str
     files: dict[str, Path]
 
-    def imagesubdirectories(self, data_dir: Path, split: str) -> list[Path]:
+    def image_directories(self, data_dir: Path, split: str) -> list[Path]:
         """The directories in which images of `split` may be, the most likely first."""
         file = self.files[split]
         nearby = [*subdirectories(data_dir), *subdirectories(data_dir / "images")]

@@ -41,9 +41,8 @@ def dior_splits(data_dir: Path) -> tuple[str, ...]:
 
 def dior_layout_name(data_dir: Path) -> str:
     """The variant of the layout, for people."""
-    return (
-        "VOC (annotations beside the images)" if not split_lists(data_dir) and _mixed_directories(data_dir) else "DIOR"
-    )
+    mixed = not split_lists(data_dir) and _mixed_directories(data_dir)
+    return "VOC (annotations beside the images)" if mixed else "DIOR"
 
 
 def _mixed_directories(data_dir: Path) -> dict[str, Path]:

@@ -31,9 +31,8 @@ class FileFinder:
             parts = _parts(spelling)
             for first in dict.fromkeys((0, *range(max(0, len(parts) - MAX_DEPTH), len(parts)))):
                 for directory in directories:
-                    if parts and os.path.isfile(
-                        path := directory.joinpath(*parts[first:])
-                    ):  # unlike Path.is_file, it accepts names of any length
+                    # Unlike Path.is_file, os.path.isfile accepts names of any length.
+                    if parts and os.path.isfile(path := directory.joinpath(*parts[first:])):
                         return path
             if parts and (found := self._by_last_part(name, parts[-1], directories)):
                 return found

@@ -6,8 +6,14 @@ import numpy as np
 from remoteclip_jax.clip.preprocess import resize_and_crop
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.pipeline import ENDLESS, Batch, Batches, draw_example, iterate, steps_per_epoch
-from remoteclip_jax.data.transforms import SMALLEST_WINDOW, WHOLE, augment, choose_window, pixels_needed
+from remoteclip_jax.data.pipeline import MAX_SAMPLES, Batch, Batches, example_at, iterate_batches, steps_per_epoch
+from remoteclip_jax.data.transforms import (
+    SMALLEST_WINDOW,
+    WHOLE_IMAGE,
+    augment,
+    random_window_with_object,
+    required_shorter_side,
+)
 from remoteclip_jax.data.types import Dataset
 
 from .targets import target
@@ -31,18 +37,19 @@ def training_batches(
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
     cache = ImageCache(
-        pixels_needed(SMALLEST_WINDOW if augmentation == "full" else WHOLE, image_size), bands=dataset.bands
+        required_shorter_side(SMALLEST_WINDOW if augmentation == "full" else WHOLE_IMAGE, image_size),
+        bands=dataset.bands,
     )
 
     def load(place: int) -> Batch:
-        example, rng = draw_example(dataset, epoch_length, seed, place)
+        example, rng = example_at(dataset, epoch_length, seed, place)
         size = example.width, example.height
-        window = choose_window(example.boxes, *size, rng) if augmentation == "full" else WHOLE
-        image = cache.read(example.image, at_least=pixels_needed(window, image_size))
+        window = random_window_with_object(example.boxes, *size, rng) if augmentation == "full" else WHOLE_IMAGE
+        image = cache.read(example.image, at_least=required_shorter_side(window, image_size))
         pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
         return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
 
-    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+    return iterate_batches(grain.MapDataset.range(start_step * batch_size, MAX_SAMPLES), load, batch_size)
 
 
 def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Batches:
@@ -60,4 +67,4 @@ def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, ru
         valid = np.array(place < len(dataset))
         return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
 
-    return iterate(grain.MapDataset.range(padded), load, batch_size)
+    return iterate_batches(grain.MapDataset.range(padded), load, batch_size)

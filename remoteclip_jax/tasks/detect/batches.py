@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.pipeline import ENDLESS, Batch, Batches, draw_example, iterate, steps_per_epoch
+from remoteclip_jax.data.pipeline import MAX_SAMPLES, Batch, Batches, example_at, iterate_batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler
-from remoteclip_jax.data.transforms import Boxes, flip_and_turn, jitter_colours
+from remoteclip_jax.data.transforms import Boxes, flip_and_rotate, jitter_colours
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.windows import whole_squares
+from remoteclip_jax.data.windows import image_pyramid
 
 MOST_IGNORED = 512  # boxes of a sample: of more, crowds and difficult objects first, and those that cover most
 
@@ -54,36 +54,36 @@ def detection_batches(
 
     Shuffling as in `training_batches`. UserError for a broken image.
     """
-    epoch_length, level = steps_per_epoch(dataset, batch_size) * batch_size, sampler.sampling.level
+    epoch_length, level = steps_per_epoch(dataset, batch_size) * batch_size, sampler.config.level
 
     def load(place: int) -> Batch:
-        example, rng = draw_example(dataset, epoch_length, seed, place)
-        pixels, boxes, labels, real = sampler.draw(example, rng)
+        example, rng = example_at(dataset, epoch_length, seed, place)
+        pixels, boxes, labels, real = sampler.sample(example, rng)
         if level != "none":
-            pixels, boxes = flip_and_turn(pixels, boxes, rng)
+            pixels, boxes = flip_and_rotate(pixels, boxes, rng)
         if level == "full":
             pixels = jitter_colours(pixels, rng)
         order = rng.permutation(len(labels))
         return {"image": np.ascontiguousarray(pixels), **pad(boxes[order], labels[order], real[order], slots)}
 
-    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+    return iterate_batches(grain.MapDataset.range(start_step * batch_size, MAX_SAMPLES), load, batch_size)
 
 
-def close_up_batches(
+def object_crop_batches(
     dataset: Dataset, sampler: Sampler, *, batch_size: int, size: int, seed: int, start_step: int = 0
 ) -> Batches:
     """Endless batches of single objects from step `start_step` on, each class as often as any other, and of ground
     without objects: `image` uint8 [b, size, size, 3], `label` int32 [b], −1 for ground, `shown` bool [b, k], all
     classes that are to be seen, and `ignored` bool [b, k], those of which nothing is known. UserError for a broken
     image."""
-    level = sampler.sampling.level
+    level = sampler.config.level
 
     def load(place: int) -> Batch:
         rng = np.random.default_rng([seed, 2, place])
         example = dataset.examples[rng.integers(len(dataset))]
-        (pixels, _, labels, real), label = sampler.close_up(example, size, rng)
+        (pixels, _, labels, real), label = sampler.object_crop(example, size, rng)
         if level != "none":
-            pixels, _ = flip_and_turn(pixels, np.zeros((0, 4), np.float32), rng)
+            pixels, _ = flip_and_rotate(pixels, np.zeros((0, 4), np.float32), rng)
         if level == "full":
             pixels = jitter_colours(pixels, rng)
         classes = np.arange(len(dataset.classes))
@@ -96,7 +96,7 @@ def close_up_batches(
             "ignored": ignored,
         }
 
-    return iterate(grain.MapDataset.range(start_step * batch_size, ENDLESS), load, batch_size)
+    return iterate_batches(grain.MapDataset.range(start_step * batch_size, MAX_SAMPLES), load, batch_size)
 
 
 def pad(boxes: Boxes, labels: Int32[np.ndarray, " n"], real: Bool[np.ndarray, " n"], slots: Slots) -> Batch:
@@ -127,7 +127,7 @@ def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -
 
     def load(place: int) -> Batch:
         example = dataset.examples[min(place, len(dataset) - 1)]
-        squares = whole_squares(read_image(example.image, bands=dataset.bands), views)
+        squares = image_pyramid(read_image(example.image, bands=dataset.bands), views)
         return {str(i): square for i, square in enumerate(squares)}
 
-    return iterate(grain.MapDataset.range(padded), load, batch_size)
+    return iterate_batches(grain.MapDataset.range(padded), load, batch_size)

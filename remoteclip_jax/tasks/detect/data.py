@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from remoteclip_jax.data.reading import check_boxes
+from remoteclip_jax.data.reading import require_boxes
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
@@ -28,4 +28,4 @@ def read(config: DetectConfig, run: RunDirectory) -> RunData:
 
 def refine(dataset: Dataset, data_dir: Path) -> Dataset:
     """`dataset`, as it is. UserError where its objects have no boxes."""
-    return check_boxes(dataset, data_dir)
+    return require_boxes(dataset, data_dir)

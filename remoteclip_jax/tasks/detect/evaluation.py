@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.views import check_size, resized_views, told
+from remoteclip_jax.data.views import check_size, format_views, resized_views
 from remoteclip_jax.detector.detections import Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
@@ -88,6 +88,6 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
 def describe(result: dict[str, Any]) -> str:
     """A result for the screen: first what was dropped or repaired while the data were read, then the figures."""
     lines = [*result.get("notes", ())]
-    most, views = result["max_detections"], told(result["views"])
+    most, views = result["max_detections"], format_views(result["views"])
     lines.append(f"{result['images']} images, predicted at {views} pixels, at most {most} detections in each")
     return "\n".join([*lines, table(result)])

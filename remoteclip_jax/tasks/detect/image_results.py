@@ -18,11 +18,11 @@ def find_images(pattern: str, notes: "Notes") -> list[Path]:
     """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension, with a note
     on what may be images of other kinds. UserError where there is none."""
     from remoteclip_jax.data.image_files import EXTENSIONS
-    from remoteclip_jax.data.listing import images_of, visible
+    from remoteclip_jax.data.listing import image_paths, visible_entries
 
     path = Path(pattern)
     if path.is_dir():
-        found = [match for match in images_of(visible(path), notes) if match.is_file()]
+        found = [match for match in image_paths(visible_entries(path), notes) if match.is_file()]
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
         matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(_literal_folder(path), recursive=True))))
@@ -72,7 +72,7 @@ def detect_file(
 ) -> collections.Counter[str]:
     """Write OUTPUT.json and OUTPUT.jpg for one image; how many objects of each name were found. What was done to a deep
     image goes into `notes`."""
-    from remoteclip_jax.data.depth import note_depth
+    from remoteclip_jax.data.bands import note_raster
     from remoteclip_jax.data.images import read_header, read_image
     from remoteclip_jax.detector.inference import detect_with
     from remoteclip_jax.evaluation.draw import LARGEST, draw
@@ -83,7 +83,7 @@ def detect_file(
     # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
     shorter = max(LARGEST, detector.views[-1]) * min(width, height) / max(width, height)
     image = read_image(path, at_least=max(1, round(shorter)), bands=bands)
-    note_depth(header, path, bands, notes)
+    note_raster(header, path, bands, notes)
     found = detect_with(detector, image, prompts, threshold, (width, height))
     if (factor := max(image.size) // (2 * LARGEST)) > 1:
         image = image.reduce(factor)  # drawing needs a copy, which would be of gigabytes

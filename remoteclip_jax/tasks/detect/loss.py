@@ -13,7 +13,7 @@ from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
-    """The loss of a batch of `detection_batches`; or, of one of `close_up_batches`, that of recognising single
+    """The loss of a batch of `detection_batches`; or, of one of `object_crop_batches`, that of recognising single
     objects."""
 
     def loss(

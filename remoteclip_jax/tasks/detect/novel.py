@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from remoteclip_jax.data.classes import resolve
+from remoteclip_jax.data.classes import class_index
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 
@@ -16,7 +16,7 @@ def without_images_of(dataset: Dataset, novel: Sequence[str]) -> Dataset:
     Leaving out their boxes alone, as the splits of OV-COCO do (Bansal et al. 2018), would teach that these objects are
     ground. UserError for a name that is no class, and where no image is left.
     """
-    held_out = [resolve(name, dataset.classes, "--novel") for name in novel]
+    held_out = [class_index(name, dataset.classes, "--novel") for name in novel]
     kept = tuple(
         example
         for example in dataset.examples
@@ -30,7 +30,7 @@ def without_images_of(dataset: Dataset, novel: Sequence[str]) -> Dataset:
 
 def base_classes(dataset: Dataset, novel: Sequence[str]) -> Dataset:
     """`dataset`, which shows none of `novel`, without them among its classes. UserError where none is left."""
-    held_out = {resolve(name, dataset.classes, "--novel") for name in novel}
+    held_out = {class_index(name, dataset.classes, "--novel") for name in novel}
     base = [i for i in range(len(dataset.classes)) if i not in held_out]
     if not base:
         raise UserError("--novel holds out every class: none is left to learn")
@@ -38,7 +38,10 @@ def base_classes(dataset: Dataset, novel: Sequence[str]) -> Dataset:
     new_label[base] = np.arange(len(base))
     examples = tuple(
         dataclasses.replace(
-            example, labels=new_label[example.labels], ignored_labels=new_label[example.ignored_labels], annotated=None
+            example,
+            labels=new_label[example.labels],
+            ignored_labels=new_label[example.ignored_labels],
+            annotations=None,
         )
         for example in dataset.examples
     )

@@ -4,10 +4,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from remoteclip_jax.data.views import told
+from remoteclip_jax.data.views import format_views
 from remoteclip_jax.evaluation.markup import Picture, block, code, shell, string, table, text
 from remoteclip_jax.evaluation.page import checkpoints, data_line, ending, percent, png, read_summary, speed
-from remoteclip_jax.files.json_files import mismatch, read_json
+from remoteclip_jax.files.json_files import read_json, schema_mismatch
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Ranking, Row
@@ -43,8 +43,8 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ra
     parts: list[str | Picture] = [
         f"# Run {text(run.root.resolve().name)}\n",
         f"A context-guided detector ({config.arch}) trained on {data_line(config, summary)}: {rows[-1]['step']} steps "
-        f"of {config.batch_size} images of {config.image_size} pixels, predicting at {text(told(config.views))} "
-        "pixels.\n",
+        f"of {config.batch_size} images of {config.image_size} pixels, predicting at "
+        f"{text(format_views(config.views))} pixels.\n",
     ]
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
@@ -57,21 +57,21 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ra
 def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
     directory = run.evaluation(split)
     result = read_json(directory / "metrics.json", EVALUATION)
-    sizes = told(result["views"]) if result["views"] else "unknown"
+    sizes = format_views(result["views"]) if result["views"] else "unknown"
     parts: list[str | Picture] = [
         f"## Evaluation on {text(split)}\n",
         f"{result['images']} images of {code(result['data_dir'])}, predicted at {sizes} pixels. AP is the area "
         "under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]
-    if mismatch(result, ALL) is None:
+    if schema_mismatch(result, ALL) is None:
         parts.append(
             f"COCO counts the 100 best detections of a class in an image; with all, at most {result['max_detections']} "
             f"an image, mAP is {percent(result['map_all'])} and mAP@50 {percent(result['map_50_all'])}.\n"
         )
         if result["ignored"]:
             parts.append(f"{result['ignored']} crowds and difficult objects count neither way.\n")
-    if mismatch(result, NOVEL) is None:
+    if schema_mismatch(result, NOVEL) is None:
         parts.append(f"AP@50 of base classes and of those called novel ({', '.join(map(text, result['novel']))}):\n")
         parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))
     seen = {name: values for name, values in result["per_class"].items() if values["objects"]}

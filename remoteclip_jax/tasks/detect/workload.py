@@ -13,9 +13,9 @@ from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
-from remoteclip_jax.data.sampling import Sampler, Sampling
+from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.data.views import told
+from remoteclip_jax.data.views import format_views
 from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.runs.data import RunData
@@ -26,14 +26,14 @@ from remoteclip_jax.tasks.loading import load_towers
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
 from remoteclip_jax.training.workload import MakeBatches, Workload
 
-from .batches import box_slots, close_up_batches, detection_batches
+from .batches import box_slots, object_crop_batches, detection_batches
 from .config import DetectConfig
 from .evaluation import write_evaluation
 from .loss import make_detect_loss
 from .prediction import make_predictor
 from .variables import first_variables
 
-CLOSE_UP = 64  # pixels of the images of single objects that the image tower is aligned on first
+OBJECT_CROP_SIZE = 64  # pixels of the images of single objects that the image tower is aligned on first
 RULES: Rules = (
     *TOWER_RULES,
     (r"^class_head/(directions|gains)$", "frozen"),
@@ -77,7 +77,7 @@ def make_workload(
         facts: dict[str, Any] = {"data_dir": config.data_dir or str(run.data), "views": config.views}
         facts["max_detections"] = config.max_detections
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
-        print(f"{final.split}, {len(final)} images, predicted at {told(config.views)} pixels\n{table(result)}")
+        print(f"{final.split}, {len(final)} images, predicted at {format_views(config.views)} pixels\n{table(result)}")
 
     measured = val or final
 
@@ -111,14 +111,18 @@ def make_workload(
 def make_batches(config: DetectConfig, train: Dataset) -> MakeBatches:
     """What training reads: single objects for alignment, then windows. Images are decoded once."""
     slots = box_slots(train, config.max_objects, config.mosaic > 0)
-    sampling = Sampling(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
+    sampling = SamplingConfig(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
     sampler = Sampler(train, sampling)  # one for both phases
 
     def batches(step: int, first_steps: int) -> Batches:
-        crops = config.batch_size * max(1, config.image_size**2 // CLOSE_UP**2 // 2)  # half the pixels of a step later
+        crops = config.batch_size * max(
+            1, config.image_size**2 // OBJECT_CROP_SIZE**2 // 2
+        )  # half the pixels of a step later
         if step < first_steps:
             yield from itertools.islice(
-                close_up_batches(train, sampler, batch_size=crops, size=CLOSE_UP, seed=config.seed, start_step=step),
+                object_crop_batches(
+                    train, sampler, batch_size=crops, size=OBJECT_CROP_SIZE, seed=config.seed, start_step=step
+                ),
                 first_steps - step,
             )
         yield from detection_batches(

@@ -11,24 +11,24 @@ from PIL import Image
 
 from remoteclip_jax.data.pipeline import Batch
 from remoteclip_jax.data.reading import read_dataset
-from remoteclip_jax.data.sampling import SMALLEST, Sampler, Sampling
+from remoteclip_jax.data.sampling import MIN_BOX_PIXELS, Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.data.windows import PADDING, from_square
+from remoteclip_jax.data.windows import PADDING, square_to_pixels
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.tasks.detect.batches import (
     MOST_IGNORED,
     Slots,
     box_slots,
-    close_up_batches,
+    object_crop_batches,
     crowded,
     detection_batches,
     pad,
     whole_images,
 )
-from tests.data.batches import assert_same
-from tests.data.trees import truncate, write_noise
+from tests.data.batches import assert_batches_equal
+from tests.data.sample_datasets import truncate, write_noise
 
-FULL = Sampling(size=64, views=(32, 64, 128), jitter=1.15)
+FULL = SamplingConfig(size=64, views=(32, 64, 128), jitter=1.15)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_shapes_and_padding(drawn: Dataset, mosaic: float) -> None:
         low, high = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
         assert low[real].min() > -1e-5
         assert high[real].max() < 1 + 1e-5
-        assert boxes[real][:, 2:].min() * 64 >= SMALLEST - 0.01
+        assert boxes[real][:, 2:].min() * 64 >= MIN_BOX_PIXELS - 0.01
         assert ((labels >= 0) & (labels < len(drawn.classes))).all()
         shown += real.any(1).sum()
     assert shown > 12
@@ -82,9 +82,9 @@ def test_shapes_and_padding(drawn: Dataset, mosaic: float) -> None:
 def test_batches_follow_from_seed_and_place(drawn: Dataset, mosaic: float) -> None:
     sampling = dataclasses.replace(FULL, mosaic=mosaic)
     unbroken = batches(drawn, 9, sampling)
-    assert_same(batches(drawn, 9, sampling), unbroken)
+    assert_batches_equal(batches(drawn, 9, sampling), unbroken)
     for start in (1, 5, 7):  # within and beyond the first epoch of six
-        assert_same(batches(drawn, 9 - start, sampling, start_step=start), unbroken[start:])
+        assert_batches_equal(batches(drawn, 9 - start, sampling, start_step=start), unbroken[start:])
     other = batches(drawn, 1, sampling, seed=1)[0]
     assert (other["image"] != unbroken[0]["image"]).mean() > 0.5
 
@@ -104,7 +104,7 @@ def test_boxes_follow_the_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
     box = np.array([[180 / width, 140 / height, 120 / width, 80 / height]], np.float32)
     one = Dataset("train", ("red",), (Example(tmp_path / "a.jpg", width, height, box, np.zeros(1, np.int32)),))
     checked = 0
-    for batch in batches(one, 40, Sampling(64, (96,), 1.5, "flip"), batch_size=1):
+    for batch in batches(one, 40, SamplingConfig(64, (96,), 1.5, "flip"), batch_size=1):
         if not batch["real"][0, 0]:
             continue
         found = batch["boxes"][0, 0]
@@ -122,7 +122,7 @@ def test_boxes_follow_the_pixels_in_a_mosaic(tmp_path: Path) -> None:
     box = np.array([[0.6, 0.3, 0.2, 0.2]], np.float32)
     one = Dataset("train", ("red",), (Example(tmp_path / "a.png", 200, 200, box, np.zeros(1, np.int32)),))
     shown, counts = 0, set()
-    for batch in batches(one, 20, Sampling(256, (128,), 1.1, "flip", mosaic=1.0), batch_size=1):
+    for batch in batches(one, 20, SamplingConfig(256, (128,), 1.1, "flip", mosaic=1.0), batch_size=1):
         image, real = batch["image"][0], batch["real"][0]
         red = (image[..., 0] > 140) & (image[..., 1] < 64)
         counts.add(int(real.sum()))
@@ -152,7 +152,7 @@ def test_more_boxes_than_slots(drawn: Dataset) -> None:
     boxes = np.concatenate([0.1 + 0.2 * grid, np.full((20, 2), 0.1)], -1).astype(np.float32)
     full = with_boxes(drawn, boxes)
     seen = []
-    for batch in batches(full, 12, Sampling(64, (64,), level="none"), batch_size=1, slots=Slots(8, 16)):
+    for batch in batches(full, 12, SamplingConfig(64, (64,), level="none"), batch_size=1, slots=Slots(8, 16)):
         assert batch["real"].all()
         ignored = batch["ignored_labels"][0]
         assert sorted([*batch["labels"][0].tolist(), *ignored[ignored >= 0].tolist()]) == list(range(20))
@@ -212,13 +212,13 @@ def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> 
         ignored_labels=np.array([7], np.int32),
     )
     data = dataclasses.replace(drawn, examples=(example,))
-    for batch in batches(data, 4, Sampling(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
+    for batch in batches(data, 4, SamplingConfig(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
         assert batch["real"].sum() == 1
         assert batch["labels"][0, 0] == 3
         assert batch["ignored_labels"][0].tolist() == [7, *[-1] * 31]
         np.testing.assert_allclose(batch["ignored"][0, 0], crowd[0], atol=1e-6)
-    sampler = Sampler(data, Sampling(64, (64,), level="none"))
-    iterator = close_up_batches(data, sampler, batch_size=8, size=64, seed=0)
+    sampler = Sampler(data, SamplingConfig(64, (64,), level="none"))
+    iterator = object_crop_batches(data, sampler, batch_size=8, size=64, seed=0)
     batch = next(iterator)
     iterator.close()
     assert set(batch["label"].tolist()) <= {-1, 3}
@@ -228,7 +228,7 @@ def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> 
 
 def test_slivers_of_objects_are_left_out(drawn: Dataset) -> None:
     thin = with_boxes(drawn, [[0.5, 0.5, 0.4, 0.02], [0.3, 0.3, 0.2, 0.2]])  # 1.3 pixels of 64 high
-    batch = batches(thin, 1, Sampling(64, (64,), level="none"), batch_size=1)[0]
+    batch = batches(thin, 1, SamplingConfig(64, (64,), level="none"), batch_size=1)[0]
     assert batch["real"].sum() == 1
     assert batch["labels"][0, 0] == 1
 
@@ -245,7 +245,7 @@ def test_whole_images_keep_their_order(tmp_path: Path) -> None:
     images = np.concatenate([batch["0"] for batch in result])
     assert images[:, 8, 16, 0].tolist() == [0, 50, 100, 150, 200, 200]  # the last one again
     assert (images[:, 16:] == PADDING).all()
-    np.testing.assert_allclose(from_square(np.array([[0, 0, 1, 0.5]], np.float32), 80, 40), [[0, 0, 80, 40]])
+    np.testing.assert_allclose(square_to_pixels(np.array([[0, 0, 1, 0.5]], np.float32), 80, 40), [[0, 0, 80, 40]])
 
 
 def test_a_broken_image_is_named(drawn: Dataset, tmp_path: Path) -> None:
