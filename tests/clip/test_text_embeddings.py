@@ -42,12 +42,12 @@ def test_genuine_dior_embeddings() -> None:
         ({"class_names": ["a", "b", "c"], "embeddings": rows() * 0}, "an embedding is zero"),
         ({"class_names": ["a", "b", "c"], "embeddings": rows() * 1e30}, "zero or too long"),
         ({"class_names": ["a", "b", "c"], "embeddings": rows().astype(float) * 1e300}, "not all finite"),
-        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 1j}, "no numbers"),
-        ({"class_names": "abc", "embeddings": rows()}, "no list of texts"),
-        ({"class_names": [1, 2, 3], "embeddings": rows()}, "no list of texts"),
+        ({"class_names": ["a", "b", "c"], "embeddings": rows() * 1j}, "not numbers"),
+        ({"class_names": "abc", "embeddings": rows()}, "not a list of strings"),
+        ({"class_names": [1, 2, 3], "embeddings": rows()}, "not a list of strings"),
         ({"class_names": ["a", " ", "c"], "embeddings": rows()}, "a class name is empty"),
-        ({"class_names": [b"a", b"\xff", b"c"], "embeddings": rows()}, "no text in UTF-8"),
-        ({"class_names": ["a", "b", "c"], "embeddings": [["x"], ["y"], ["z"]]}, "no numbers"),
+        ({"class_names": [b"a", b"\xff", b"c"], "embeddings": rows()}, "not text in UTF-8"),
+        ({"class_names": ["a", "b", "c"], "embeddings": [["x"], ["y"], ["z"]]}, "not numbers"),
         ({"class_names": ["a", "b", "c"]}, "lacks embeddings"),
     ],
 )
@@ -65,5 +65,5 @@ def test_names_as_bytes(tmp_path: Path) -> None:
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", class_names=np.array(["a", {}], dtype=object), embeddings=rows(2))
-    with pytest.raises(UserError, match=r"t\.npz is no readable npz file: class_names\.npy holds Python objects"):
+    with pytest.raises(UserError, match=r"t\.npz is not a readable npz file: class_names\.npy holds Python objects"):
         load_text_embeddings(tmp_path / "t.npz")

@@ -13,6 +13,7 @@ import remoteclip_jax as rc
 from remoteclip_jax.errors import explain
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.tasks.align.task import ranking
 from remoteclip_jax.tasks.evaluating import evaluate
 from remoteclip_jax.tasks.training import train
 from tests.command import ROOT, environment, fails
@@ -128,7 +129,7 @@ def test_damaged_run_directories(drawn_data: Path, tmp_path: Path) -> None:
         rc.load(run)
     shutil.rmtree(run / "checkpoints" / "1" / "default")
     with pytest.raises(rc.UserError, match="cannot restore the checkpoint of step 1"):
-        Checkpoints(run / "checkpoints").restore_weights(1)
+        Checkpoints(run / "checkpoints", ranking).restore_weights(1)
 
 
 def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,9 +140,9 @@ def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest
         patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
         with pytest.raises(rc.UserError, match=r"cannot save the checkpoint of step 6 .* no space left on the disk"):
             train({**settings, "epochs": 2, "checkpoint_every": 5}, run)
-    assert Checkpoints(run / "checkpoints").steps() == [3]
+    assert Checkpoints(run / "checkpoints", ranking).steps() == [3]
     train({**settings, "epochs": 2}, run)
-    assert 6 in Checkpoints(run / "checkpoints").steps()
+    assert 6 in Checkpoints(run / "checkpoints", ranking).steps()
 
 
 def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> Non
     assert result.returncode == 2, result.stderr[-2000:]
     assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
     assert "Traceback" not in result.stderr
-    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [3]
+    assert Checkpoints(tmp_path / "run" / "checkpoints", ranking).steps() == [3]
 
 
 def test_a_run_that_never_began_takes_other_settings(drawn_data: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.tasks.align.task import ranking
 from remoteclip_jax.tasks.evaluating import evaluate
 from remoteclip_jax.tasks.training import train
 from tests.command import ROOT, environment, fails, run
@@ -31,7 +32,7 @@ def rows_without_times(workdir: Path) -> list[dict]:
 
 
 def final_bits(workdir: Path) -> list[bytes]:
-    checkpoints = Checkpoints(RunDirectory(workdir).checkpoints)
+    checkpoints = Checkpoints(RunDirectory(workdir).checkpoints, ranking)
     return [np.asarray(x).tobytes() for x in jax.tree.leaves(checkpoints.restore_weights(checkpoints.latest()))]
 
 
@@ -46,12 +47,12 @@ def test_run_directory(finished: Path) -> None:
     assert [row["step"] for row in rows] == [3, 6, 9]
     assert {"step", "epoch", "loss", "learning_rate", "iterations_per_sec", "val_loss", "val_top1"} <= rows[0].keys()
     assert rows[-1]["loss"] < rows[0]["loss"]
-    kept = Checkpoints(finished / "checkpoints").steps()
+    kept = Checkpoints(finished / "checkpoints", ranking).steps()
     assert {6, 9} <= set(kept)  # the chosen epoch, the last; and the best, wherever it is
     best = min(rows, key=lambda row: row["val_loss"])["step"]
     assert best in kept
     assert (finished / "text_tower" / "config.json").exists()
-    restored = Checkpoints(finished / "checkpoints").restore_weights(9)
+    restored = Checkpoints(finished / "checkpoints", ranking).restore_weights(9)
     assert set(restored["params"]) == {"visual", "logit_scale"}  # the frozen tower is not stored again
 
 
@@ -185,7 +186,7 @@ def test_nan_stops_the_run_and_names_the_checkpoint(drawn_data: Path, tmp_path: 
     (workdir / "config.json").write_text(json.dumps({**config, "learning_rate": 1e3, "temperature": 1e-4}))
     with pytest.raises(rc.UserError, match=r"\w+ is (nan|inf) at step \d+; last good checkpoint: .*/3;"):
         train({"epochs": 60}, workdir)
-    assert 3 in Checkpoints(workdir / "checkpoints").steps()
+    assert 3 in Checkpoints(workdir / "checkpoints", ranking).steps()
 
 
 def test_unknown_flags_and_values_fail_in_one_line() -> None:

@@ -96,7 +96,7 @@ def user_file(dataset: Dataset, path: Path) -> Path:
     categories = [{"id": number, "name": name} for number, name in zip(CATEGORIES, CLASSES, strict=True)]
     images, annotations = [], []
     for e in dataset.examples:
-        known = e.annotated
+        known = e.annotations
         assert known is not None
         images.append({"id": known.image_id, "file_name": e.image.name, "width": known.width, "height": known.height})
         for j, box in enumerate(known.boxes.tolist()):

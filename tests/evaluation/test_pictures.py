@@ -51,7 +51,7 @@ def test_what_is_ignored_is_neither_missed_nor_a_false_alarm() -> None:
     assert image_quality(scene, found(boxes, [0, 1]), 0.5) == pytest.approx(2 / 3)  # another class
     assert image_quality(scene, found([boxes[0], [45, 45, 55, 55]]), 0.5) == pytest.approx(2 / 3)  # too small
     assert len(true_objects(scene, DIOR_CLASSES)) == 1
-    crowd = dataclasses.replace(scene, annotated=annotated_crowd())
+    crowd = dataclasses.replace(scene, annotations=annotated_crowd())
     assert image_quality(crowd, found([boxes[0], [45, 45, 55, 55]]), 0.5) == 1  # inside it
 
 

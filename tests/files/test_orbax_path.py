@@ -10,6 +10,7 @@ from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.weights import load_weights, save_weights
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
+from remoteclip_jax.tasks.align.task import ranking
 from remoteclip_jax.training.state import TrainState
 
 NAMES = ("a[1]b", "[", "what?", "a*b", "a**", "%20#x=1", 'it\'s a "name"', "船", "line\nbreak", "{x}", "-x")
@@ -24,9 +25,9 @@ def state() -> TrainState:
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoints(name: str, tmp_path: Path) -> None:
     directory = tmp_path / name / "checkpoints"
-    with Checkpoints(directory, keep_every=1) as checkpoints:
+    with Checkpoints(directory, ranking, keep_every=1) as checkpoints:
         checkpoints.save(state(), {"loss": 1.0})
-    for again in (Checkpoints(directory), Checkpoints(directory, keep_every=1)):
+    for again in (Checkpoints(directory, ranking), Checkpoints(directory, ranking, keep_every=1)):
         assert again.steps() == [3]
         assert again.best() == again.latest() == 3
         np.testing.assert_array_equal(again.restore_weights(3)["params"]["visual"]["kernel"], VALUES)
@@ -48,7 +49,7 @@ def test_weights(tmp_path: Path) -> None:
 )
 def test_invalid_names(name: str, message: str, tmp_path: Path) -> None:
     for write in (
-        lambda path: Checkpoints(path / "checkpoints", keep_every=1),
+        lambda path: Checkpoints(path / "checkpoints", ranking, keep_every=1),
         lambda path: save_weights(path / "w", ARCHITECTURES["tiny"], {"params": {}, "batch_stats": {}}, {}),
     ):
         with pytest.raises(UserError, match=message):

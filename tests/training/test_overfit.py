@@ -34,7 +34,7 @@ def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
     data = read_dataset(drawn_data, "train")
     fullest = max(data.examples, key=lambda x: int((x.boxes[:, 2:].min(-1) * SIZE > 8).sum()))
     clear = fullest.boxes[:, 2:].min(-1) * SIZE > 8  # the pyramid's stride: what is smaller is a matter of luck
-    example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotated=None)
+    example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotations=None)
     one = dataclasses.replace(data, examples=(example,) * 2)
     model, texts = Detector(clip, shape), random_texts(len(data.classes))
     optimizer = make_optimizer(config, RULES)

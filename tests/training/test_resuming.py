@@ -18,6 +18,7 @@ from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.metrics_log import read_rows
+from remoteclip_jax.tasks.align.task import ranking
 from remoteclip_jax.tasks.configuration import load_config, new_config
 from remoteclip_jax.tasks.training import train
 from remoteclip_jax.training import epochs
@@ -70,7 +71,7 @@ def test_killed_within_an_epoch(
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
-    with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
+    with Checkpoints(tmp_path / "run" / "checkpoints", ranking) as checkpoints:
         assert checkpoints.latest() == 4
         assert checkpoints.best() == 3  # what was validated goes before what was saved on the way
     monkeypatch.undo()

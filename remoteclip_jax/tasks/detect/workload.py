@@ -26,7 +26,7 @@ from remoteclip_jax.tasks.loading import load_towers
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
 from remoteclip_jax.training.workload import MakeBatches, Workload
 
-from .batches import box_slots, object_crop_batches, detection_batches
+from .batches import box_slots, detection_batches, object_crop_batches
 from .config import DetectConfig
 from .evaluation import write_evaluation
 from .loss import make_detect_loss

@@ -19,9 +19,9 @@ from remoteclip_jax.tasks.detect.batches import (
     MOST_IGNORED,
     Slots,
     box_slots,
-    object_crop_batches,
     crowded,
     detection_batches,
+    object_crop_batches,
     pad,
     whole_images,
 )
