@@ -63,37 +63,41 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise UserError(f"--set={text}: {value!r} is no JSON value; a string needs quotes: --set={hint}") from None
 
 
-def check_assignment(kind: type, name: str, value: Any) -> Any:
-    """`value` as the field `name` of the dataclass `kind` has it; a dot leads into a field that is a dataclass.
-    UserError for a field that does not exist, naming the nearest, or that does not take this value."""
-    first, _, rest = name.partition(".")
-    about, hints = settings_of(kind), get_type_hints(kind)
+def check_assignment(kind: type, name: str, value: Any, prefix: str = "") -> Any:
+    """`value` as the field `name` of the dataclass `kind` has it; a dot leads into a field that is a dataclass, and
+    `prefix` is what led to this one. UserError for a field that does not exist, naming the nearest, or that does not
+    take this value."""
+    first, dot, rest = name.partition(".")
+    full, about, hints = prefix + name, settings_of(kind), get_type_hints(kind)
     inner = _dataclass_in(hints.get(first))
-    if first not in about or about[first].derived or (rest and inner is None):
-        possible = [path for path in _paths(kind) if path != name]
-        near = difflib.get_close_matches(name, possible, n=1, cutoff=0.0)
-        raise UserError(f"--set={name}=…: there is no such setting; the nearest is {near[0]}")
+    if first not in about or about[first].derived or (dot and inner is None):
+        possible = [path for path in _paths(kind, prefix) if path != full]
+        near = difflib.get_close_matches(full, possible, n=1, cutoff=0.0)
+        raise UserError(f"--set={full}=…: there is no such setting; the nearest is {near[0]}")
     if inner is not None:
-        if rest:
-            return check_assignment(inner, rest, value)
-        raise UserError(f"--set={name}=…: set its fields one by one, such as {name}.{next(iter(settings_of(inner)))}=…")
-    if problem := schema_mismatch(value, schema_of(hints[first]), name):
-        raise UserError(f"--set={name}={json.dumps(value)}: {problem}, which is not {_described(hints[first])}")
+        if dot:
+            return check_assignment(inner, rest, value, f"{prefix}{first}.")
+        raise UserError(f"--set={full}=…: set its fields one by one, such as {full}.{next(iter(settings_of(inner)))}=…")
+    if problem := schema_mismatch(value, schema_of(hints[first]), full):
+        raise UserError(f"--set={full}={json.dumps(value)}: {problem}, which is not {_described(hints[first])}")
     if (choices := choices_of(hints[first])) and value not in choices:
-        raise UserError(f"--set={name}={json.dumps(value)}: known are {', '.join(map(str, choices))}")
+        raise UserError(f"--set={full}={json.dumps(value)}: known are {', '.join(map(str, choices))}")
     return tuple(value) if isinstance(value, list) else value
 
 
 def assigned(config: Any, values: Mapping[str, Any]) -> Any:
     """The dataclass `config` with `values` by dotted field names in place of its own. UserError for an invalid one."""
     for name, value in values.items():
-        first, _, rest = name.partition(".")
         try:
-            new = assigned(getattr(config, first), {rest: value}) if rest else value
-            config = dataclasses.replace(config, **{first: new})
+            config = _with_value(config, name, value)
         except ValueError as e:
             raise UserError(f"--set={name}={json.dumps(value)}: {e}") from None
     return config
+
+
+def _with_value(config: Any, name: str, value: Any) -> Any:
+    first, _, rest = name.partition(".")
+    return dataclasses.replace(config, **{first: _with_value(getattr(config, first), rest, value) if rest else value})
 
 
 def value_of(config: Any, name: str) -> Any:
