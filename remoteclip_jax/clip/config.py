@@ -1,4 +1,4 @@
-"""Shapes of the two towers, by open_clip's names."""
+"""Shapes of the two towers, under open_clip's names."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 class CLIPConfig:
     """Sizes of a CLIP with a ModifiedResNet image tower (Radford et al. 2021), named as in open_clip's model configs.
 
-    `image_size` is the size that the attention pool's position embedding was trained at; other sizes interpolate it.
-    `quick_gelu` replaces GELU by x·sigmoid(1.702x) in the text tower: on for OpenAI's weights, off for RemoteCLIP's.
+    `image_size` is the size that the attention pool's position embedding was trained for; it is interpolated for other
+    sizes. `quick_gelu` replaces GELU with x·sigmoid(1.702x) in the text tower: on for OpenAI's weights, off for
+    RemoteCLIP's.
     """
 
     arch: str = "RN50"
@@ -30,7 +31,7 @@ class CLIPConfig:
 
     @property
     def vision_heads(self) -> int:
-        """Heads of the attention pool: one for every 64 channels of C5."""
+        """Heads of the attention pool: one for each 64 channels of C5."""
         return self.vision_width * 32 // 64
 
     def to_json(self) -> dict[str, Any]:
@@ -38,8 +39,8 @@ class CLIPConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CLIPConfig":
-        """From what `to_json` gave. ValueError, TypeError or KeyError where it is something else."""
-        if problem := schema_mismatch(values, schema_of(cls)):
+        """The configuration that `to_json` wrote. ValueError, TypeError or KeyError for anything else."""
+        if problem := mismatch(values, form_of(cls)):
             raise ValueError(problem)
         return cls(**{**values, "vision_layers": tuple(values["vision_layers"])})
 
@@ -47,8 +48,8 @@ class CLIPConfig:
 ARCHITECTURES = {
     "RN50": CLIPConfig(),
     "RN50-quickgelu": CLIPConfig(arch="RN50-quickgelu", quick_gelu=True),
-    # For the detector that a CPU trains in minutes: few channels, and embeddings as long as RN50's, so that the text
-    # embeddings of the real RemoteCLIP go with it.
+    # For the detector that a CPU trains in minutes: few channels, but embeddings of RN50's dimension, so that
+    # RemoteCLIP's real text embeddings fit.
     "small": CLIPConfig(
         arch="small",
         vision_layers=(1, 2, 2, 1),
@@ -57,7 +58,7 @@ ARCHITECTURES = {
         text_heads=2,
         text_layers=2,
     ),
-    # The same system in small, for tests and for a first look on a laptop; no published weights have this shape.
+    # A tiny version for tests and for a first try on a laptop; no published weights have this shape.
     "tiny": CLIPConfig(
         arch="tiny",
         embed_dim=64,

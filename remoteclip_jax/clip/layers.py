@@ -1,7 +1,7 @@
-"""Layers shared by the two towers, with PyTorch's conventions where Flax's differ; each difference is named once, here.
+"""Layers of both towers and of the detector. They follow PyTorch where Flax differs; every difference is noted here.
 
-Activations are NHWC. `dtype` is the compute type; parameters and running statistics stay float32 whatever it is
-(float64 where the caller passes float64 parameters, which is how the tests compare with PyTorch).
+Activations are NHWC. `dtype` is the compute type. Parameters and running statistics are float32 whatever it is (or
+float64 if the caller passes float64 parameters, which is how the tests compare with PyTorch).
 """
 
 from functools import partial, reduce
@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from remoteclip_jax.ops.convolution import convolve
 from remoteclip_jax.ops.cpu.products import dot_general, matmul
@@ -19,8 +19,11 @@ LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 
 Dense = partial(nn.Dense, dot_general=dot_general)
 
 
-def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """PyTorch's default for convolutions (Kaiming uniform, a = √5): U(−1/√fan_in, 1/√fan_in); `shape` is HWIO."""
+def torch_uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, "..."]:
+    """PyTorch's default initialisation of convolutions (Kaiming uniform, a = √5): U(−1/√fan_in, 1/√fan_in).
+
+    `shape` is HWIO.
+    """
     fan_in = shape[0] * shape[1] * shape[2]
     return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
 
@@ -28,7 +31,7 @@ def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) 
 class Conv(nn.Module):
     """k×k convolution without bias, padded with k//2 zeros on every side, as `torch.nn.Conv2d(…, padding=k // 2)`.
 
-    A 1×1 convolution is written as the matrix product that it is: on a CPU XLA runs that far faster.
+    A 1×1 convolution is computed as a matrix product, which XLA runs far faster on a CPU.
     """
 
     features: int
@@ -47,22 +50,22 @@ class Conv(nn.Module):
 
 
 def average_pool(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
-    """Mean over `size`×`size` cells; a remainder at the right and bottom is left out, as in `torch.nn.AvgPool2d`."""
+    """Mean over `size`×`size` cells. A remainder at the right or the bottom is dropped, as in `torch.nn.AvgPool2d`."""
     _, h, w, _ = x.shape
     return _average_cells(x[:, : h - h % size, : w - w % size], size)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _average_cells(x: Float[Array, "n h w c"], size: int) -> Float[Array, "n h2 w2 c"]:
-    # Not as a reduction, for which XLA would first write the map that is averaged here.
+    # A sum of slices, not a reduction: for a reduction XLA would first write its input to memory.
     return reduce(jnp.add, (x[:, i::size, j::size] for i in range(size) for j in range(size))) / size**2
 
 
-def _average_forward(x: Array, size: int) -> tuple[Array, None]:
+def _average_forward(x: Float[Array, "n h w c"], size: int) -> tuple[Float[Array, "n h2 w2 c"], None]:
     return _average_cells(x, size), None
 
 
-def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
+def _average_backward(size: int, _: None, g: Float[Array, "n h2 w2 c"]) -> tuple[Float[Array, "n h w c"]]:
     n, h, w, c = g.shape
     cells = jnp.broadcast_to(g[:, :, None, :, None] / size**2, (n, h, size, w, size, c))
     return (cells.reshape(n, h * size, w * size, c),)
@@ -71,10 +74,19 @@ def _average_backward(size: int, _: None, g: Array) -> tuple[Array]:
 _average_cells.defvjp(_average_forward, _average_backward)
 
 
-def attend(
-    q: Float[Array, "n q d"], k: Float[Array, "n k d"], v: Float[Array, "n k d"], heads: int, mask: Array | None = None
+def multi_head_attention(
+    q: Float[Array, "n q d"],
+    k: Float[Array, "n k d"],
+    v: Float[Array, "n k d"],
+    heads: int,
+    mask: Bool[Array, "..."] | None = None,
 ) -> Float[Array, "n q d"]:
-    """Scaled dot-product attention (Vaswani et al. 2017) over `heads` heads; `mask` [q, k] is True where q may look."""
+    """Scaled dot-product attention (Vaswani et al. 2017) with `heads` heads.
+
+    `mask` broadcasts to [n, heads, q, k]; it is True where a query may attend to a key.
+    """
+    # Not `jax.nn.dot_product_attention`: on a CPU its results and gradients differ from these in the last bits
+    # (outputs by 3e-7 in float32), and runs would not repeat.
     n, _, d = q.shape
     q, k, v = (t.reshape(n, -1, heads, d // heads) for t in (q, k, v))
     scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) * (d // heads) ** -0.5

@@ -1,4 +1,4 @@
-"""The two towers together, as `open_clip.model.CLIP`: parameters under `visual`, `text` and `logit_scale`."""
+"""Both towers, as in `open_clip.model.CLIP`: parameters under `visual`, `text` and `logit_scale`."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.resnet import ModifiedResNet
@@ -18,7 +18,7 @@ Variables = dict[str, Any]  # {"params": …, "batch_stats": …}
 
 
 class CLIP(nn.Module):
-    """CLIP (Radford et al. 2021). `axis_name` is pmap's, for batch norm in training; `dtype` the compute type."""
+    """CLIP (Radford et al. 2021). `axis_name` is pmap's, for batch norm in training; `dtype` is the compute type."""
 
     config: CLIPConfig
     dtype: Any = jnp.float32
@@ -42,7 +42,7 @@ class CLIP(nn.Module):
         self.logit_scale = self.param("logit_scale", nn.initializers.constant(math.log(1 / 0.07)), ())
 
     def features(self, images: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
-        """Every map of the image tower, and `embedding` [n, d]; see `ModifiedResNet`. Images are normalised."""
+        """All maps of the image tower, and `embedding` [n, d]; see `ModifiedResNet`. Images are normalised."""
         return self.visual(images, train)
 
     def encode_image(self, images: Float[Array, "n s s 3"], train: bool = False) -> Float[Array, "n d"]:
@@ -59,30 +59,32 @@ class CLIP(nn.Module):
         return self.encode_image(images), self.encode_text(ids)
 
 
-def init(config: CLIPConfig, key: Array, text_tower: bool = True) -> Variables:
-    """Random variables, drawn as open_clip initialises its towers. Deterministic in `key`; the image tower is the same
-    with and without a text tower beside it."""
-    # No parameter's shape depends on the input's size, so the smallest image that passes five halvings will do.
+def init(config: CLIPConfig, key: Key[Array, ""], text_tower: bool = True) -> Variables:
+    """Random variables with open_clip's initialisation, determined by `key`.
+
+    The image tower is the same with and without a text tower.
+    """
+    # No parameter's shape depends on the image size, so the smallest image that can be halved five times will do.
     inputs: dict[str, Any] = {"images": jnp.zeros((1, 32, 32, 3))}
     if text_tower:
         inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
-    return run_once(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"), key)
+    return initial_variables(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"), key)
 
 
-def run_once(function: Callable[[Array], Any], key: Array) -> Any:
-    """`function(key)`, compiled, but without optimisation: for what runs once that costs more than it saves."""
-    if isinstance(key, jax.core.Tracer):  # of `eval_shape`, which compiles nothing
-        return function(key)
+def initial_variables(initialise: Callable[[Key[Array, ""]], Any], key: Key[Array, ""]) -> Variables:
+    """The variables `initialise(key)`, compiled without optimisations, which cost more than one run could save."""
+    if isinstance(key, jax.core.Tracer):  # from `eval_shape`, which compiles nothing
+        return initialise(key)
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function, compiler_options=options if jax.default_backend() == "cpu" else None)(key)
+    return jax.jit(initialise, compiler_options=options if jax.default_backend() == "cpu" else None)(key)
 
 
 def init_shapes(config: CLIPConfig, text_tower: bool = True) -> Variables:
-    """The tree of `jax.ShapeDtypeStruct` that `init` would return, without computing anything."""
+    """The tree of `jax.ShapeDtypeStruct` for what `init` returns; nothing is computed."""
     return jax.eval_shape(partial(init, config, text_tower=text_tower), jax.random.key(0))
 
 
 def one_tower(variables: Variables, name: str) -> Variables:
-    """`variables` with the tower "visual" or "text" alone: what jit and pmap need not carry along for the other."""
+    """The part of `variables` that one tower, "visual" or "text", needs, so that jit and pmap skip the other's."""
     params = {key: value for key, value in variables["params"].items() if key in (name, "logit_scale")}
     return {"params": params, "batch_stats": variables["batch_stats"] if name == "visual" else {}}

@@ -1,4 +1,4 @@
-"""Class names turned into the sentences whose embeddings stand for them (zero-shot prompting, Radford et al. 2021)."""
+"""Prompts: the sentences whose embeddings represent the classes (zero-shot prompting, Radford et al. 2021)."""
 
 import os
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from remoteclip_jax.errors import UserError
 
-# The one template with the best zero-shot accuracy of RemoteCLIP RN50 on WHU-RS19 (95.52 %).
+# The template with the best zero-shot accuracy of RemoteCLIP RN50 on WHU-RS19 (95.52 %).
 TEMPLATE = "a satellite photo of a {}."
 
-# Names that DIOR and WHU-RS19 write as one word. Left together they are rare tokens that the text tower hardly knows.
-_GLUED = {
+# Names that DIOR and WHU-RS19 write as one word. As one word they are rare tokens that the text tower hardly knows.
+_COMPOUNDS = {
     "baseballfield": "baseball field",
     "basketballcourt": "basketball court",
     "footballfield": "football field",
@@ -24,35 +24,35 @@ _GLUED = {
 
 
 def words(class_name: str) -> str:
-    """A class name as one would say it: ``Expressway-Service-area`` → ``expressway service area``."""
+    """A class name in plain words: ``Expressway-Service-area`` → ``expressway service area``."""
     parts = class_name.replace("-", " ").replace("_", " ").lower().split()
-    return " ".join(_GLUED.get(part, part) for part in parts)
+    return " ".join(_COMPOUNDS.get(part, part) for part in parts)
 
 
 def prompts(class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) -> list[list[str]]:
-    """For each class its sentences, one for each template: ``result[class][template]``."""
-    # Not str.format: a class name or a template may hold other braces.
+    """The sentences of each class, one for each template: ``result[class][template]``."""
+    # Not str.format: class names and templates may contain other braces.
     return [[template.replace("{}", words(name)) for template in templates] for name in class_names]
 
 
 def parse_templates(value: str) -> list[str]:
-    """What a user names with ``--templates``: the templates of a file, or one template, with exactly one ``{}``.
+    """The templates that ``--templates`` gives: those of a file, or one template with exactly one ``{}``.
 
-    UserError where it is neither, and as for `read_templates`.
+    UserError if it is neither, and as for `read_templates`.
     """
     path = Path(os.path.expanduser(value))
-    if os.path.isfile(path):  # of which no name is too long
+    if os.path.isfile(path):  # unlike Path.is_file, it raises nothing for names that are too long
         return read_templates(path)
     if value.count("{}") != 1:
         raise UserError(
             f"--templates={value}: a template needs exactly one {{}}, for the class, such as {TEMPLATE!r}; "
-            "nor is there a file of this name, with one template a line"
+            "nor is there a file of this name with one template on each line"
         )
     return [value]
 
 
 def read_templates(path: Path) -> list[str]:
-    """The templates in a text file, one a line, each with exactly one ``{}``; blank lines are skipped.
+    """The templates in a text file: one on each line, with exactly one ``{}``. Blank lines are skipped.
 
     UserError, naming the file and the line, for anything else.
     """
@@ -70,5 +70,7 @@ def read_templates(path: Path) -> list[str]:
         if template:
             templates.append(template)
     if not templates:
-        raise UserError(f"{path}: no prompt template in this file; write one a line, such as {TEMPLATE!r}")
+        raise UserError(
+            f"{path}: there is no prompt template in this file; write one on each line, such as {TEMPLATE!r}"
+        )
     return templates

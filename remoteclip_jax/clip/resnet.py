@@ -1,8 +1,8 @@
 """The image tower: CLIP's ModifiedResNet with its attention pool (Radford et al. 2021, section 2.4).
 
-Reference implementation: `open_clip.modified_resnet`, whose module names are kept, so that converting weights is a
-table. Departures from a plain ResNet: a stem of three 3×3 convolutions, average pooling before each strided 1×1
-convolution instead of strides, and attention pooling in place of the global mean.
+The reference implementation is `open_clip.modified_resnet`. Its module names are kept, so that converting weights needs
+only a table. It differs from a plain ResNet in three ways: a stem of three 3×3 convolutions, average pooling in place
+of strided convolutions, and attention pooling in place of the global mean.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from remoteclip_jax.ops.cpu.products import matmul_by_head
 
 
 class Downsample(nn.Module):
-    """The residual branch of a block that changes size: pool, 1×1 convolution "0", batch norm "1" (torch's names)."""
+    """The shortcut of a block that changes the size: pooling, 1×1 convolution "0", batch norm "1" (torch's names)."""
 
     features: int
     stride: int
@@ -35,7 +35,7 @@ class Downsample(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, (pool,) 1×1 with a residual; `planes` inner and 4·planes outer channels."""
+    """1×1, 3×3, pooling if `stride` > 1, and 1×1, with a shortcut; `planes` inner and 4·planes outer channels."""
 
     planes: int
     stride: int
@@ -51,7 +51,7 @@ class Bottleneck(nn.Module):
         out = nn.relu(norm(name="bn2")(out, train))
         out = average_pool(out, self.stride) if self.stride > 1 else out
         out = Conv(self.planes * 4, 1, dtype=self.dtype, name="conv3")(out)
-        # Zero: every block starts as the identity, open_clip's initialisation.
+        # Zero as in open_clip: every block starts as the identity.
         out = norm(nn.initializers.zeros, name="bn3")(out, train)
         if self.stride > 1 or x.shape[-1] != self.planes * 4:
             x = Downsample(self.planes * 4, self.stride, self.axis_name, self.dtype, name="downsample")(x, train)
@@ -59,7 +59,7 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """One of layer1 … layer4: `blocks` bottlenecks named "0", "1", …, the first of which strides."""
+    """One of layer1 … layer4: `blocks` bottlenecks named "0", "1", …; the first one has the stride."""
 
     planes: int
     blocks: int
@@ -74,13 +74,15 @@ class Stage(nn.Module):
         return x
 
 
-class Heads(NamedTuple):
+class HeadProjection(NamedTuple):
+    """The weights of a dense layer from c channels to h heads of d channels."""
+
     kernel: Float[Array, "c h d"]
     bias: Float[Array, "h d"]
 
 
 class Projection(nn.Module):
-    """The parameters of a dense layer, by attention head."""
+    """The parameters of a dense layer, split into attention heads; the product is left to the caller."""
 
     features: int
     heads: int
@@ -88,16 +90,16 @@ class Projection(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, inputs: int) -> Heads:
+    def __call__(self, inputs: int) -> HeadProjection:
         kernel = self.param("kernel", self.kernel_init, (inputs, self.features)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        return Heads(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
+        return HeadProjection(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
 
 
 class AttentionPool(nn.Module):
-    """Attention pooling: the mean of the map asks, the mean and the map's `grid`² positions answer.
+    """Attention pooling: the query is the mean of the map, the keys and values are the mean and the `grid`² positions.
 
-    A map of another size than `grid`×`grid` gets the position embedding resized bicubically with antialiasing, as
+    For a map that is not `grid`×`grid` the position embedding is resized bicubically with antialiasing, as
     `torch.nn.functional.interpolate(mode="bicubic", antialias=True, align_corners=False)` does.
     """
 
@@ -121,8 +123,8 @@ class AttentionPool(nn.Module):
         q = dense(c, name="q_proj")(x[:, 0])
         key = Projection(c, self.heads, self.dtype, init, name="k_proj")(c)
         value = Projection(c, self.heads, self.dtype, init, name="v_proj")(c)
-        # One asks and many answer, so the keys' matrix meets the question, not the answers, and the values' matrix
-        # their weighted sum: the same numbers for h·w times fewer operations. The keys' bias shifts all scores alike.
+        # There is one query and many keys. So the key matrix is applied to the query, and the value matrix to the
+        # weighted sum: h·w times fewer operations. The keys' bias would shift all scores alike and is left out.
         q = jnp.einsum("nhd,chd->nhc", q.reshape(n, self.heads, -1), key.kernel) * (c // self.heads) ** -0.5
         scores = jnp.einsum("nhc,nkc->nhk", q, x)
         weights = jax.nn.softmax(scores.astype(jnp.promote_types(scores.dtype, jnp.float32))).astype(x.dtype)
@@ -132,10 +134,10 @@ class AttentionPool(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """The image tower. Returns every map on the way and the embedding:
+    """The image tower. It returns all its maps, and the embedding, for images of s×s pixels and width w:
 
     `stem` [n, s/4, s/4, w], `c2` [n, s/4, s/4, 4w], `c3` [n, s/8, s/8, 8w], `c4` [n, s/16, s/16, 16w],
-    `c5` [n, s/32, s/32, 32w] for images of s×s pixels and width w, and `embedding` [n, d], not normalised.
+    `c5` [n, s/32, s/32, 32w], and `embedding` [n, d], which is not normalised.
     """
 
     layers: Sequence[int]

@@ -7,19 +7,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from remoteclip_jax.clip.layers import Dense, LayerNorm, attend
+from remoteclip_jax.clip.layers import Dense, LayerNorm, multi_head_attention
 
 
-def quick_gelu(x: Array) -> Array:
-    """OpenAI's approximation of GELU, x·sigmoid(1.702x); RemoteCLIP was tuned with the exact one."""
+def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """OpenAI's approximation of GELU, x·sigmoid(1.702x). RemoteCLIP was fine-tuned with the exact GELU."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 
 class Attention(nn.Module):
-    """Causal self-attention; queries, keys and values come from one product, as in `torch.nn.MultiheadAttention`."""
+    """Causal self-attention. One product computes queries, keys and values, as in `torch.nn.MultiheadAttention`."""
 
     heads: int
-    layers: int  # of the whole tower: OpenAI's initialisation shrinks with depth
+    layers: int  # of the whole tower: OpenAI's initialisation depends on the depth
     dtype: Any
 
     @nn.compact
@@ -27,11 +27,13 @@ class Attention(nn.Module):
         length, width = x.shape[1:]
         inner, outer = _init(width**-0.5), _init((width * 2 * self.layers) ** -0.5)
         q, k, v = jnp.split(Dense(3 * width, dtype=self.dtype, kernel_init=inner, name="in_proj")(x), 3, -1)
-        x = attend(q, k, v, self.heads, jnp.tril(jnp.ones((length, length), bool)))
+        x = multi_head_attention(q, k, v, self.heads, jnp.tril(jnp.ones((length, length), bool)))
         return Dense(width, dtype=self.dtype, kernel_init=outer, name="out_proj")(x)
 
 
 class MLP(nn.Module):
+    """Two dense layers with a GELU between them; the hidden layer is four times as wide."""
+
     layers: int
     quick_gelu: bool
     dtype: Any
@@ -46,6 +48,8 @@ class MLP(nn.Module):
 
 
 class ResidualBlock(nn.Module):
+    """Pre-norm attention and MLP, each with a residual connection."""
+
     heads: int
     layers: int
     quick_gelu: bool
@@ -60,7 +64,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualBlocks(nn.Module):
-    """The blocks "0", "1", … under torch's name `resblocks`."""
+    """The blocks "0", "1", …; torch's name for them is `resblocks`."""
 
     layers: int
     heads: int
@@ -75,6 +79,8 @@ class ResidualBlocks(nn.Module):
 
 
 class Transformer(nn.Module):
+    """The blocks under torch's name `resblocks`."""
+
     layers: int
     heads: int
     quick_gelu: bool
@@ -88,7 +94,7 @@ class Transformer(nn.Module):
 class TextTransformer(nn.Module):
     """Token ids [n, context_length] to text embeddings [n, embed_dim], not normalised.
 
-    The embedding is read at the end token, which has the largest id of the vocabulary.
+    The embedding is taken at the end token, which has the largest id in the vocabulary.
     """
 
     embed_dim: int

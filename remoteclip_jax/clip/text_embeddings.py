@@ -1,4 +1,4 @@
-"""Class embeddings as a value and as a file: an npz with `class_names[K]` and `embeddings[K, D]`."""
+"""Class embeddings as a value, and as an npz file with `class_names[K]` and `embeddings[K, D]`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +13,21 @@ from remoteclip_jax.files.writing import write_atomically
 
 @dataclass(frozen=True, eq=False)
 class TextEmbeddings:
-    """Unit-length embeddings of class names, one row a class."""
+    """Unit-length embeddings of class names, one row for each class."""
 
     class_names: tuple[str, ...]
     embeddings: Float32[np.ndarray, "k d"]
 
     def save(self, path: Path) -> None:
+        """Write the npz file `path`, completely or not at all."""
         names = np.array(self.class_names)
         write_atomically(path, lambda file: np.savez(file, class_names=names, embeddings=self.embeddings))
 
 
 def load_text_embeddings(path: Path, dim: int | None = None) -> TextEmbeddings:
-    """Read an npz of class names and embeddings; rows are brought to unit length.
+    """The class names and embeddings in an npz file; rows are scaled to unit length.
 
-    UserError where the file is missing or broken, names repeat, a row is zero or not finite, or D is not `dim`.
+    UserError if the file is missing or broken, a name occurs twice, a row is zero or not finite, or D is not `dim`.
     """
     arrays = load_arrays(path, ("class_names", "embeddings"))
     names = as_strings(arrays["class_names"], f"{path}: class_names")
@@ -39,7 +40,7 @@ def load_text_embeddings(path: Path, dim: int | None = None) -> TextEmbeddings:
     if not all(name.strip() for name in names):
         raise UserError(f"{path}: a class name is empty")
     if len(set(names)) < len(names):
-        raise UserError(f"{path}: class name {next(n for n in names if names.count(n) > 1)!r} stands there twice")
+        raise UserError(f"{path}: class name {next(n for n in names if names.count(n) > 1)!r} occurs twice")
     if dim is not None and values.shape[1] != dim:
         raise UserError(f"{path}: embeddings have {values.shape[1]} dimensions, the image tower has {dim}")
     with np.errstate(over="ignore"):

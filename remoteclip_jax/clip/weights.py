@@ -1,7 +1,7 @@
-"""A directory of CLIP weights: `config.json` beside an Orbax checkpoint `params/`, complete or not there at all.
+"""A directory of CLIP weights: `config.json` beside an Orbax checkpoint `params/`. It is complete or does not exist.
 
 `config.json` is written last and holds the SHA-256 of every other file. A directory without it, or with a file that is
-missing, cut or altered, does not load. (Orbax alone would restore altered bytes without a word.)
+missing, truncated or altered, does not load. (Orbax alone would restore altered bytes without an error.)
 """
 
 import errno
@@ -26,14 +26,14 @@ FORMAT, VERSION = "remoteclip_jax weights", 1
 
 
 def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extra: dict[str, Any]) -> None:
-    """Write `variables` ({"params", "batch_stats"}, all of a `CLIP(config)` or some of its towers) to `directory`.
+    """Write `variables` ({"params", "batch_stats"} of a `CLIP(config)`, or of one of its towers) to `directory`.
 
-    `extra` goes into `config.json`. UserError where `directory` holds something already; OSError where the disk is
-    full. Nothing appears at `directory` before everything is on the disk.
+    `extra` goes into `config.json`. Nothing appears at `directory` before everything is on the disk. UserError if
+    `directory` is not empty; OSError if the disk is full.
     """
-    directory = Path(os.path.abspath(directory))  # links stay as they are
+    directory = Path(os.path.abspath(directory))  # unlike Path.resolve, it keeps links
     check_output(directory)
-    orbax_path(directory)  # whether it can be one, before anything is written
+    orbax_path(directory)  # raises a UserError for a path that Orbax cannot use, before anything is written
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
     directory.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(directory)
@@ -54,7 +54,7 @@ def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extr
         os.rename(partial, directory)
         _flush(directory.parent)
     except Exception as e:
-        if "No space left" in str(e):  # Orbax's own error looks like a lack of memory
+        if "No space left" in str(e):  # Orbax's own error looks like one of memory
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory)) from e
         raise
     finally:
@@ -62,9 +62,9 @@ def save_weights(directory: Path, config: CLIPConfig, variables: Variables, extr
 
 
 def load_weights(directory: Path) -> tuple[CLIPConfig, Variables]:
-    """The configuration and the variables in `directory`, as NumPy float32 arrays, bit for bit as they were saved.
+    """The configuration and the variables in `directory`: NumPy float32 arrays, bit for bit as they were saved.
 
-    UserError, naming `directory`, where it is missing, is something else, or is damaged.
+    UserError, naming `directory`, if it is missing, damaged, or not a directory of weights.
     """
     directory = Path(os.path.abspath(directory))
     content = _read_config(directory)
@@ -76,14 +76,14 @@ def load_weights(directory: Path) -> tuple[CLIPConfig, Variables]:
         variables = {"params": restored["params"], "batch_stats": restored.get("batch_stats") or {}}
     except UserError:
         raise
-    except Exception as e:  # Orbax, TensorStore and JSON each have their own
+    except Exception as e:  # Orbax, TensorStore and JSON raise different ones
         raise UserError(f"{directory}: damaged weights ({_first_line(e)}); convert the checkpoint again") from e
     _check_shapes(directory, config, variables)
     return config, variables
 
 
 def check_output(directory: Path) -> None:
-    """UserError where nothing may be written to `directory`, because something is there."""
+    """UserError if `directory` is a file or is not empty, so that nothing may be written to it."""
     if directory.is_dir() and not os.path.islink(directory):
         if any(directory.iterdir()):
             raise UserError(f"{directory}: this directory is not empty; choose another one or remove it")
@@ -113,7 +113,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
 
 
 def _digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file below `directory`, by its relative path."""
+    """The SHA-256 of every file below `directory`, by relative path."""
     return {str(p.relative_to(directory)): _digest(p) for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
@@ -131,7 +131,7 @@ def _check_files(directory: Path, files: dict[str, str]) -> None:
 
 
 def _check_shapes(directory: Path, config: CLIPConfig, variables: Variables) -> None:
-    """Each tower that is there must be whole, and of the configuration's shape."""
+    """UserError if a tower in `variables` is incomplete or has other shapes than `config`."""
     full = init_shapes(config)
     expected = {
         collection: {name: full[collection].get(name) for name in towers} for collection, towers in variables.items()
@@ -142,12 +142,12 @@ def _check_shapes(directory: Path, config: CLIPConfig, variables: Variables) -> 
 
 
 def partial_path(directory: Path) -> Path:
-    """Where this process prepares `directory`: beside it, because a rename is atomic only within one file system."""
+    """Where this process prepares `directory`. It lies beside it: a rename is atomic only within one file system."""
     return directory.with_name(f".{directory.name}.{os.getpid()}.partial")
 
 
 def remove_abandoned(directory: Path) -> None:
-    """Remove what writers that were killed have left beside `directory`."""
+    """Remove the partial directories that killed processes have left beside `directory`."""
     for path in directory.parent.iterdir():
         match = re.fullmatch(rf"\.{re.escape(directory.name)}\.(\d+)\.partial", path.name)
         if match and not _is_alive(int(match[1])):
@@ -159,7 +159,7 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, and alive
+    except PermissionError:  # another user's process, which is alive
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""Shapes and loss weights of the context-guided detector."""
+"""Sizes, options and loss weights of the context-guided detector."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,23 +8,28 @@ QueryInit = Literal["two_stage", "learned", "sinusoidal"]
 Gating = Literal["film", "concat_mlp", "none"]
 ClassLoss = Literal["quality", "bce", "varifocal"]
 
-STRIDES = (8, 16, 32)  # of the levels, C3 to C5
+STRIDES = (8, 16, 32)  # of the levels C3, C4 and C5
 
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """The four stages in numbers; the defaults are the small detector's.
+    """The configuration of the four stages; the defaults are the small detector's.
 
-    `queries` are those of training, in windows; whole images get `predict_queries` (two-stage ones alone). `prior` is
-    the score of every class at the beginning: with binary cross-entropy ("quality" against the box's IoU, "bce" against
-    1) about the share of positives among all pairs of position and class, with varifocal loss 0.01. `class_weight`,
-    `l1_weight` and `giou_weight` weigh the loss of every decoder layer (1, 5, 2 in DETR and in the original
-    experiment), `match_*` the matching cost; a query that is left over but overlaps an object by an IoU of
-    `match_overlap` counts as that object too (above 1: none does). `denoising` is the number of noised queries, 0 for
-    none; `dense` weighs the one-to-many loss of the encoder's positions; `contrast` the global contrast loss of queries
-    and positions (0 by default: docs/detector.md has the evidence), `background` the pull of unmatched queries towards
-    the global context, and `presence` the loss that keeps the global context aligned with the texts of what is in the
-    image.
+    Sizes: training uses `queries` for each window; whole images get `predict_queries` (with two-stage queries only).
+    `denoising` is the number of denoising queries, 0 for none.
+
+    Classification: `prior` is the score of every class at the start. With binary cross-entropy ("quality" has the box's
+    IoU as its target, "bce" has 1) it is about the share of positives among all pairs of position and class; with
+    varifocal loss it should be 0.01.
+
+    Loss weights: `class_weight`, `l1_weight` and `giou_weight` apply to every decoder layer (1, 5, 2 in DETR and in the
+    original experiment), `dense` to the one-to-many loss of the encoder's positions, and `contrast` to the global
+    contrast loss of queries and positions (0 by default: docs/detector.md has the evidence). `background`, relative to
+    `contrast`, pulls unmatched queries towards the global context. `presence` keeps the global context aligned with the
+    texts of what is in the image.
+
+    Matching: `match_class`, `match_l1` and `match_giou` weight the cost. An unmatched query whose IoU with an object is
+    at least `match_overlap` is assigned to that object too (above 1: never).
     """
 
     width: int = 64
@@ -51,13 +56,13 @@ class DetectorConfig:
     contrast: float = 0.0
     background: float = 0.1
     presence: float = 0.5
-    remove_truth: bool = True  # take from I_g its component along the texts of what is in the image
-    train_norm: bool = True  # batch statistics in the image tower: from random weights; frozen from trained ones
+    remove_truth: bool = True  # remove from I_g its component along the texts of what is in the image
+    train_norm: bool = True  # batch statistics in the image tower; False (frozen) suits trained weights
 
     def __post_init__(self) -> None:
         for name, kind in (("query_init", QueryInit), ("gating", Gating), ("class_loss", ClassLoss)):
             if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name}={getattr(self, name)!r}: known are {', '.join(get_args(kind))}")
+                raise ValueError(f"{name}={getattr(self, name)!r}: it must be one of {', '.join(get_args(kind))}")
         for name, low, high in (
             ("width", 4, 4096),
             ("heads", 1, 64),
@@ -74,4 +79,5 @@ class DetectorConfig:
             raise ValueError(f"width {self.width} must be a multiple of 4 and of the {self.heads} heads")
 
     def replace(self, **changes: Any) -> "DetectorConfig":
+        """A copy with `changes`. ValueError as for a new configuration."""
         return dataclasses.replace(self, **changes)

@@ -1,6 +1,6 @@
-"""Stage 2b: queries that read the prompts, the global context and the maps, and move their boxes, layer by layer.
+"""Stage 2b: the decoder. Its queries attend to the prompts, the global context and the maps, and refine their boxes.
 
-Every part of a layer starts as the identity, so that the decoder begins with what the proposals know already.
+Every part of a layer starts as the identity, so that the decoder starts with what the proposals contain.
 """
 
 from collections.abc import Sequence
@@ -17,40 +17,47 @@ from remoteclip_jax.detector.deformable import DeformableAttention
 from remoteclip_jax.detector.encoder import Attention, FeedForward, sine_embedding
 from remoteclip_jax.ops.boxes import Boxes
 
-OCTAVE = 32.0  # twice the size is as far away as this many pixels
+OCTAVE = 32.0  # pixels that a factor of two in size counts as
 
 
 def box_embedding(boxes: Boxes, side: int, width: int) -> Float[Array, "... width"]:
-    """Where boxes are, in pixels of an image of `side` pixels, and how large, by the logarithm of their size: the same
-    for the same object whatever the size of the image around it. `width` is a multiple of 8."""
+    """Sine embedding of the boxes' centres, in pixels of an image of `side` pixels, and of their sizes' logarithms.
+
+    It is the same for the same object whatever the size of the image around it. `width` is a multiple of 8.
+    """
     octaves = jnp.log2(jnp.maximum(boxes[..., 2:] * side, 1))
     values = boxes[..., :2] * side, OCTAVE * octaves
     return jnp.concatenate([sine_embedding(x, width // 2) for x in values], -1)
 
 
 class TextConditioner(nn.Module):
-    """q̃ = q + tanh(g)·attention of q to all prompts; the gate g starts at zero. Prompts are a set: their order and
-    masked ones change nothing, and nothing tells which of them are in the image."""
+    """q̃ = q + tanh(g)·attention of q to all prompts; the gate g starts at zero.
+
+    Prompts are a set: neither their order nor masked prompts change anything. Nothing says which of them are in the
+    image.
+    """
 
     heads: int
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
-        self, q: Float[Array, "n q d"], texts: Float[Array, "k e"], known: Bool[Array, "k"]
+        self, q: Float[Array, "n q d"], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
     ) -> Float[Array, "n q d"]:
         n, _, d = q.shape
         t = LayerNorm(dtype=self.dtype)(Dense(d, dtype=self.dtype, name="texts")(texts))
         t = jnp.broadcast_to(t, (n, *t.shape))
         gate = self.param("gate", nn.initializers.zeros, ())
-        # Behind a gate the projection must not start at zero too: neither would ever get a gradient.
-        y = Attention(self.heads, self.dtype, zero=False)(LayerNorm(dtype=self.dtype)(q), t, t, known)
+        # With the gate at zero the projection must not be zero too: neither would ever get a gradient.
+        y = Attention(self.heads, self.dtype, zero=False)(LayerNorm(dtype=self.dtype)(q), t, t, valid)
         return q + jnp.tanh(gate).astype(self.dtype) * y
 
 
 class ContextGating(nn.Module):
-    """The image's global context I_g at each query. `film` (Perez et al. 2018): q' = γ⊙q̃ + β with γ, β = MLP(I_g);
-    `concat_mlp`: q' = q̃ + MLP([q̃, I_g]); `none`: q' = q̃. Each starts as the identity."""
+    """Queries modulated by the image's global context I_g. Each kind starts as the identity.
+
+    `film` (Perez et al. 2018): q' = γ⊙q̃ + β with γ, β = MLP(I_g). `concat_mlp`: q' = q̃ + MLP([q̃, I_g]). `none`: q' = q̃.
+    """
 
     kind: str
     dtype: Any = jnp.float32
@@ -70,7 +77,10 @@ class ContextGating(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, text conditioner, context gating, deformable attention into the maps, feed-forward."""
+    """Self-attention, text conditioner, context gating, deformable attention to the maps, feed-forward.
+
+    `valid` is False for prompts that only fill up the array. `mask` is True where a query may attend to another.
+    """
 
     config: DetectorConfig
     dtype: Any = jnp.float32
@@ -79,21 +89,21 @@ class DecoderLayer(nn.Module):
     def __call__(
         self,
         q: Float[Array, "n q d"],
-        boxes: Boxes,
-        maps: Sequence[Array],
+        boxes: Float[Array, "n q 4"],
+        maps: Sequence[Float[Array, "n _h _w d"]],
         context: Float[Array, "n e"],
         texts: Float[Array, "k e"],
-        known: Bool[Array, "k"],
+        valid: Bool[Array, " k"],
         mask: Bool[Array, "*n q q"] | None,
     ) -> Float[Array, "n q d"]:
         c, norm, d = self.config, partial(LayerNorm, dtype=self.dtype), q.shape[-1]
         embedded = box_embedding(boxes, STRIDES[0] * maps[0].shape[1], 8 * (d // 8))
-        place = Dense(d, dtype=self.dtype, name="place")(embedded.astype(self.dtype))
+        position = Dense(d, dtype=self.dtype, name="place")(embedded.astype(self.dtype))
         normed = norm(name="self_norm")(q)
-        q = q + Attention(c.heads, self.dtype, name="self")(normed + place, normed + place, normed, mask)
+        q = q + Attention(c.heads, self.dtype, name="self")(normed + position, normed + position, normed, mask)
         if c.text_conditioning:
-            q = TextConditioner(c.heads, self.dtype, name="text")(q, texts, known)
+            q = TextConditioner(c.heads, self.dtype, name="text")(q, texts, valid)
         q = ContextGating(c.gating, self.dtype, name="gating")(q, context)
-        looking = norm(name="look_norm")(q) + place
-        q = q + DeformableAttention(c.heads, c.points, self.dtype, name="look")(looking, boxes, maps)
+        normed = norm(name="look_norm")(q) + position
+        q = q + DeformableAttention(c.heads, c.points, self.dtype, name="look")(normed, boxes, maps)
         return FeedForward(c.feed_forward, self.dtype, name="feed_forward")(q)

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention (Zhu et al. 2021, Deformable DETR): each query looks at a few points it chooses."""
+"""Multi-scale deformable attention (Zhu et al. 2021, Deformable DETR): each query samples a few points it chooses."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from remoteclip_jax.clip.layers import Dense
 from remoteclip_jax.ops.sampling import sample
 
 
 class DeformableAttention(nn.Module):
-    """Attention of q into the maps, at `points` places a head and level, offset from the box's centre in units of its
-    half size. The output projection starts at zero: a residual around it is the identity."""
+    """Attention of q to the maps, at `points` points for each head and level.
+
+    The offsets of the points from the box's centre are in units of half its size. The output projection starts at zero,
+    so that a residual connection around the module is the identity.
+    """
 
     heads: int
     points: int
@@ -29,27 +32,29 @@ class DeformableAttention(nn.Module):
         n, count, d = q.shape
         shape = (n, count, self.heads, len(maps), self.points)
         zeros = nn.initializers.zeros
-        offsets = Dense(2 * math.prod(shape[2:]), kernel_init=zeros, bias_init=self._ring, name="offsets")(q)
+        offsets = Dense(2 * math.prod(shape[2:]), kernel_init=zeros, bias_init=self._initial_offsets, name="offsets")(q)
         weights = Dense(math.prod(shape[2:]), kernel_init=zeros, name="weights")(q).astype(jnp.float32)
         weights = jax.nn.softmax(weights.reshape(*shape[:3], -1)).reshape(shape)
         offsets = offsets.astype(jnp.float32).reshape(*shape, 2)
         centre, size = boxes[:, :, None, None, None, :2], boxes[:, :, None, None, None, 2:]
-        places = centre + offsets * size / 2
+        locations = centre + offsets * size / 2
         out = jnp.zeros((), self.dtype)
         for level, x in enumerate(maps):
             values = Dense(d, dtype=self.dtype, name=f"value{level}")(x)
             values = values.reshape(*x.shape[:3], self.heads, d // self.heads)
-            points = places[:, :, :, level].transpose(0, 2, 1, 3, 4).reshape(n, self.heads, -1, 2)
+            points = locations[:, :, :, level].transpose(0, 2, 1, 3, 4).reshape(n, self.heads, -1, 2)
             sampled = sample(values, points).reshape(n, self.heads, count, self.points, -1)
             out = out + jnp.einsum("nhqpd,nqhp->nqhd", sampled, weights[:, :, :, level].astype(sampled.dtype))
         return Dense(d, dtype=self.dtype, kernel_init=zeros, name="out")(out.reshape(n, count, d))
 
-    def _ring(self, key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        """Each head looks into its own direction, each point farther out, up to the box's border."""
+    def _initial_offsets(
+        self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
+    ) -> Float[Array, " b"]:
+        """Each head has its own direction, and each of its points lies farther out, up to the box's border."""
         levels = shape[0] // (2 * self.heads * self.points)
         angle = 2 * np.pi * np.arange(self.heads) / self.heads
-        ray = np.stack([np.cos(angle), np.sin(angle)], -1)
-        ray /= np.abs(ray).max(-1, keepdims=True)
+        direction = np.stack([np.cos(angle), np.sin(angle)], -1)
+        direction /= np.abs(direction).max(-1, keepdims=True)
         distance = (np.arange(self.points) + 1) / self.points
-        start = ray[:, None, None, :] * distance[None, None, :, None] * np.ones((1, levels, 1, 1))
+        start = direction[:, None, None, :] * distance[None, None, :, None] * np.ones((1, levels, 1, 1))
         return jnp.asarray(start.reshape(-1), dtype)

@@ -1,25 +1,32 @@
-"""Denoising queries (Li et al. 2022, DN-DETR; contrastive as in DINO, Zhang et al. 2023): noised objects as queries
-whose answer needs no matching."""
+"""Denoising queries: noised objects as queries whose targets need no matching (Li et al. 2022, DN-DETR).
+
+They are contrastive, with positive and negative ones, as in DINO (Zhang et al. 2023).
+"""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from remoteclip_jax.detector.model import Noised
-from remoteclip_jax.ops.boxes import Boxes, inside
+from remoteclip_jax.detector.model import DenoisingQueries
+from remoteclip_jax.ops.boxes import clip_to_image
 
-LABEL_NOISE = 0.5  # share of labels drawn anew
-BOX_NOISE = 0.4  # of half the box's side; up to 1 for the others, which are to say "no object"
+LABEL_NOISE = 0.5  # the share of labels that are replaced at random
+BOX_NOISE = 0.4  # of half the box's side, for positives; from there up to 1 for negatives, whose target is "no object"
 
 
-def make_noised(
-    keys: Key[Array, " n"], boxes: Boxes, labels: Int[Array, "n m"], real: Bool[Array, "n m"], count: int, classes: int
-) -> tuple[Noised, Int[Array, "n r"]]:
-    """`count` noised queries an image and the object [n, count] that each came from (−1: it must say no object).
+def make_denoising_queries(
+    keys: Key[Array, " n"],
+    boxes: Float[Array, "n m 4"],
+    labels: Int[Array, "n m"],
+    real: Bool[Array, "n m"],
+    count: int,
+    classes: int,
+) -> tuple[DenoisingQueries, Int[Array, "n r"]]:
+    """`count` denoising queries for each image, and the index of the object each must find (−1: no object).
 
-    `keys` are the images' own, so that an image's noise does not depend on the batch around it. Slot j holds the
-    (j mod objects)-th object; each round through the objects is a group, every second one of negatives. Images without
-    objects get queries in the middle of nowhere that are to say no object.
+    Every image has its own key in `keys`, so that its noise does not depend on the rest of the batch. Query j is made
+    from object (j mod objects). Each pass over the objects is a group, and every second group is of negatives. In an
+    image without objects all queries lie in the middle, and their target is "no object".
     """
     n = len(labels)
     objects = real.sum(-1, keepdims=True)
@@ -30,20 +37,22 @@ def make_noised(
     source = jnp.take_along_axis(order, slot % jnp.maximum(objects, 1), 1)
     negative = group % 2 == 1
 
-    def draw(key: Array) -> tuple[Array, ...]:
+    def noise(
+        key: Key[Array, ""],
+    ) -> tuple[Bool[Array, " r"], Int[Array, " r"], Float[Array, "r 4"], Float[Array, "r 4"]]:
         k1, k2, k3, k4 = jax.random.split(key, 4)
         relabelled = jax.random.uniform(k1, (count,)) < LABEL_NOISE
-        other = jax.random.randint(k2, (count,), 0, classes)
+        random_label = jax.random.randint(k2, (count,), 0, classes)
         sign = jnp.where(jax.random.bernoulli(k4, 0.5, (count, 4)), 1.0, -1.0)
-        return relabelled, other, jax.random.uniform(k3, (count, 4)), sign
+        return relabelled, random_label, jax.random.uniform(k3, (count, 4)), sign
 
-    relabelled, other, share, sign = jax.vmap(draw)(keys)
-    noisy_labels = jnp.where(relabelled, other, jnp.take_along_axis(labels, source, 1))
+    relabelled, random_label, share, sign = jax.vmap(noise)(keys)
+    noisy_labels = jnp.where(relabelled, random_label, jnp.take_along_axis(labels, source, 1))
     truth = jnp.take_along_axis(boxes, source[..., None], 1)
     share = jnp.where(negative[..., None], BOX_NOISE + (1 - BOX_NOISE) * share, BOX_NOISE * share)
     scale = jnp.concatenate([truth[..., 2:] / 2, truth[..., 2:]], -1)
-    noisy = inside(truth + sign * share * scale * jnp.array([1, 1, 0.99, 0.99]))
+    noisy = clip_to_image(truth + sign * share * scale * jnp.array([1, 1, 0.99, 0.99]))
     empty = objects == 0
     noisy = jnp.where(empty[..., None], 0.5, noisy)
     noisy = jnp.concatenate([noisy[..., :2], jnp.maximum(noisy[..., 2:], 1e-3)], -1)
-    return Noised(noisy, noisy_labels, group), jnp.where(negative | empty, -1, source)
+    return DenoisingQueries(noisy, noisy_labels, group), jnp.where(negative | empty, -1, source)

@@ -1,4 +1,4 @@
-"""What a detector found in one image: numpy alone, so that drawing and counting need no JAX."""
+"""The detections in one image, with NumPy only, so that drawing and counting do not need JAX."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +9,18 @@ from jaxtyping import Float32, Int32
 from remoteclip_jax.data.types import Example
 from remoteclip_jax.errors import UserError
 
-MAX_DETECTIONS = 300  # an image gets, unless the user says otherwise
-LIMIT = 3000  # beyond it, suppression would compare some hundred million pairs
+MAX_DETECTIONS = 300  # in an image, unless the user says otherwise
+LIMIT = 3000  # with more detections, suppression would compare about a hundred million pairs
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The objects of one image: `boxes` as (x1, y1, x2, y2) in pixels of the upright input image, `scores` in [0, 1],
-    `labels` that index `classes`. ValueError where the three do not go together."""
+    """The objects in one image: `boxes` as (x1, y1, x2, y2) in pixels of the upright input image, `scores` in [0, 1],
+    and `labels`, which index `classes`. ValueError if these do not fit together."""
 
     boxes: Float32[np.ndarray, "n 4"]
-    scores: Float32[np.ndarray, "n"]
-    labels: Int32[np.ndarray, "n"]
+    scores: Float32[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"]
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -34,16 +34,16 @@ class Detections:
         return len(self.boxes)
 
     def above(self, threshold: float) -> "Detections":
-        """Those with a score of at least `threshold`, in their order."""
+        """The detections with a score of at least `threshold`, in the same order."""
         keep = self.scores >= threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes)
 
     def scaled(self, factor: float) -> "Detections":
-        """The same in an image `factor` times as large."""
+        """The same detections in an image `factor` times as large."""
         return Detections(self.boxes * np.float32(factor), self.scores, self.labels, self.classes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """`label` (the class's name), `score` (four decimals) and `box` (hundredths of a pixel) of each."""
+        """The `label` (a class name), `score` (four decimals) and `box` (hundredths of a pixel) of each detection."""
         return [
             {
                 "label": self.classes[label],
@@ -55,13 +55,13 @@ class Detections:
 
 
 def check_max_detections(count: int) -> None:
-    """UserError for a number of detections that an image cannot get."""
+    """UserError for a maximum number of detections that is out of range."""
     if not 1 <= count <= LIMIT:
         raise UserError(f"--max_detections={count} is out of range: it must lie between 1 and {LIMIT}")
 
 
 def true_objects(example: Example, classes: tuple[str, ...]) -> Detections:
-    """The annotated objects of `example` as a faultless detector would find them, each with score 1."""
+    """The annotated objects of `example` as a perfect detector would find them, each with score 1."""
     size = np.array([example.width, example.height], np.float64)
     centres, sides = example.boxes[:, :2] * size, example.boxes[:, 2:] * size
     corners = np.concatenate([centres - sides / 2, centres + sides / 2], 1).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Stage 1: multi-scale maps of the image tower, a hybrid pyramid over them, and the global context I_g.
+"""Stage 1: a feature pyramid over the image tower's multi-scale maps.
 
-The pyramid is RT-DETR's hybrid encoder (Zhao et al. 2024) in small: attention on the coarsest map alone, where it is
-cheap, then top-down and bottom-up fusion by convolutions.
+The pyramid is a small version of RT-DETR's hybrid encoder (Zhao et al. 2024): attention on the coarsest map only, where
+it is cheap, then top-down and bottom-up fusion by convolutions.
 """
 
 import math
@@ -10,16 +10,16 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, attend, average_pool
+from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, average_pool, multi_head_attention
 from remoteclip_jax.detector.config import STRIDES
 from remoteclip_jax.ops.batch_norm import BatchNorm
 
 Map = Float[Array, "n h w d"]
 Maps = list[Float[Array, "n _ _ d"]]  # each level has a height and a width of its own
 
-WAVES = (16.0, 256.0)  # pixels
+WAVES = (16.0, 256.0)  # the shortest and the longest wavelength of `sine_embedding`, in pixels
 
 
 class Block(nn.Module):
@@ -38,8 +38,10 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with projections. With `zero` the last starts at zero: a residual around it is the
-    identity."""
+    """Multi-head attention with projections.
+
+    With `zero` the output projection starts at zero, so that a residual connection around the module is the identity.
+    """
 
     heads: int
     dtype: Any
@@ -47,17 +49,22 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, q: Float[Array, "n q d"], k: Float[Array, "n k d"], v: Float[Array, "n k d"], mask: Array | None = None
+        self,
+        q: Float[Array, "n q d"],
+        k: Float[Array, "n k d"],
+        v: Float[Array, "n k d"],
+        mask: Bool[Array, "..."] | None = None,
     ) -> Float[Array, "n q d"]:
         d = q.shape[-1]
         dense = partial(Dense, d, dtype=self.dtype)
-        y = attend(dense(name="query")(q), dense(name="key")(k), dense(name="value")(v), self.heads, mask)
+        query, key, value = dense(name="query")(q), dense(name="key")(k), dense(name="value")(v)
+        y = multi_head_attention(query, key, value, self.heads, mask)
         init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
         return dense(kernel_init=init, name="out")(y)
 
 
 class FeedForward(nn.Module):
-    """Pre-norm residual MLP; starts as the identity."""
+    """A pre-norm MLP with a residual connection; starts as the identity."""
 
     hidden: int
     dtype: Any
@@ -69,11 +76,11 @@ class FeedForward(nn.Module):
 
 
 def sine_embedding(pixels: Float[Array, "... c"], width: int) -> Float[Array, "... width"]:
-    """Sines and cosines of each of c coordinates in pixels (Vaswani et al. 2017; in two dimensions, DETR), with waves
-    from `WAVES[0]` to `WAVES[1]` pixels long. `width` is a multiple of 2c.
+    """Sines and cosines of c coordinates in pixels (Vaswani et al. 2017; in two dimensions, Carion et al. 2020, DETR).
 
-    DETR measures in units of the image. Here whole images are predicted that are larger than the windows of training:
-    in pixels, and with waves no longer than a window, nothing is embedded that was never seen there.
+    The wavelengths go from `WAVES[0]` to `WAVES[1]` pixels. `width` is a multiple of 2c. DETR uses units of the image.
+    Here whole images at prediction are larger than the windows of training. With pixels as units, and wavelengths no
+    longer than a window, every value at prediction also occurred in training.
     """
     count = width // pixels.shape[-1] // 2
     shortest, longest = WAVES
@@ -82,14 +89,14 @@ def sine_embedding(pixels: Float[Array, "... c"], width: int) -> Float[Array, ".
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1).reshape(*pixels.shape[:-1], width)
 
 
-def grid(h: int, w: int) -> Float[Array, "hw 2"]:
-    """Centres (x, y) in [0, 1] of a map's positions, row by row."""
+def grid_centres(h: int, w: int) -> Float[Array, "hw 2"]:
+    """The centres (x, y), in [0, 1], of a map's positions, row by row."""
     y, x = jnp.meshgrid((jnp.arange(h) + 0.5) / h, (jnp.arange(w) + 0.5) / w, indexing="ij")
     return jnp.stack([x, y], -1).reshape(h * w, 2)
 
 
 class Pyramid(nn.Module):
-    """C3, C4, C5 to three maps of `width` channels at the same strides 8, 16, 32."""
+    """C3, C4 and C5 as three maps of `width` channels at the same strides 8, 16 and 32."""
 
     width: int
     heads: int
@@ -109,22 +116,22 @@ class Pyramid(nn.Module):
         n, h, w, d = c5.shape
         tokens = c5.reshape(n, h * w, d)
         normed = LayerNorm(dtype=self.dtype, name="attention_norm")(tokens)
-        placed = normed + sine_embedding(grid(h, w) * STRIDES[-1] * jnp.array([w, h]), d).astype(self.dtype)
-        tokens = tokens + Attention(self.heads, self.dtype, name="attention")(placed, placed, normed)
+        positioned = normed + sine_embedding(grid_centres(h, w) * STRIDES[-1] * jnp.array([w, h]), d).astype(self.dtype)
+        tokens = tokens + Attention(self.heads, self.dtype, name="attention")(positioned, positioned, normed)
         c5 = FeedForward(self.feed_forward, self.dtype, name="feed_forward")(tokens).reshape(n, h, w, d)
-        p4 = block(name="down4")(nn.relu(c4 + _double(c5)), train)
-        p3 = block(name="down3")(nn.relu(c3 + _double(p4)), train)
+        p4 = block(name="down4")(nn.relu(c4 + _upsample(c5)), train)
+        p3 = block(name="down3")(nn.relu(c3 + _upsample(p4)), train)
         n4 = block(name="up4")(nn.relu(p4 + Dense(d, dtype=self.dtype, name="to4")(average_pool(p3, 2))), train)
         n5 = block(name="up5")(nn.relu(c5 + Dense(d, dtype=self.dtype, name="to5")(average_pool(n4, 2))), train)
         return [p3, n4, n5]
 
 
-def _double(x: Map) -> Float[Array, "n 2*h 2*w d"]:
-    """Twice as high and wide, by repetition."""
+def _upsample(x: Map) -> Float[Array, "n 2*h 2*w d"]:
+    """A map twice as high and wide, by nearest neighbours."""
     n, h, w, d = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, d)).reshape(n, 2 * h, 2 * w, d)
 
 
 def flatten(maps: Maps) -> Float[Array, "n p d"]:
-    """All positions of all levels, finest first."""
+    """The positions of all levels, the finest level first."""
     return jnp.concatenate([x.reshape(x.shape[0], -1, x.shape[-1]) for x in maps], 1)

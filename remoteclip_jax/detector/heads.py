@@ -1,4 +1,4 @@
-"""Stage 3: what a query is, in CLIP space, and where it is."""
+"""Stage 3: the heads. They say what a query is, in CLIP space, and where it is."""
 
 import math
 from typing import Any
@@ -10,31 +10,32 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import Dense
-from remoteclip_jax.ops.similarity import unit
+from remoteclip_jax.ops.similarity import l2_normalise
 
-SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own start and bound
-MIN_SPREAD = 0.05
-DIRECTIONS = 64  # in which prompts differ most, and which P evens out
+SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own initial value and bound
+MIN_SPREAD = 0.05  # root mean square of the prompts' differences, below which there is nothing to whiten
+DIRECTIONS = 64  # the largest number of principal directions that P whitens
 MAX_GAIN = 16.0
-LEAST_DIFFERENCE = 1e-3  # of the largest one
+MIN_SINGULAR_VALUE = 1e-3  # relative to the largest one
 
 
 class ClassHead(nn.Module):
-    """Class features f = normalise(P·W·h(q)) in CLIP space, and logits exp(s)·<f, t̂> + b against any embeddings t,
-    where t̂ = normalise(P·t).
+    """Class features f = normalise(P·W·h(q)) in CLIP space, and logits exp(s)·<f, t̂> + b for any embeddings t, where
+    t̂ = normalise(P·t).
 
-    P, a constant of the run (see `adapt`), whitens the prompts of the training. CLIP's texts are close together (mean
-    cosine 0.76 among the DIOR classes of RemoteCLIP, 0.93 with a random tower): without P the gradient of "some object"
-    is dozens of times that of "which object", and the classes are told apart last. With nothing left of the direction
-    that they share, "some object, of whatever class" could not be said.
+    P is constant during a run (see `fit_whitening`) and whitens the prompts of the training. CLIP's text embeddings are
+    close together: their mean cosine is 0.76 for the DIOR classes with RemoteCLIP, and 0.93 with a random tower.
+    Without P the gradient of "an object of any class" is dozens of times larger than that of "an object of this class",
+    and the classes are learned last. P keeps a part of the direction that all prompts share, since otherwise no feature
+    could mean "an object of any class".
 
-    The logits are computed without f, whose 1024 numbers at each of thousands of positions would cost more than all the
+    The logits are computed without f, whose 1024 numbers at each of thousands of positions would cost more than the
     rest of the head: <PW h, t̂> = h·(WᵀPt̂), and |PW h|² = hᵀ(WᵀP²W)h.
     """
 
     width: int
     embed_dim: int
-    prior: float = 0.01  # the score of every class at the beginning
+    prior: float = 0.01  # the score of every class at the start
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -47,15 +48,15 @@ class ClassHead(nn.Module):
         self.bias = self.param("bias", nn.initializers.constant(math.log(self.prior / (1 - self.prior))), ())
 
     def __call__(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
-        """Logits of the queries for unit-length embeddings [k, e], or [n, k, e] of each image's own; float32."""
+        """float32 logits of the queries for unit-length embeddings: [k, e], or [n, k, e] if images have their own."""
         return self.cosines(q, texts) / self.temperature() + self.bias
 
     def cosines(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
-        """<f, t̂> in [-1, 1]."""
-        hidden, kernel = self._hidden(q), self._whitened(self.projection)
-        # What depends on no query is small, and worth a GPU's full float32; the queries' own products may be TF32.
+        """The cosines <f, t̂>."""
+        hidden, kernel = self._hidden(q), self._apply_whitening(self.projection)
+        # These two do not depend on the queries and are small enough for full float32 on a GPU; the rest may be TF32.
         with jax.default_matmul_precision("highest"):
-            gram, prompts = kernel @ kernel.T, jnp.swapaxes(self.distinct(texts) @ kernel.T, -1, -2)
+            gram, prompts = kernel @ kernel.T, jnp.swapaxes(self.whitened(texts) @ kernel.T, -1, -2)
         lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ gram) * hidden, -1, keepdims=True), 1e-8))
         return hidden @ prompts / lengths
 
@@ -63,66 +64,71 @@ class ClassHead(nn.Module):
         """exp(−s)."""
         return jnp.maximum(jnp.exp(-self.scale), 1 / MAX_SCALE)
 
-    def likeness(self, embeddings: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
-        """exp(s)·<normalise(P z), t̂> of CLIP embeddings z, which no layer of this head has seen; s as it is."""
-        z = self.distinct(embeddings.astype(jnp.float32))
-        return z @ self.distinct(texts).T / jax.lax.stop_gradient(self.temperature())
+    def similarity(self, embeddings: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
+        """exp(s)·<normalise(P z), t̂> of CLIP's own image embeddings z, which pass no layer of this head.
+
+        s gets no gradient.
+        """
+        z = self.whitened(embeddings.astype(jnp.float32))
+        return z @ self.whitened(texts).T / jax.lax.stop_gradient(self.temperature())
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
-        """The class features f themselves, of unit length."""
-        return unit(self._hidden(q) @ self._whitened(self.projection))
+        """The class features f, of unit length."""
+        return l2_normalise(self._hidden(q) @ self._apply_whitening(self.projection))
 
-    def distinct(self, texts: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
-        """t̂: what tells embeddings apart, of unit length."""
-        return unit(self._whitened(texts) + 1e-8)
+    def whitened(self, texts: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
+        """t̂ = normalise(P·t)."""
+        return l2_normalise(self._apply_whitening(texts) + 1e-8)
 
-    def _hidden(self, q: Array) -> Array:
+    def _hidden(self, q: Float[Array, "n q d"]) -> Float[Array, "n q w"]:
         return nn.gelu(self.hidden(q)).astype(jnp.float32)
 
-    def _whitened(self, x: Array) -> Array:
+    def _apply_whitening(self, x: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
+        """P·x."""
         directions, gains = jax.lax.stop_gradient((self.directions, self.gains))
         with jax.default_matmul_precision("highest"):
             return x + ((x @ directions.T) * (gains - 1)) @ directions
 
 
-def adapt(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array]:
-    """The parameters `head` of a new ClassHead, set up for training with these prompts: their principal directions, at
-    gains that even them out, and a scale at which the differences that are left weigh as those of orthogonal prompts.
+def fit_whitening(head: dict[str, Array], texts: Float[Array, "k e"]) -> dict[str, Array]:
+    """The parameters `head` of a new ClassHead, with a P that whitens these prompts, and a scale that suits it.
 
-    What all prompts share is shrunk to the size of a difference. Differences are evened out as far as `MAX_GAIN` goes:
-    a random text tower says "tennis court" and "basketball court" with a cosine of 0.95 even after their mean is
-    taken out; RemoteCLIP's prompts are nearly whitened as they are, and P nearly is the identity among them.
+    P has the prompts' principal directions, and gains that bring them to the same size, up to `MAX_GAIN`. With a random
+    text tower, "tennis court" and "basketball court" have a cosine of 0.95 even without their mean. RemoteCLIP's
+    prompts are nearly white already, and P is nearly the identity for their differences. The mean direction, which all
+    prompts share, is reduced to the size of a difference. The scale gives the whitened differences the weight that
+    differences of orthogonal prompts would have. `head` itself is returned if the prompts do not differ.
     """
     t = np.asarray(texts, np.float64)
     mean = t.mean(0) / np.linalg.norm(t.mean(0))
-    apart = t - (t @ mean)[:, None] * mean
-    spread, shared = _root_mean_square(apart), _root_mean_square((t @ mean)[:, None])
-    if not spread >= MIN_SPREAD:  # one prompt, several alike, or opposites without a mean
+    differences = t - (t @ mean)[:, None] * mean
+    spread, shared = _root_mean_square(differences), _root_mean_square((t @ mean)[:, None])
+    if not spread >= MIN_SPREAD:  # one prompt, several that are alike, or opposites without a mean
         return head
-    _, sizes, rows = np.linalg.svd(apart, full_matrices=False)
-    # Prompts that are the same, or nearly, leave directions that mean nothing.
-    some = min(int((sizes > LEAST_DIFFERENCE * sizes[0]).sum()), DIRECTIONS - 1)
-    even = np.sqrt(np.square(sizes).sum() / (len(t) - 1))
+    _, sizes, rows = np.linalg.svd(differences, full_matrices=False)
+    # Prompts that are nearly equal leave directions that are only rounding errors.
+    rank = min(int((sizes > MIN_SINGULAR_VALUE * sizes[0]).sum()), DIRECTIONS - 1)
+    target = np.sqrt(np.square(sizes).sum() / (len(t) - 1))
     directions, gains = np.zeros((DIRECTIONS, t.shape[1])), np.ones(DIRECTIONS)
-    directions[: some + 1] = np.concatenate([mean[None], rows[:some]])
+    directions[: rank + 1] = np.concatenate([mean[None], rows[:rank]])
     gains[0] = min(spread / shared, 1.0)
-    gains[1 : some + 1] = np.minimum(even / sizes[:some], MAX_GAIN)
+    gains[1 : rank + 1] = np.minimum(target / sizes[:rank], MAX_GAIN)
     whitened = t + ((t @ directions.T) * (gains - 1)) @ directions
     whitened /= np.linalg.norm(whitened, axis=-1, keepdims=True)
-    # The projection stays random: features that began among the prompts' differences would begin sure of themselves,
-    # and the prior would be gone.
+    # The projection stays random: features that started among the prompts' differences would give confident scores, far
+    # from the prior.
     scale = math.log(min(SCALE / _root_mean_square(whitened - (whitened @ mean)[:, None] * mean), MAX_SCALE))
-    adapted = {"directions": directions, "gains": gains, "scale": np.array(scale)}
-    return {**head, **{name: jnp.asarray(value, jnp.float32) for name, value in adapted.items()}}
+    fitted = {"directions": directions, "gains": gains, "scale": np.array(scale)}
+    return {**head, **{name: jnp.asarray(value, jnp.float32) for name, value in fitted.items()}}
 
 
 def _root_mean_square(rows: Float[np.ndarray, "k e"]) -> float:
-    """Of their lengths."""
+    """The root mean square of the rows' lengths."""
     return float(np.sqrt(np.square(rows).sum(-1).mean()))
 
 
 class BoxHead(nn.Module):
-    """Refinement (see `boxes.refine`) of each query's box; starts at zero."""
+    """The refinement of each query's box (see `ops.boxes.refine`); starts at zero."""
 
     dtype: Any = jnp.float32
 

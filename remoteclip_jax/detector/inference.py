@@ -1,4 +1,4 @@
-"""A trained detector as an immutable value, and the pure function that finds what prompts name in an image."""
+"""A trained detector as an immutable value, and the pure function that finds the objects that prompts name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,20 +24,20 @@ from remoteclip_jax.data.windows import image_pyramid
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
+from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
 from remoteclip_jax.errors import UserError
 
-PROMPT_STEP = 8  # prompts are padded to a multiple of this: one compilation for many numbers of them
+PROMPT_STEP = 8  # the number of prompts is padded to a multiple of this, to compile less often
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedDetector:
     """The detector of a run: `variables` ({"params", "batch_stats"}) of `Detector(clip, config)`.
 
-    Images are predicted whole in a square at each of the sizes `views`; `classes` and their unit-length `embeddings`
-    [k, e] are those that it was trained with (or see `with_embeddings`); `text` is the frozen text tower, None where
-    the run had none. It computes in `dtype`, the run's, in which it was evaluated too, and finds at most
-    `max_detections` objects in an image. `bands` are those that it sees of images with more than three.
+    Whole images are predicted, in a square of each of the sizes `views`. `classes` and their unit-length `embeddings`
+    [k, e] are those of its training (or see `with_embeddings`). `text` is the frozen text tower, None if the run had
+    none. It computes in `dtype`, the type that the run was trained and evaluated in, and finds at most `max_detections`
+    objects in an image. `bands` are the three that it reads from images with more.
     """
 
     clip: CLIPConfig
@@ -53,9 +53,9 @@ class TrainedDetector:
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
-    """`detector` with the names and embeddings of an npz (`class_names[K]`, `embeddings[K, D]`) in place of the run's.
+    """`detector` with the classes of an npz file (`class_names[K]`, `embeddings[K, D]`) in place of the run's.
 
-    UserError where the file is missing or broken, or its embeddings have another dimension than the detector's.
+    UserError if the file is missing or broken, or if its embeddings do not have the detector's dimension.
     """
     texts = load_text_embeddings(Path(path), detector.clip.embed_dim)
     return replace(detector, classes=texts.class_names, embeddings=texts.embeddings)
@@ -68,13 +68,13 @@ def detect(
     score_threshold: float = 0.3,
     max_detections: int | None = None,
 ) -> Detections:
-    """What `prompts` name in `image`: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
+    """The objects in `image` that `prompts` name: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
-    `image` is the path of a file, which is turned upright as its EXIF orientation says; or a PIL image of any mode or
-    an array of uint8 [height, width, 3] or [height, width], taken as it lies (`PIL.ImageOps.exif_transpose` turns one
-    upright). Prompts are words for things ("ship", "storage tank"), None for the classes of the run. At most
-    `max_detections` objects are found, None for the detector's own number (300). UserError for an image that cannot be
-    read, and for prompts that are empty, blank or alike, or that this detector cannot encode.
+    `image` is the path of a file, a PIL image of any mode, or a uint8 array [height, width, 3] or [height, width]. A
+    file is turned upright by its EXIF orientation; images and arrays are not (see `PIL.ImageOps.exif_transpose`).
+    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. At most `max_detections`
+    objects are found; None means the detector's own number (300). UserError for an image that cannot be read, and for
+    prompts that are empty, blank or repeated, or that this detector cannot encode.
     """
     if max_detections is not None:
         check_max_detections(max_detections)
@@ -85,20 +85,22 @@ def detect(
 
 
 def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:
-    """The embeddings of prompts: stored ones for the run's classes, however they are spelt, and else the text tower's.
-    UserError as for `detect`."""
+    """The embeddings of prompts: stored ones for the run's classes, whatever their spelling, or the text tower's.
+
+    UserError as for `detect`.
+    """
     if prompts is None:
         return TextEmbeddings(detector.classes, detector.embeddings)
-    if isinstance(prompts, str):  # a sequence of letters
+    if isinstance(prompts, str):  # would be a sequence of letters
         raise UserError(f"prompts: expected a list of them, such as [{prompts!r}]")
     names = tuple(prompts)
     if not names or not all(map(words, names)):
         problem = "one of them is empty" if names else "none given"
         raise UserError(f'prompts: {problem}; expected words such as "ship,harbor"')
     for i, name in enumerate(names):
-        if (first := find_class_index(name, names[:i])) is not None:
-            raise UserError(f"prompts: {names[first]!r} and {name!r} are the same: give each once")
-    stored = [find_class_index(name, detector.classes) for name in names]
+        if (first := find(name, names[:i])) is not None:
+            raise UserError(f"prompts: {names[first]!r} and {name!r} are the same: give only one of them")
+    stored = [find(name, detector.classes) for name in names]
     unknown = [name for name, index in zip(names, stored, strict=True) if index is None]
     if unknown and detector.text is None:
         raise UserError(
@@ -119,27 +121,30 @@ def detect_with(
     score_threshold: float = 0.3,
     full_size: tuple[int, int] | None = None,
 ) -> Detections:
-    """As `detect`, with prompts that are encoded already. `full_size` is the size, in pixels, that boxes refer to, for
-    an image that was reduced while it was decoded; `image`'s own where it is None."""
-    squares = jax.device_put([square[None] for square in image_pyramid(_rgb(image), detector.views)])
+    """As `detect`, for an image and prompts that are already decoded and encoded.
+
+    `full_size`, in pixels, is the size that boxes refer to if the image was reduced while it was decoded; None means
+    the image's own size.
+    """
+    squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
-    known = np.arange(count + padding) < count
-    shape = (detector.clip, detector.config, detector.dtype, detector.max_detections)
-    found = _run(*shape, detector.variables, squares, *jax.device_put((texts, known)))
+    valid = np.arange(count + padding) < count
+    static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
+    found = _find(*static, detector.variables, squares, *jax.device_put((texts, valid)))
     return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """`image` in RGB; not a copy where it is already, for it may be of hundreds of megapixels."""
+    """`image` in RGB. An RGB image is not copied: it may have hundreds of megapixels."""
     if image.mode == "RGB":
         return image
-    return to_rgb(image.copy() if "transparency" in image.info else image)  # the caller's keeps that entry
+    return to_rgb(image.copy() if "transparency" in image.info else image)  # it would remove that entry
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _run(
+def _find(
     clip: CLIPConfig,
     config: DetectorConfig,
     dtype: str,
@@ -147,6 +152,6 @@ def _run(
     variables: Variables,
     views: Sequence[UInt8[Array, "n _ _ 3"]],
     texts: Float[Array, "k e"],
-    known: Bool[Array, "k"],
-) -> Found:
-    return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, known, count)
+    valid: Bool[Array, " k"],
+) -> BatchDetections:
+    return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, valid, count)

@@ -6,31 +6,31 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.layers import Dense, LayerNorm
-from remoteclip_jax.clip.model import Variables, run_once
+from remoteclip_jax.clip.model import Variables, initial_variables
 from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import DecoderLayer
-from remoteclip_jax.detector.encoder import WAVES, Pyramid, flatten, grid, sine_embedding
+from remoteclip_jax.detector.encoder import WAVES, Pyramid, flatten, grid_centres, sine_embedding
 from remoteclip_jax.detector.heads import BoxHead, ClassHead
-from remoteclip_jax.detector.proposals import Tower, anchors, select
-from remoteclip_jax.ops.boxes import Boxes, inside, refine
-from remoteclip_jax.ops.similarity import unit
+from remoteclip_jax.detector.proposals import Tower, anchors, select_proposals
+from remoteclip_jax.ops.boxes import clip_to_image, refine
+from remoteclip_jax.ops.similarity import l2_normalise
 
 
 class Predictions(NamedTuple):
-    """What queries, or positions, say; `hidden` is what the heads read."""
+    """The predictions of queries or positions; `hidden` is the heads' input."""
 
     logits: Float[Array, "n q k"]
-    boxes: Boxes
+    boxes: Float[Array, "n q 4"]
     hidden: Float[Array, "n q d"]
 
 
-class Noised(NamedTuple):
-    """Denoising queries (see `denoising`): noised boxes and classes, and who may attend to whom."""
+class DenoisingQueries(NamedTuple):
+    """Noised boxes and classes (see `denoising`). Denoising queries of different `groups` do not see each other."""
 
     boxes: Float[Array, "n r 4"]
     labels: Int[Array, "n r"]
@@ -38,8 +38,10 @@ class Noised(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """`dense`: every position of the pyramid. `layers`: the decoder's, first to last, queries before noised ones.
-    `context`: I_g, of unit length."""
+    """The predictions of the pyramid's positions (`dense`) and of each decoder layer, and the global context I_g.
+
+    In `layers` the denoising queries, if any, come after the others. `context` has unit length.
+    """
 
     dense: Predictions
     layers: list[Predictions]
@@ -76,102 +78,121 @@ class Detector(nn.Module):
         self,
         images: Float[Array, "n s s 3"],
         texts: Float[Array, "k e"],
-        known: Bool[Array, "k"] | None = None,
-        noised: Noised | None = None,
+        valid: Bool[Array, " k"] | None = None,
+        denoising: DenoisingQueries | None = None,
         train: bool = False,
     ) -> Outputs:
-        """Normalised images and unit-length prompt embeddings to predictions.
+        """The predictions for normalised images and unit-length prompt embeddings.
 
-        `known` False marks prompts that only fill up the array: their logits are those of no object.
+        `valid` is False for prompts that only fill up the array: their logits are −inf, and nothing depends on them.
         """
-        known = jnp.ones(len(texts), bool) if known is None else known
+        valid = jnp.ones(len(texts), bool) if valid is None else valid
         tower = self.visual(images, train and self.config.train_norm)
-        context = unit(tower["embedding"])
+        context = l2_normalise(tower["embedding"])
         maps = self.pyramid(tower, train)
-        dense = self._dense(maps, texts, known)
-        distinct = self.class_head.distinct(texts)
+        dense = self._dense(maps, texts, valid)
+        whitened = self.class_head.whitened(texts)
         q, boxes = self._queries(dense, len(images), train)
         mask = None
-        if noised is not None:
-            q, boxes, mask = self._join(q, boxes, noised, distinct)
+        if denoising is not None:
+            q, boxes, mask = self._append(q, boxes, denoising, whitened)
         layers = []
         for layer, head in zip(self.decoder, self.boxes, strict=True):
-            q = layer(q, boxes, maps, context, distinct, known, mask)
+            q = layer(q, boxes, maps, context, whitened, valid, mask)
             hidden = self.decoder_norm(q)
-            # Each layer refines where the one before it looked; gradients stop between them (Zhu et al. 2021).
+            # Each layer refines the boxes of the one before it; gradients stop between them (Zhu et al. 2021).
             refined = refine(boxes, head(hidden))
-            layers.append(Predictions(self._logits(hidden, texts, known), refined, hidden))
+            layers.append(Predictions(self._logits(hidden, texts, valid), refined, hidden))
             boxes = jax.lax.stop_gradient(refined)
         return Outputs(dense, layers, context)
 
     def recognise(
         self, images: Float[Array, "n s s 3"], texts: Float[Array, "k e"], train: bool = False
     ) -> tuple[Float[Array, "n k"], Float[Array, "n k"]]:
-        """Which prompts each image shows: logits by its global context, for a softmax, and by its positions, for a
-        sigmoid, where one position that sees the object is enough (multiple-instance learning by log-sum-exp)."""
+        """Logits for which prompts each image shows: from its global context, and from its positions.
+
+        The first are for a softmax, the second for a sigmoid. One position that sees the object is enough
+        (multiple-instance learning by log-sum-exp).
+        """
         tower = self.visual(images, train and self.config.train_norm)
         positions = flatten([self.tower(x) for x in self.pyramid(tower, train)])
-        likeness = self.class_head.likeness(tower["embedding"], texts)
-        return likeness, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
+        similarity = self.class_head.similarity(tower["embedding"], texts)
+        return similarity, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
 
-    def likeness(self, context: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
-        """Logits, for a softmax, of global contexts for the prompts."""
-        return self.class_head.likeness(context, texts)
+    def similarity(self, context: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
+        """The logits, for a softmax, of global contexts for the prompts."""
+        return self.class_head.similarity(context, texts)
 
     def temperature(self) -> Float[Array, ""]:
-        """exp(−s): learned, as CLIP's."""
+        """exp(−s), which is learned, as in CLIP."""
         return self.class_head.temperature()
 
     def cosines(self, hidden: Float[Array, "n q d"], embeddings: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
-        """<f, t> of queries with any unit-length embeddings."""
+        """<f, t̂> of queries for any unit-length embeddings."""
         return self.class_head.cosines(hidden, embeddings)
 
-    def _logits(self, hidden: Array, texts: Array, known: Array) -> Array:
-        return jnp.where(known, self.class_head(hidden, texts), -jnp.inf)
+    def _logits(
+        self, hidden: Float[Array, "n q d"], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
+    ) -> Float[Array, "n q k"]:
+        return jnp.where(valid, self.class_head(hidden, texts), -jnp.inf)
 
-    def _dense(self, maps: list[Array], texts: Array, known: Array) -> Predictions:
+    def _dense(
+        self, maps: list[Float[Array, "n _h _w d"]], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
+    ) -> Predictions:
+        """The predictions of all positions of the pyramid."""
         towers = [self.tower(x) for x in maps]
         hidden = flatten(towers)
-        around = anchors([(x.shape[1], x.shape[2]) for x in maps])
-        return Predictions(self._logits(hidden, texts, known), refine(around, self.dense_box(hidden)), hidden)
+        boxes = refine(anchors([(x.shape[1], x.shape[2]) for x in maps]), self.dense_box(hidden))
+        return Predictions(self._logits(hidden, texts, valid), boxes, hidden)
 
-    def _queries(self, dense: Predictions, n: int, train: bool) -> tuple[Array, Array]:
+    def _queries(self, dense: Predictions, n: int, train: bool) -> tuple[Float[Array, "n q d"], Float[Array, "n q 4"]]:
+        """The decoder's first queries and their boxes."""
         c = self.config
         if c.query_init == "two_stage":
             count = c.queries if train else max(c.queries, c.predict_queries)
-            index = select(dense.logits.max(-1), dense.boxes, count)[..., None]
+            index = select_proposals(dense.logits.max(-1), dense.boxes, count)[..., None]
             q = jnp.take_along_axis(dense.hidden, index, 1)
-            boxes = inside(jnp.take_along_axis(dense.boxes, index, 1))
+            boxes = clip_to_image(jnp.take_along_axis(dense.boxes, index, 1))
             return jax.lax.stop_gradient((q, boxes))
         if c.query_init == "learned":
             q, boxes = self.content.astype(self.dtype), jax.nn.sigmoid(self.places)
-        else:  # a regular grid over the image, which tells each query its place and nothing else
+        else:  # a regular grid over the image: each query knows its position and nothing else
             side = -(-(c.queries**0.5) // 1)
-            places = grid(int(side), int(side))[: c.queries]
-            boxes = jnp.concatenate([places, jnp.full_like(places, 2 / side)], -1)
-            q = sine_embedding(places * WAVES[1], c.width).astype(self.dtype)
+            centres = grid_centres(int(side), int(side))[: c.queries]
+            boxes = jnp.concatenate([centres, jnp.full_like(centres, 2 / side)], -1)
+            q = sine_embedding(centres * WAVES[1], c.width).astype(self.dtype)
         return jnp.broadcast_to(q, (n, *q.shape)), jnp.broadcast_to(boxes, (n, *boxes.shape))
 
-    def _join(self, q: Array, boxes: Array, noised: Noised, texts: Array) -> tuple[Array, Array, Array]:
-        """Queries with the noised ones behind them. A group of these sees itself and the queries; those see no noised
-        one, for it carries the answer."""
-        extra = self.class_query(texts)[noised.labels].astype(q.dtype)
-        own = jnp.full(boxes.shape[:2], -1, noised.groups.dtype)
-        groups = jnp.concatenate([own, noised.groups], 1)
+    def _append(
+        self,
+        q: Float[Array, "n q d"],
+        boxes: Float[Array, "n q 4"],
+        denoising: DenoisingQueries,
+        texts: Float[Array, "k e"],
+    ) -> tuple[Float[Array, "n qr d"], Float[Array, "n qr 4"], Bool[Array, "n 1 qr qr"]]:
+        """The queries followed by the denoising queries, their boxes, and the attention mask.
+
+        A group of denoising queries attends to itself and to the other queries. The others attend to no denoising
+        query, because it contains the answer.
+        """
+        extra = self.class_query(texts)[denoising.labels].astype(q.dtype)
+        no_group = jnp.full(boxes.shape[:2], -1, denoising.groups.dtype)
+        groups = jnp.concatenate([no_group, denoising.groups], 1)
         mask = (groups[:, :, None] == groups[:, None, :]) | (groups[:, None, :] == -1)
-        return jnp.concatenate([q, extra], 1), jnp.concatenate([boxes, noised.boxes], 1), mask[:, None]
+        return jnp.concatenate([q, extra], 1), jnp.concatenate([boxes, denoising.boxes], 1), mask[:, None]
 
 
-def init(clip: CLIPConfig, config: DetectorConfig, key: Array) -> Variables:
-    """Random variables of the detector, the image tower among them."""
+def init(clip: CLIPConfig, config: DetectorConfig, key: Key[Array, ""]) -> Variables:
+    """Random variables of the detector, including its image tower."""
     size, dim = 64, clip.embed_dim
-    noised = None
+    denoising = None
     if config.denoising:
-        noised = Noised(jnp.full((1, 1, 4), 0.5), jnp.zeros((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
+        zeros = jnp.zeros((1, 1), jnp.int32)
+        denoising = DenoisingQueries(jnp.full((1, 1, 4), 0.5), zeros, zeros)
     images, texts = jnp.zeros((1, size, size, 3)), jnp.ones((2, dim))
-    return run_once(lambda k: Detector(clip, config).init(k, images, texts, None, noised), key)
+    return initial_variables(lambda k: Detector(clip, config).init(k, images, texts, None, denoising), key)
 
 
 def detector_shapes(clip: CLIPConfig, config: DetectorConfig) -> Variables:
-    """The tree of `jax.ShapeDtypeStruct` that `init` would return, without computing anything."""
+    """The tree of `jax.ShapeDtypeStruct` for what `init` returns; nothing is computed."""
     return jax.eval_shape(partial(init, clip, config), jax.random.key(0))

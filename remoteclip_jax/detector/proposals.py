@@ -1,24 +1,24 @@
-"""Stage 2a: where to look. Every position of the pyramid proposes a box; the best ones start the decoder."""
+"""Stage 2a: proposals. Every position of the pyramid proposes a box; the best become the decoder's first queries."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.clip.layers import Conv, LayerNorm
-from remoteclip_jax.detector.encoder import grid
-from remoteclip_jax.ops.boxes import Boxes, corners
-from remoteclip_jax.ops.suppression import keep_best
+from remoteclip_jax.detector.encoder import grid_centres
+from remoteclip_jax.ops.boxes import corners
+from remoteclip_jax.ops.suppression import nms_mask
 
-ANCHOR = 4.0  # side of a position's anchor in units of its level's stride
-CANDIDATES = 3  # times the queries wanted enter the suppression of proposals of one and the same object
-SAME_OBJECT = 0.7  # IoU
+ANCHOR = 4.0  # the side of a position's anchor in units of its level's stride
+CANDIDATES = 3  # the best proposals, in multiples of the number of queries, enter the suppression
+SAME_OBJECT = 0.7  # IoU above which the weaker of two proposals is suppressed
 
 
 class Tower(nn.Module):
-    """One residual bottleneck, shared by all levels: so an object looks alike at twice the size one level up."""
+    """One residual bottleneck, shared by all levels: an object of twice the size looks the same one level up."""
 
     dtype: Any = jnp.float32
 
@@ -31,25 +31,25 @@ class Tower(nn.Module):
 
 
 def anchors(shapes: list[tuple[int, int]]) -> Float[Array, "p 4"]:
-    """Boxes (cx, cy, w, h) around every position of levels of h×w positions; the levels of one square image."""
+    """Boxes (cx, cy, w, h) around every position of the levels of one square image; `shapes` are the levels' (h, w)."""
     parts = [
-        jnp.concatenate([grid(h, w), jnp.broadcast_to(jnp.array([ANCHOR / w, ANCHOR / h]), (h * w, 2))], -1)
+        jnp.concatenate([grid_centres(h, w), jnp.broadcast_to(jnp.array([ANCHOR / w, ANCHOR / h]), (h * w, 2))], -1)
         for h, w in shapes
     ]
     return jnp.concatenate(parts)
 
 
-def select(scores: Float[Array, "n p"], boxes: Boxes, count: int) -> Array:
-    """Indices [n, count] of the best proposals, at most one an object where there are enough others.
+def select_proposals(scores: Float[Array, "n p"], boxes: Float[Array, "n p 4"], count: int) -> Int[Array, "n q"]:
+    """The indices of the best proposals, without repetitions of the same object as long as there are others.
 
-    Proposals trained one-to-many come in heaps; without suppression (as in DETA, Ouyang-Zhang et al. 2022) a few large
-    objects would take all queries.
+    One-to-many training gives many proposals for each object. Without suppression (as in DETA, Ouyang-Zhang et al.
+    2022) a few large objects would take all queries.
     """
     candidates = min(CANDIDATES * count, scores.shape[1])
     best, index = jax.lax.top_k(jax.lax.stop_gradient(scores), candidates)
     chosen = corners(jnp.take_along_axis(jax.lax.stop_gradient(boxes), index[..., None], 1))
-    keep: Bool[Array, "n c"] = keep_best(chosen, best, SAME_OBJECT)
-    # The suppressed follow behind all others, in their order.
+    keep = nms_mask(chosen, best, SAME_OBJECT)
+    # Suppressed proposals come after all others, in their order.
     rank = jnp.where(keep, 0, candidates) + jnp.arange(candidates)
     order = jnp.argsort(rank, -1)[:, :count]
     return jnp.take_along_axis(index, order, 1)

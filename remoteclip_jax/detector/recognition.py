@@ -1,8 +1,7 @@
-"""What a detector with a random image tower learns first: to recognise single objects, before it looks for them."""
+"""Recognition of object crops: what a detector with a random image tower learns before it learns to detect."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
@@ -21,18 +20,21 @@ def recognition_loss(
     shown: Bool[Array, "n k"],
     ignored: Bool[Array, "n k"],
     axis_name: str | None,
-) -> tuple[Array, tuple[dict[str, Array], dict[str, Any]]]:
-    """The loss of a batch of close-ups, its parts, and the new batch statistics.
+) -> tuple[Float[Array, ""], tuple[dict[str, Array], dict[str, Any]]]:
+    """The loss of a batch of object crops, its parts, and the new batch statistics.
 
-    `align_context_loss`: cross-entropy over the prompts of the global context I_g with the object that an image is
-    around (CLIP's own, Radford et al. 2021); label −1 is none, and costs nothing. `align_loss`: binary cross-entropy of
-    the positions' presence with all that is `shown`, summed over the prompts but those `ignored`: what detection asks
-    of them later on; a softmax would leave the logits of background to themselves.
+    `align_context_loss` is the cross-entropy of the global context I_g, over the prompts, with the `labels` of the
+    crops' objects (CLIP's own loss, Radford et al. 2021). A crop without an object has label −1 and costs nothing.
+    `align_loss` is the binary cross-entropy of the positions' logits with all classes `shown`, summed over the prompts
+    that are not `ignored`. Detection later asks the same of the positions. A softmax would not train the logits of
+    background.
     """
-    (likeness, presence), new = model.apply(variables, images, texts, True, method="recognise", mutable=["batch_stats"])
-    something = labels >= 0
-    every = optax.softmax_cross_entropy_with_integer_labels(likeness, jnp.maximum(labels, 0))
-    context = jnp.where(something, every, 0).sum() / mean_count(something.sum(), axis_name)
+    (similarity, presence), new = model.apply(
+        variables, images, texts, True, method="recognise", mutable=["batch_stats"]
+    )
+    labelled = labels >= 0
+    losses = optax.softmax_cross_entropy_with_integer_labels(similarity, jnp.maximum(labels, 0))
+    context = jnp.where(labelled, losses, 0).sum() / mean_count(labelled.sum(), axis_name)
     positions = jnp.where(ignored, 0, optax.sigmoid_binary_cross_entropy(presence, shown)).sum(-1).mean()
-    parts: dict[str, jax.Array] = {"align_context_loss": context, "align_loss": positions}
+    parts: dict[str, Array] = {"align_context_loss": context, "align_loss": positions}
     return context + positions, (parts, new["batch_stats"])

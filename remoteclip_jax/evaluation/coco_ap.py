@@ -1,4 +1,4 @@
-"""COCO's matching and precision by pycocotools, with VOC's difficult objects ignored as well."""
+"""COCO's matching and precision from pycocotools, with VOC's difficult objects ignored as well."""
 
 import contextlib
 import io
@@ -14,21 +14,28 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions, plain_ids
 
-MOST = 100  # detections of a class in an image, as COCO counts them
+MAX_PER_CLASS = 100  # detections of a class in an image that COCO counts
 
 
 class Precision(NamedTuple):
-    """Interpolated precision by IoU 0.50, 0.55, …, 0.95, recall 0, 0.01, …, 1 and class, −1 where a class has no
-    object: `best` of the `MOST` best detections of a class in an image, by area too (all, small, medium, large);
-    `every` of all detections there are."""
+    """Interpolated precision by IoU (0.50, 0.55, …, 0.95), recall (0, 0.01, …, 1) and class; −1 for a class without
+    objects.
 
-    best: Float[np.ndarray, "10 101 k 4"]
-    every: Float[np.ndarray, "10 101 k"]
+    `limited` counts the `MAX_PER_CLASS` best detections of each class in an image; its last axis is the area (all,
+    small, medium, large). `unlimited` counts all detections.
+    """
+
+    limited: Float[np.ndarray, "10 101 k 4"]
+    unlimited: Float[np.ndarray, "10 101 k"]
 
 
 class _Evaluation(COCOeval):
-    """COCOeval ignores crowds alone, and whatever overlaps them by its own area. A difficult object is ignored as an
-    object outside of the area range is: one detection may match it, by IoU, and counts neither way."""
+    """COCOeval with difficult objects ignored too.
+
+    COCOeval itself ignores only crowds, and detections by the share of their own area that lies in a crowd. A difficult
+    object is ignored in the way of an object outside of the area range: one detection may match it, by IoU, and then
+    counts neither for nor against the detector.
+    """
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -38,17 +45,17 @@ class _Evaluation(COCOeval):
 
 
 def coco_precision(dataset: Dataset, detections: Sequence[Detections]) -> Precision:
-    """Match `detections` (one an example, in order) with the objects of `dataset`, by class and falling score."""
+    """The precision of `detections` (one for each example, in order), matched with `dataset` by falling score."""
     ids = plain_ids(dataset)
     truth = coco_ground_truth(dataset, ids)
     found = coco_predictions(dataset, detections, ids)
-    for number, item in enumerate(found, 1):  # in place: there may be millions
+    for number, item in enumerate(found, 1):  # in place, because there may be millions
         item |= {"id": number, "area": item["bbox"][2] * item["bbox"][3], "iscrowd": 0}
     with contextlib.redirect_stdout(io.StringIO()):
-        # Not `loadRes`, which fails where there are no detections.
+        # Not `loadRes`, which fails if there are no detections.
         evaluation = _Evaluation(_indexed(truth), _indexed({**truth, "annotations": found}), "bbox")
-        # Detections are matched by falling score: the first of them match alike, however many follow.
-        evaluation.params.maxDets = [MOST, max([MOST, *map(len, detections)])]
+        # Detections are matched by falling score, so the first 100 match alike however many follow.
+        evaluation.params.maxDets = [MAX_PER_CLASS, max([MAX_PER_CLASS, *map(len, detections)])]
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"]

@@ -1,54 +1,58 @@
-"""A data set and what was found in it as COCO's JSON, with the user's own ids, so that anyone can score the files."""
+"""A data set and its detections in COCO's JSON, with the user's own ids, so that any tool can score the files."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import Detections
-from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, usable
+from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, valid_mask
 
 
 class Ids(NamedTuple):
-    """The id of each image and of each class."""
+    """The ids of all images and of all classes."""
 
     images: Sequence[int | str]
     categories: Sequence[int]
 
 
 def own_ids(dataset: Dataset) -> Ids:
-    """Those of the user's file, whatever their type; where it has none, or an id stands for two images, positions in
-    the split from 1, and labels from 1."""
-    known = [example.annotations.image_id for example in dataset.examples if example.annotations is not None]
-    images = known if len(set(known)) == len(dataset) else range(1, len(dataset) + 1)
+    """The ids in the user's file, whatever their type.
+
+    Images are numbered from 1 if the file has no ids or uses one twice; classes are numbered from 1 if it has no ids.
+    """
+    stored = [example.annotated.image_id for example in dataset.examples if example.annotated is not None]
+    images = stored if len(set(stored)) == len(dataset) else range(1, len(dataset) + 1)
     return Ids(images, dataset.category_ids or range(1, len(dataset.classes) + 1))
 
 
 def plain_ids(dataset: Dataset) -> Ids:
-    """Numbers from 1 that pycocotools can work with whatever the user's are: images in the order of the user's ids, by
-    which pycocotools sorts detections of equal score; labels from 1."""
+    """Numbers from 1, which pycocotools can use whatever the user's ids are.
+
+    Images are numbered in the order of the user's ids, by which pycocotools sorts detections of equal score.
+    """
     own: Any = own_ids(dataset).images
     order = list(range(len(own)))
     if len({type(number) for number in own}) == 1:
         order.sort(key=own.__getitem__)
-    numbers = {place: number for number, place in enumerate(order, 1)}
-    return Ids([numbers[place] for place in range(len(own))], range(1, len(dataset.classes) + 1))
+    numbers = {index: number for number, index in enumerate(order, 1)}
+    return Ids([numbers[index] for index in range(len(own))], range(1, len(dataset.classes) + 1))
 
 
 def coco_ground_truth(dataset: Dataset, ids: Ids | None = None) -> dict[str, Any]:
-    """`dataset` in COCO's format, with `own_ids`: boxes and areas as the annotation has them, in its pixels.
+    """`dataset` in COCO's format, by default with `own_ids`. Boxes and areas are the annotation's, in its own pixels.
 
-    VOC's objects that need not be found have `difficult` 1, a key that pycocotools does not know.
+    VOC's difficult objects, which need not be found, have `difficult` 1, a key that pycocotools does not know.
     """
     ids = ids or own_ids(dataset)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, example in zip(ids.images, dataset.examples, strict=True):
-        known = annotation(example)
-        images.append({"id": image_id, "file_name": example.image.name, "width": known.width, "height": known.height})
-        columns = (known.boxes, known.areas, known.labels, known.crowd, known.difficult)
+        truth = annotation(example)
+        images.append({"id": image_id, "file_name": example.image.name, "width": truth.width, "height": truth.height})
+        columns = (truth.boxes, truth.areas, truth.labels, truth.crowd, truth.difficult)
         for box, area, label, crowd, difficult in zip(*(column.tolist() for column in columns), strict=True):
             item = {
-                # From 1: pycocotools takes a match with annotation 0 for no match.
+                # From 1, because pycocotools mistakes a match with annotation 0 for no match.
                 "id": len(annotations) + 1,
                 "image_id": image_id,
                 "category_id": ids.categories[label],
@@ -65,18 +69,18 @@ def coco_ground_truth(dataset: Dataset, ids: Ids | None = None) -> dict[str, Any
 def coco_predictions(
     dataset: Dataset, detections: Sequence[Detections], ids: Ids | None = None
 ) -> list[dict[str, Any]]:
-    """COCO's results format, with the ids and in the pixels of `coco_ground_truth`; one `Detections` an example, in
-    order.
+    """`detections` (one for each example, in order) in COCO's results format, with the ids and in the pixels of
+    `coco_ground_truth`.
 
-    What is not finite or has its corners the wrong way round is left out. ValueError where the number of images or
-    the classes differ.
+    Detections that are not finite, or whose corners are exchanged, are left out. ValueError if the number of images or
+    the classes differ from those of `dataset`.
     """
     ids = ids or own_ids(dataset)
     results = []
     for image_id, example, found in zip(ids.images, dataset.examples, detections, strict=True):
         if found.classes != dataset.classes:
             raise ValueError(f"detections of image {image_id} have other classes than the data")
-        keep = usable(found)
+        keep = valid_mask(found)
         boxes = annotated_boxes(example, annotation(example), found)
         columns = (boxes[keep], found.scores[keep], found.labels[keep])
         for box, score, label in zip(*(column.tolist() for column in columns), strict=True):

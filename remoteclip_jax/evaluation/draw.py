@@ -1,4 +1,4 @@
-"""Detections drawn into aerial photographs, whose objects are often many and small: nothing may hide them."""
+"""Detections drawn on aerial images. Objects there are often many and small, and nothing may hide them."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from remoteclip_jax.detector.detections import Detections
-from remoteclip_jax.evaluation.lettering import Lettering, lettering
+from remoteclip_jax.evaluation.fonts import TextLine, text_line
 
-LARGEST = 1600  # pixels a side of a drawn picture
-TEXT = 15  # pixels, beside the pictures
-CROWD = 20  # boxes in a picture from which on the small ones get no text
-PAPER, INK, FAINT = (255, 255, 255), (24, 28, 34), (110, 116, 124)
+MAX_SIDE = 1600  # pixels of a picture's longer side
+TEXT_SIZE = 15  # pixels, of text beside the pictures
+CROWD = 20  # with more boxes than this, small boxes get no label once their class has one
+WHITE, DARK, GREY = (255, 255, 255), (24, 28, 34), (110, 116, 124)
 
-# Bright, since the ground is mostly dark green, brown and grey; neighbours in the list differ most.
+# Bright, because land is mostly dark green, brown and grey; neighbours in the list differ most.
 COLOURS = (
     (255, 45, 35),
     (0, 229, 255),
@@ -38,22 +38,22 @@ COLOURS = (
     (255, 255, 255),
 )
 
-Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 outside
+Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and y2 excluded
 
 
 def colour(label: int) -> tuple[int, int, int]:
-    """The colour of a class, by its index; from the 21st class on colours come a second time."""
+    """The colour of a class, by its index; colours repeat after 20 classes."""
     return COLOURS[label % len(COLOURS)]
 
 
-def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, largest: int = LARGEST) -> Image.Image:
-    """A new RGB image with outlines, class names and scores; reduced first where a side exceeds `largest` pixels.
+def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, max_side: int = MAX_SIDE) -> Image.Image:
+    """A new RGB image with outlines, class names and scores; it is first reduced so that no side exceeds `max_side`.
 
-    Outlines run outside their boxes. Text stands where it covers neither another box nor another text, the best
-    scores choosing first. It is left out where there is no such place; in a crowd, boxes smaller than their text have
-    none once their class is named.
+    Outlines lie outside of their boxes. A label is placed where it covers neither another box nor another label, in the
+    order of falling scores, and is left out if there is no such place. With more than `CROWD` boxes, boxes smaller than
+    their label get none once their class has one.
     """
-    scale = min(1.0, largest / max(image.size))
+    scale = min(1.0, max_side / max(image.size))
     picture = image.convert("RGB")
     if scale < 1:
         width, height = (max(1, round(side * scale)) for side in image.size)
@@ -65,10 +65,10 @@ def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, lar
     thickest = max(1, round(max(picture.size) / 400))
     outlines: list[Rectangle] = []
     for box in boxes:
-        # A sixteenth of the box: the line of a vehicle must not reach the vehicle beside it.
+        # A sixteenth of the box, so that the outline of a vehicle does not reach the vehicle beside it.
         line = int(np.clip(min(box[2] - box[0], box[3] - box[1]) / 16, 1, thickest))
         outlines.append((box[0] - line, box[1] - line, box[2] + line, box[3] + line))
-    for i in np.argsort([-_area(box) for box in boxes], kind="stable"):  # small ones last: they stay whole
+    for i in np.argsort([-_area(box) for box in boxes], kind="stable"):  # small ones last, so that nothing covers them
         x1, y1, x2, y2 = _clip(outlines[i], picture.size)
         line = boxes[i][0] - outlines[i][0]
         canvas.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour(int(found.labels[order[i]])), width=line)
@@ -77,7 +77,7 @@ def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, lar
 
 
 def _visible(found: Detections, scale: float, size: tuple[int, int]) -> tuple[list[Rectangle], list[int]]:
-    """Boxes in pixels of the picture, cut to it, best score first, and their places in `found`."""
+    """Boxes in pixels of the picture, clipped to it, best score first, and their indices in `found`."""
     boxes, order = [], []
     for i in np.argsort(-found.scores, kind="stable"):
         if not np.isfinite(found.boxes[i]).all():
@@ -101,14 +101,15 @@ def _write_labels(
     order: list[int],
     with_scores: bool,
 ) -> None:
-    letters = max(11, round(max(size) / 70))
+    """Write the labels of boxes in free places; see `draw`. `order` are the boxes' indices in `found`."""
+    text_size = max(11, round(max(size) / 70))
     taken: list[Rectangle] = []
     named: set[int] = set()
-    for i, place in enumerate(order):
-        label = int(found.labels[place])
-        text = found.classes[label] + (f" {found.scores[place]:.2f}" if with_scores else "")
-        shown = lettering(text, letters)
-        width, height = shown.width + 4, shown.height
+    for i, index in enumerate(order):
+        label = int(found.labels[index])
+        text = found.classes[label] + (f" {found.scores[index]:.2f}" if with_scores else "")
+        line = text_line(text, text_size)
+        width, height = line.width + 4, line.height
         x1, y1, x2, y2 = outlines[i]
         if len(boxes) > CROWD and label in named and max(x2 - x1, y2 - y1) < width:
             continue
@@ -116,7 +117,7 @@ def _write_labels(
         corners = [(left, y1 - height), (left, y2), (right, y1 - height), (right, y2), (x2, max(y1, 0))]
         corners += [(x1 - width, max(y1, 0))]
         if _area(boxes[i]) > 12 * width * height:
-            corners.append((boxes[i][0], boxes[i][1]))  # inside, where that hides little
+            corners.append((boxes[i][0], boxes[i][1]))  # inside of a large box, where it hides little
         others = np.array(boxes[:i] + boxes[i + 1 :], np.float64).reshape(-1, 4)
         for x, y in corners:
             spot = (x, y, x + width, y + height)
@@ -125,14 +126,14 @@ def _write_labels(
             if _covered(spot, np.array(taken, np.float64).reshape(-1, 4)).any():
                 continue
             canvas.rectangle((x, y, x + width - 1, y + height - 1), fill=colour(label))
-            canvas.text((x + 2, y), shown.text, font=shown.font, fill=INK)
+            canvas.text((x + 2, y), line.text, font=line.font, fill=DARK)
             taken.append(spot)
             named.add(label)
             break
 
 
-def _covered(spot: Rectangle, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
-    """The share of each box that `spot` covers."""
+def _covered(spot: Rectangle, boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """The share of each box's area that `spot` covers."""
     sides = np.minimum(boxes[:, 2:], spot[2:]) - np.maximum(boxes[:, :2], spot[:2])
     return np.prod(np.maximum(sides, 0), 1) / np.prod(boxes[:, 2:] - boxes[:, :2], 1)
 
@@ -146,40 +147,42 @@ def _area(box: Rectangle) -> int:
 
 
 def side_by_side(
-    image: Image.Image, truth: Detections, found: Detections, title: str = "", panel: int = LARGEST // 2
+    image: Image.Image, truth: Detections, found: Detections, title: str = "", panel: int = MAX_SIDE // 2
 ) -> Image.Image:
-    """Annotation (see `true_objects`) left, detections right, each at most `panel` pixels a side; captions above, the
-    colours of the classes that occur below."""
-    left, right = draw(image, truth, with_scores=False, largest=panel), draw(image, found, largest=panel)
-    gap, column = 8, max(left.width, 150)  # the captions of a tiny image need room too
+    """Annotation (see `true_objects`) on the left, detections on the right, each at most `panel` pixels a side.
+
+    Captions are above, and below is a legend with the colours of the classes in the two pictures.
+    """
+    left, right = draw(image, truth, with_scores=False, max_side=panel), draw(image, found, max_side=panel)
+    gap, column = 8, max(left.width, 150)  # room for the captions even if the image is tiny
     width = 2 * column + 3 * gap
     present = np.unique(np.concatenate([truth.labels, found.labels])).tolist()
-    names = [(lettering(found.classes[label], TEXT), label) for label in present]
-    heading = lettering(title, TEXT)
+    names = [(text_line(found.classes[label], TEXT_SIZE), label) for label in present]
+    heading = text_line(title, TEXT_SIZE)
     line = max(one.height for one in (heading, *(name for name, _ in names))) + 4
     legend = _legend(names, width - 2 * gap)
     titles = 1 if title else 0
     top = gap + (1 + titles) * line
     height = top + left.height + gap + len(legend) * line + (gap if legend else 0)
-    page = Image.new("RGB", (width, height), PAPER)
+    page = Image.new("RGB", (width, height), WHITE)
     canvas = ImageDraw.Draw(page)
-    canvas.text((gap, gap), heading.text, font=heading.font, fill=INK)
+    canvas.text((gap, gap), heading.text, font=heading.font, fill=DARK)
     captions = ((gap, left, f"annotated: {len(truth)}"), (2 * gap + column, right, f"detected: {len(found)}"))
-    for x, part, words in captions:
-        caption = lettering(words, TEXT)
-        canvas.text((x, gap + titles * line), caption.text, font=caption.font, fill=FAINT if title else INK)
-        page.paste(part, (x, top))
+    for x, picture, words in captions:
+        caption = text_line(words, TEXT_SIZE)
+        canvas.text((x, gap + titles * line), caption.text, font=caption.font, fill=GREY if title else DARK)
+        page.paste(picture, (x, top))
     for row, entries in enumerate(legend):
         y = top + left.height + gap + row * line
         for x, name, label in entries:
-            canvas.rectangle((gap + x, y + 3, gap + x + 12, y + 15), fill=colour(label), outline=FAINT)
-            canvas.text((gap + x + 18, y), name.text, font=name.font, fill=INK)
+            canvas.rectangle((gap + x, y + 3, gap + x + 12, y + 15), fill=colour(label), outline=GREY)
+            canvas.text((gap + x + 18, y), name.text, font=name.font, fill=DARK)
     return page
 
 
-def _legend(names: Sequence[tuple[Lettering, int]], width: int) -> list[list[tuple[int, Lettering, int]]]:
-    """Rows of (x, name, label) that are at most `width` pixels long."""
-    rows: list[list[tuple[int, Lettering, int]]] = []
+def _legend(names: Sequence[tuple[TextLine, int]], width: int) -> list[list[tuple[int, TextLine, int]]]:
+    """Rows of (x, name, label), at most `width` pixels long."""
+    rows: list[list[tuple[int, TextLine, int]]] = []
     x = width
     for name, label in names:
         length = name.width + 34
@@ -192,11 +195,11 @@ def _legend(names: Sequence[tuple[Lettering, int]], width: int) -> list[list[tup
 
 
 def contact_sheet(pictures: Sequence[Image.Image], columns: int = 1, gap: int = 12) -> Image.Image:
-    """`pictures`, at least one, in rows of `columns`, on white."""
+    """All `pictures` (at least one) on a white page, in rows of `columns`."""
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
     heights = [max(picture.height for picture in row) + gap for row in rows]
     width = max(picture.width for picture in pictures) + gap
-    page = Image.new("RGB", (width * min(columns, len(pictures)) + gap, sum(heights) + gap), PAPER)
+    page = Image.new("RGB", (width * min(columns, len(pictures)) + gap, sum(heights) + gap), WHITE)
     y = gap
     for row, height in zip(rows, heights, strict=True):
         for i, picture in enumerate(row):

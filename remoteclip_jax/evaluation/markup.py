@@ -1,7 +1,7 @@
-"""Strings of unknown origin as Markdown that shows them and does nothing else; tables and pictures of a report.
+"""Strings of unknown origin as Markdown that only shows them; and the tables and pictures of a report.
 
-Class names, paths, notes and settings come from other people's files. Where they enter a report they go through `text`
-or `code`; cells of a table do by themselves. A value that has been through one of them is a `Markup`.
+Class names, paths, notes and settings come from other people's files. Before they enter a report they must pass through
+`text` or `code`; `table` does that for its cells. The result is a `Markup`.
 """
 
 import json
@@ -15,22 +15,22 @@ from remoteclip_jax.printable import printable
 
 
 class Markup(str):
-    """Markdown, not to be escaped again."""
+    """Markdown that must not be escaped again."""
 
 
 class Picture(NamedTuple):
-    """A picture that the program itself has put into the run directory: its place there, and words in its stead."""
+    """A picture that this program has written to the run directory: its path, and a text to show in its place."""
 
     path: Path
     words: str
 
 
-_SPECIAL = re.compile(r"[\\`*\[\]<>!&~$]|(?<![^\W_])_|_(?![^\W_])")  # within a word `_` is a letter
+_SPECIAL = re.compile(r"[\\`*\[\]<>!&~$]|(?<![^\W_])_|_(?![^\W_])")  # `_` within a word has no meaning in Markdown
 _LEADING = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[#+=-](?![\w.])))")  # lists, headings, rules
 
 
 def text(value: object) -> Markup:
-    """`value` as it stands, on one line."""
+    """`value` on one line, shown as it is."""
     if isinstance(value, Markup):
         return value
     shown = " ".join(printable(" ".join(str(value).split())).split())
@@ -38,7 +38,7 @@ def text(value: object) -> Markup:
 
 
 def code(value: object) -> Markup:
-    """`value` as it stands, on one line and in a fixed width: for paths."""
+    """`value` on one line, shown as it is in a fixed-width font: for paths."""
     shown = printable(str(value)) or " "
     fence = _fence(shown, 1)
     pad = " " if shown[0] in "` " or shown[-1] in "` " else ""
@@ -46,32 +46,32 @@ def code(value: object) -> Markup:
 
 
 def block(lines: str, language: str = "") -> Markup:
-    """`lines` of a program or of a command line."""
+    """`lines` of a program or of a command line, as a code block."""
     shown = "\n".join(printable(line) for line in lines.split("\n"))
     fence = _fence(shown, 3)
     return Markup(f"{fence}{language}\n{shown}\n{fence}\n")
 
 
 def _fence(content: str, least: int) -> str:
-    """More backticks than any run of them in `content` has."""
+    """Backticks, at least `least`, and more than any run of them in `content`."""
     return "`" * max([least, *(len(run) + 1 for run in re.findall("`+", content))])
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table of plain values, which are escaped, and of `Markup`, which is not."""
+    """A table. Plain values are escaped; `Markup` is not."""
     lines: list[Sequence[object]] = [head, [Markup("---")] * len(head), *rows]
     return Markup("".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines))
 
 
 def _cell(value: object) -> str:
-    return text(value).replace("|", "\\|")  # rows are split first of all, so that bars in code need it too
+    return text(value).replace("|", "\\|")  # in code too, because parsers split rows before anything else
 
 
 def shell(value: object) -> str:
-    """`value` as one word of a command line."""
+    """`value` quoted as one word of a command line."""
     return shlex.quote(str(value))
 
 
 def string(value: object) -> str:
-    """`value` as a string of Python."""
+    """`value` as a Python string literal."""
     return json.dumps(str(value), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What the reports of all tasks share: a page with its pictures in it, tables, the sections about the run itself."""
+"""What the reports of all tasks share: the page with its pictures, tables, and the sections about the run itself."""
 
 import base64
 import dataclasses
@@ -32,7 +32,7 @@ th { text-align: left; background: #f4f6f8; } td { font-variant-numeric: tabular
 code, pre { background: #f4f6f8; border-radius: 4px; padding: .1rem .3rem; } pre { padding: .8rem; overflow-x: auto; }
 img { max-width: 100%; }
 """
-# Whatever came into the page, it may run nothing and ask for nothing.
+# Whatever the page contains, it may run no script and load nothing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SUMMARY = {
     "classes": [str],
@@ -46,9 +46,12 @@ _TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
 def write_page(run: RunDirectory, parts: Sequence[str | Picture]) -> None:
-    """Write `report.md` and `report.html`. The page needs no other file: the pictures among `parts` are put into it,
-    and nothing else is, whatever the text says."""
-    places = {_address(part, run): part.path for part in parts if isinstance(part, Picture)}
+    """Write `report.md` and `report.html`.
+
+    `report.html` needs no other file: the pictures among `parts` are embedded, and no other picture is, whatever the
+    text says.
+    """
+    paths = {_address(part, run): part.path for part in parts if isinstance(part, Picture)}
     lines = [f"![{text(p.words)}]({_address(p, run)})\n" if isinstance(p, Picture) else p for p in parts]
     markdown = "\n".join(lines)
     write_atomically(run.report, markdown)
@@ -56,7 +59,7 @@ def write_page(run: RunDirectory, parts: Sequence[str | Picture]) -> None:
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><title>{title}</title>'
-        f"<style>{STYLE}</style></head><body>\n{_rendered(markdown, run.root, places)}</body></html>\n"
+        f"<style>{STYLE}</style></head><body>\n{_rendered(markdown, run.root, paths)}</body></html>\n"
     )
     write_atomically(run.report.with_suffix(".html"), page)
 
@@ -65,14 +68,14 @@ def _address(picture: Picture, run: RunDirectory) -> str:
     return quote(picture.path.relative_to(run.root).as_posix())
 
 
-def _rendered(markdown: str, root: Path, places: Mapping[str, Path]) -> str:
-    """`markdown` in HTML without links and without HTML of its own; pictures other than `places` are left out."""
+def _rendered(markdown: str, root: Path, paths: Mapping[str, Path]) -> str:
+    """`markdown` as HTML, without links and raw HTML; only pictures whose address is in `paths` are shown."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.disable(["link", "autolink", "reference", "html_inline", "html_block"])
 
     def image(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         words = renderer.renderInlineAsText(tokens[index].children, options, env)
-        content = _content(places.get(str(tokens[index].attrGet("src"))), root)
+        content = _content(paths.get(str(tokens[index].attrGet("src"))), root)
         if content is None:
             return html.escape(words)
         return f'<img alt="{html.escape(words)}" src="{content}">'
@@ -82,53 +85,59 @@ def _rendered(markdown: str, root: Path, places: Mapping[str, Path]) -> str:
 
 
 def _content(picture: Path | None, root: Path) -> str | None:
-    """A picture as a `data:` address; None where it is missing, or lies elsewhere by way of a link."""
+    """A picture as a `data:` address; None if it is missing, or is a link to a place outside of `root`."""
     if picture is None or not picture.is_file() or not picture.resolve().is_relative_to(root.resolve()):
         return None
     return f"data:{_TYPES[picture.suffix]};base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any]:
+    """The content of `summary.json`. UserError if it is damaged."""
     summary = read_json(run.summary, SUMMARY)
     if not (summary["images"] and "visual" in summary["parameters"]):
-        raise UserError(f"{run.summary} is damaged: it tells of no images or of no image tower")
+        raise UserError(f"{run.summary} is damaged: it has no images or no image tower")
     return summary
 
 
 def percent(share: float | None) -> str:
+    """`share` in percent, with one decimal; a dash for None."""
     return "—" if share is None else f"{100 * share:.1f} %"
 
 
 def data_line(config: TrainConfig, summary: dict[str, Any]) -> str:
-    """What was trained on, in a few words."""
-    data = code(config.data_dir) if config.data_dir else "synthetic images, drawn for this run"
+    """The data and the initial weights of the training, in a few words."""
+    data = code(config.data_dir) if config.data_dir else "synthetic images, generated for this run"
     images = ", ".join(f"{text(count)} {text(split)}" for split, count in summary["images"].items())
     weights = code(config.weights) if config.weights else "random weights"
     return f"{data} ({images}; {len(summary['classes'])} classes), from {weights}"
 
 
-def speed(rows: list[Row], summary: dict[str, Any]) -> str:
+def speed_section(rows: list[Row], summary: dict[str, Any]) -> str:
+    """The speed of the training, its duration, the device, and versions of packages."""
     rates = sorted(row["iterations_per_sec"] for row in rows)
     return (
-        f"{rates[len(rates) // 2]:.2f} iterations/s (median of the epochs, from {rates[0]:.2f} to {rates[-1]:.2f}) on "
-        f"{text(summary['device'])}; {duration(rows[-1]['seconds'])} in all, compiling and validating included.\n\n"
+        f"{rates[len(rates) // 2]:.2f} iterations/s (median of the epochs; range {rates[0]:.2f} to {rates[-1]:.2f}) on "
+        f"{text(summary['device'])}; {duration(rows[-1]['seconds'])} in total, with compilation and validation.\n\n"
         + "Versions: "
         + ", ".join(text(f"{name} {version}") for name, version in summary["versions"].items())
         + ".\n"
     )
 
 
-def checkpoints(run: RunDirectory, best: Row) -> str:
+def checkpoint_table(run: RunDirectory, best: Row) -> str:
+    """A table of the checkpoints that were kept; `best` is the row of metrics of the best one."""
     rows = [[code(f"{run.checkpoints.name}/{n}"), "best" if n == best["step"] else ""] for n in saved_steps(run)]
     return table(["checkpoint", ""], rows)
 
 
-def ending(config: TrainConfig, summary: dict[str, Any]) -> list[str]:
-    """Remarks on the data, and the configuration."""
+def closing_sections(config: TrainConfig, summary: dict[str, Any]) -> list[str]:
+    """The last sections of a report: notes on the data, and the configuration."""
     parts = []
     if summary["notes"]:
-        parts += ["## Remarks on the data\n", "".join(f"- {text(note)}\n" for note in summary["notes"])]
-    values = flattened(dataclasses.asdict(config))
+        parts += ["## Notes on the data\n", "".join(f"- {text(note)}\n" for note in summary["notes"])]
+    values: dict[str, Any] = dataclasses.asdict(config)
+    for name, value in (values.pop("detector") or {}).items():
+        values[f"detector.{name}"] = value
     settings = [(name, "—" if value is None else value) for name, value in values.items()]
     return [*parts, "## Configuration\n", table(["setting", "value"], settings)]
 
@@ -147,6 +156,7 @@ def saved_steps(run: RunDirectory) -> list[int]:
 
 
 def duration(seconds: float) -> str:
+    """`seconds` as minutes and seconds; a dash if it is not finite."""
     if not math.isfinite(seconds):
         return "—"
     minutes, rest = divmod(round(seconds), 60)
@@ -154,7 +164,8 @@ def duration(seconds: float) -> str:
 
 
 def png(figure: Figure) -> bytes:
+    """`figure` as a PNG file."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):  # of figures that no axis can show, in a run that went astray
+    with warnings.catch_warnings(action="ignore"):  # about values that no axis can show, from a run that diverged
         figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()

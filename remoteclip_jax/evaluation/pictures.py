@@ -1,4 +1,4 @@
-"""Which images of a split are shown, and how: annotation beside detections, the best and the worst."""
+"""Pictures of a split: the annotation beside the detections, for the best and the worst images."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,21 +10,23 @@ from PIL import Image, ImageDraw
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.detector.detections import Detections, true_objects
-from remoteclip_jax.evaluation.draw import LARGEST, side_by_side
-from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, ignored, overlaps
+from remoteclip_jax.evaluation.draw import MAX_SIDE, side_by_side
+from remoteclip_jax.evaluation.truth import annotated_boxes, annotation, ignored_mask, overlaps
 from remoteclip_jax.files.writing import write_atomically
 
-SHOWN_SCORE = 0.3  # what the pictures show, and what they are ranked by
+MIN_SCORE = 0.3  # of detections in the pictures, and in the F1 that ranks the images
 PICTURES = 6  # of the best images, and as many of the worst
-SAME = 0.5  # IoU from which on a detection is an object
-GREY = (150, 150, 150)  # of what is ignored
+MATCH_IOU = 0.5  # from which a detection matches an object
+GREY = (150, 150, 150)  # the frames of ignored objects
 
 
-def ranked(dataset: Dataset, found: Sequence[Detections], count: int = PICTURES) -> dict[str, int]:
-    """Names and indices of the best and the worst images with objects, by F1 at `SHOWN_SCORE`; of equals, those with
-    more objects come first, because there is more to see."""
+def best_and_worst(dataset: Dataset, found: Sequence[Detections], count: int = PICTURES) -> dict[str, int]:
+    """The indices of the best and the worst images with objects, by the names `best-1` …, `worst-1` ….
+
+    They are ranked by F1 at `MIN_SCORE`. Among equals, images with more objects come first, since they show more.
+    """
     pairs = zip(dataset.examples, found, strict=True)
-    quality = np.array([image_quality(example, one, SHOWN_SCORE) for example, one in pairs])
+    quality = np.array([image_quality(example, one, MIN_SCORE) for example, one in pairs])
     objects = np.array([len(example.labels) for example in dataset.examples])
     shown = np.flatnonzero(objects) if objects.any() else np.arange(len(dataset))
     best = shown[np.lexsort((-objects[shown], -quality[shown]))][:count]
@@ -34,46 +36,45 @@ def ranked(dataset: Dataset, found: Sequence[Detections], count: int = PICTURES)
 
 
 def save_picture(path: Path, dataset: Dataset, found: Sequence[Detections], index: int) -> None:
-    """The annotation of one image beside what was found in it; what is ignored has a thin grey frame in both."""
+    """Write a picture of one image, its annotation beside its detections; ignored objects have grey frames in both."""
     example = dataset.examples[index]
-    title = f"{example.image.name}: F1 {image_quality(example, found[index], SHOWN_SCORE):.2f}"
+    title = f"{example.image.name}: F1 {image_quality(example, found[index], MIN_SCORE):.2f}"
     image = frame_ignored(read_image(example.image, bands=dataset.bands), example)
-    shown = found[index].above(SHOWN_SCORE)
+    shown = found[index].above(MIN_SCORE)
     picture = side_by_side(image, true_objects(example, dataset.classes), shown, title)
     write_atomically(path, _jpeg(picture))
 
 
 def image_quality(example: Example, found: Detections, threshold: float) -> float:
-    """F1 of the detections with a score of at least `threshold`, to rank pictures by; 1 where there was nothing to
-    find and nothing was found.
+    """The F1 score of the detections with a score of at least `threshold`; 1 if there are neither objects nor
+    detections.
 
-    By falling score, each takes the object of its class, among those still free, that it overlaps most, from IoU 0.5.
-    One that takes none, but lies as closely on what is ignored of its class, is no false alarm.
+    By falling score, each detection matches the free object of its class with the highest IoU, if that is at least 0.5.
+    A detection without a match is a false alarm, unless it overlaps an ignored object of its class as much.
     """
-    known, found = annotation(example), found.above(threshold)
-    aside = ignored(known)
-    overlap = np.where(
-        found.labels[:, None] == known.labels, overlaps(annotated_boxes(example, known, found), known), 0
-    )
-    free, hits, wrong = ~aside, 0, 0
+    truth, found = annotation(example), found.above(threshold)
+    ignored = ignored_mask(truth)
+    same_class = found.labels[:, None] == truth.labels
+    overlap = np.where(same_class, overlaps(annotated_boxes(example, truth, found), truth), 0)
+    free, hits, false_alarms = ~ignored, 0, 0
     for i in np.argsort(-found.scores, kind="stable"):
         candidates = np.where(free, overlap[i], 0)
-        if candidates.max(initial=0) >= SAME:
+        if candidates.max(initial=0) >= MATCH_IOU:
             free[candidates.argmax()] = False
             hits += 1
-        elif overlap[i][aside].max(initial=0) < SAME:
-            wrong += 1
-    judged = int((~aside).sum()) + hits + wrong
-    return 2 * hits / judged if judged else 1.0
+        elif overlap[i][ignored].max(initial=0) < MATCH_IOU:
+            false_alarms += 1
+    total = int((~ignored).sum()) + hits + false_alarms
+    return 2 * hits / total if total else 1.0
 
 
 def frame_ignored(image: Image.Image, example: Example) -> Image.Image:
-    """`image`, or a copy of it with thin grey frames around what is ignored in `example`."""
+    """A copy of `image` with thin grey frames around the ignored objects of `example`; itself if there are none."""
     if not len(example.ignored):
         return image
     picture = image.copy()
     canvas = ImageDraw.Draw(picture)
-    line = max(1, round(2 * max(image.size) / LARGEST))  # one pixel of the panel that it is reduced to
+    line = max(1, round(2 * max(image.size) / MAX_SIDE))  # one pixel in the reduced picture, which is half as wide
     size = np.array(image.size, np.float64)
     for centre, sides in zip(example.ignored[:, :2] * size, example.ignored[:, 2:] * size, strict=True):
         (left, top), (right, bottom) = centre - sides / 2, centre + sides / 2
@@ -82,4 +83,5 @@ def frame_ignored(image: Image.Image, example: Example) -> Image.Image:
 
 
 def _jpeg(picture: Image.Image) -> Callable[[Any], None]:
+    """A function that writes `picture` to a file as a JPEG."""
     return lambda file: picture.save(file, "JPEG", quality=88)

@@ -1,4 +1,4 @@
-"""Zero-shot classification of image embeddings that were computed before, by this program or another."""
+"""Zero-shot classification of stored image embeddings, from this program or another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import classification_sums
-from remoteclip_jax.files.npz import as_finite_float32, as_strings, load_arrays
-from remoteclip_jax.ops.similarity import class_logits, unit
+from remoteclip_jax.files.npz import load_arrays, numbers, strings
+from remoteclip_jax.ops.similarity import class_logits, l2_normalise
 
 
 def ensemble(text_embeddings: Float[Array, "t k d"]) -> Float[Array, "k d"]:
-    """Class embeddings from those of several templates: each normalised, averaged, normalised again
+    """Class embeddings from those of several templates: normalised, averaged, and normalised again
     (Radford et al. 2021, section 3.1.4)."""
-    return unit(unit(text_embeddings).mean(0))
+    return l2_normalise(l2_normalise(text_embeddings).mean(0))
 
 
 def classify(
-    images: Float[Array, "n d"], labels: Int[Array, "n"], classes: Float[Array, "k d"], temperature: float
+    images: Float[Array, "n d"], labels: Int[Array, " n"], classes: Float[Array, "k d"], temperature: float
 ) -> dict[str, float]:
-    """Mean `top1`, `top5` and `loss` of image embeddings against class embeddings."""
+    """The means of `top1`, `top5` and `loss` for image embeddings and class embeddings."""
     target = jnp.eye(len(classes))[labels]
     logits = class_logits(images, classes, temperature)
     sums = classification_sums(logits, target, target > 0, jnp.ones(len(labels), bool))
@@ -30,29 +30,27 @@ def classify(
 
 
 def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature: float = 0.07) -> dict[str, float]:
-    """Classify the embeddings of an npz: `image_embeddings[N, D]`, `labels[N]`, `templates[T]` and
-    `text_embeddings[T, K, D]`, over the templates named (None: all that the file has).
+    """Accuracy for the embeddings in an npz file, and the number of `images`.
 
-    UserError where the file lacks something, its shapes disagree, or it has no such template.
+    The file has `image_embeddings[N, D]`, `labels[N]`, `templates[T]` and `text_embeddings[T, K, D]`. `templates` names
+    those to use; None means all. UserError if the file lacks something, its shapes disagree, or a template is missing.
     """
     arrays = load_arrays(path, ("image_embeddings", "labels", "templates", "text_embeddings"))
-    images, texts = (
-        as_finite_float32(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings")
-    )
-    labels, known = arrays["labels"], as_strings(arrays["templates"], f"{path}: templates")
+    images, texts = (numbers(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings"))
+    labels, stored = arrays["labels"], strings(arrays["templates"], f"{path}: templates")
     if labels.dtype.kind not in "iu":
-        raise UserError(f"{path}: labels are no whole as_finite_float32 but of type {labels.dtype}")
+        raise UserError(f"{path}: labels must be whole numbers, not {labels.dtype}")
     if images.ndim != 2 or texts.ndim != 3 or images.shape[1] != texts.shape[2] or labels.shape != images.shape[:1]:
         raise UserError(
             f"{path}: image_embeddings {list(images.shape)}, labels {list(labels.shape)} and text_embeddings "
             f"{list(texts.shape)} do not go together; expected [N, D], [N] and [T, K, D]"
         )
-    if len(known) != len(texts) or not len(labels) or not (0 <= labels.min() <= labels.max() < texts.shape[1]):
+    if len(stored) != len(texts) or not len(labels) or not (0 <= labels.min() <= labels.max() < texts.shape[1]):
         raise UserError(f"{path}: templates or labels do not go with text_embeddings {list(texts.shape)}")
-    missing = [template for template in templates or () if template not in known]
+    missing = [template for template in templates or () if template not in stored]
     if missing:
-        raise UserError(f"{path} has no template {missing[0]!r}; it has {len(known)}, such as {known[0]!r}")
-    rows = np.array([known.index(template) for template in templates or known])
+        raise UserError(f"{path} has no template {missing[0]!r}; it has {len(stored)}, such as {stored[0]!r}")
+    rows = np.array([stored.index(template) for template in templates or stored])
     classes = ensemble(jnp.asarray(texts[rows]))
     result = classify(jnp.asarray(images), jnp.asarray(labels, jnp.int32), classes, temperature)
     return {**result, "images": len(labels)}

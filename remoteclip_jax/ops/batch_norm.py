@@ -1,7 +1,7 @@
-"""Batch normalisation (Ioffe and Szegedy 2015), with its gradient written out.
+"""Batch normalisation (Ioffe and Szegedy 2015) with an explicit gradient.
 
-JAX would differentiate the mean, the variance and the normalisation one by one; together they are two sums over the
-map and one pass.
+JAX would differentiate the mean, the variance and the normalisation one by one. Written together they need two sums
+over the map and one pass.
 """
 
 from functools import partial
@@ -19,13 +19,15 @@ MOMENTUM = 0.1  # PyTorch's: the weight of the new statistics; Flax's momentum i
 EPSILON = 1e-5
 _POSITIONS = (0, 1, 2)  # all axes but the channels
 
-Saved = tuple[Float[Array, "n h w c"], Float[Array, " c"], Float[Array, " c"], Float[Array, " c"]]
+Map = Float[Array, "n h w c"]
+Channels = Float[Array, " c"]
+Residuals = tuple[Map, Channels, Channels, Channels]  # x, scale, mean, variance
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation with the running statistics of `torch.nn.BatchNorm2d`.
 
-    Flax's own module keeps the biased batch variance in its running statistics; PyTorch keeps n/(n−1) of it, and a
+    Flax's own module keeps the biased batch variance in its running statistics. PyTorch keeps n/(n−1) of it, and a
     training trajectory shows the difference. Under `axis_name` the statistics are those of the whole global batch.
     """
 
@@ -34,7 +36,7 @@ class BatchNorm(nn.Module):
     scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Map, train: bool) -> Map:
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
@@ -54,52 +56,51 @@ class BatchNorm(nn.Module):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalise(
-    x: Float[Array, "n h w c"], scale: Float[Array, " c"], bias: Float[Array, " c"], axis_name: str | None
-) -> tuple[Float[Array, "n h w c"], Float[Array, " c"], Float[Array, " c"]]:
-    """x normalised, of its own type, and the mean and biased variance that it was normalised by, over the whole batch
-    where `axis_name` names pmap's axis. Gradients flow to x, scale and bias by way of the first alone."""
+def normalise(x: Map, scale: Channels, bias: Channels, axis_name: str | None) -> tuple[Map, Channels, Channels]:
+    """The normalised x, in the type of x, with the mean and the biased variance it was normalised by.
+
+    The statistics are those of the global batch where `axis_name` names pmap's axis. Only the first result passes
+    gradients on to x, scale and bias.
+    """
     return _forward(x, scale, bias, axis_name)[0]
 
 
 @partial(jax.jit, static_argnums=3)
-def _forward(x: Array, scale: Array, bias: Array, axis_name: str | None) -> tuple[tuple[Array, Array, Array], Saved]:
-    wide = _wide(x)
+def _forward(
+    x: Map, scale: Channels, bias: Channels, axis_name: str | None
+) -> tuple[tuple[Map, Channels, Channels], Residuals]:
+    wide = _at_least_float32(x)
     mean = mean_over_devices(wide.mean(_POSITIONS), axis_name)
     var = mean_over_devices(jnp.square(wide - mean).mean(_POSITIONS), axis_name)
     return (_apply(x, scale, bias, mean, var), mean, var), (x, scale, mean, var)
 
 
 @partial(jax.jit, static_argnums=0)
-def _backward(axis_name: str | None, saved: Saved, gradients: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    x, scale, mean, var = saved
-    g, wide, inverse = _wide(gradients[0]), _wide(x), lax.rsqrt(var + EPSILON)
-    # The barrier tells this x − mean from the forward pass's, which XLA would otherwise keep until now, beside x.
-    of_scale = (g * (wide - lax.optimization_barrier(mean))).sum(_POSITIONS) * inverse
-    of_bias = g.sum(_POSITIONS)
+def _backward(
+    axis_name: str | None, residuals: Residuals, gradients: tuple[Map, Channels, Channels]
+) -> tuple[Map, Channels, Channels]:
+    x, scale, mean, var = residuals
+    g, wide, inverse = _at_least_float32(gradients[0]), _at_least_float32(x), lax.rsqrt(var + EPSILON)
+    # Without the barrier XLA would share x − mean with the forward pass, and keep it in memory beside x until now.
+    scale_gradient = (g * (wide - lax.optimization_barrier(mean))).sum(_POSITIONS) * inverse
+    bias_gradient = g.sum(_POSITIONS)
     count = x.size // x.shape[-1]
-    along, shift = mean_over_devices((of_scale / count, of_bias / count), axis_name)
-    along = along * inverse
-    of_x = scale * inverse * (g - wide * along + (mean * along - shift))
-    return of_x.astype(x.dtype), of_scale, of_bias
+    slope, shift = mean_over_devices((scale_gradient / count, bias_gradient / count), axis_name)
+    slope = slope * inverse
+    x_gradient = scale * inverse * (g - wide * slope + (mean * slope - shift))
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
 normalise.defvjp(_forward, _backward)
 
 
 @jax.jit
-def _apply(
-    x: Float[Array, "n h w c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
-    mean: Float[Array, " c"],
-    var: Float[Array, " c"],
-) -> Float[Array, "n h w c"]:
-    """x normalised by these statistics, of its own type."""
+def _apply(x: Map, scale: Channels, bias: Channels, mean: Channels, var: Channels) -> Map:
+    """x normalised by these statistics, in the type of x."""
     factor = scale * lax.rsqrt(var + EPSILON)
-    return (_wide(x) * factor + (bias - mean * factor)).astype(x.dtype)
+    return (_at_least_float32(x) * factor + (bias - mean * factor)).astype(x.dtype)
 
 
-def _wide(x: Array) -> Array:
-    """Statistics are never of bfloat16."""
+def _at_least_float32(x: Map) -> Map:
+    """Statistics are never computed in bfloat16."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

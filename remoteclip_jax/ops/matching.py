@@ -1,6 +1,6 @@
-"""Hungarian matching of queries with objects (Carion et al. 2020, DETR), one batch at a time, with static shapes."""
+"""Hungarian matching of queries and objects (Carion et al. 2020, DETR): batched, and with static shapes."""
 
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,54 +8,73 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 def match(cost: Float[Array, "n q m"], real: Bool[Array, "n m"]) -> Int[Array, "n q"]:
-    """For each query its object's index, or −1. The sum of the costs over real objects is the least there is; with more
-    objects than queries, every query gets one. Costs that are no number count as high, not as undefined.
+    """The index of each query's object, or −1. `real` is False for padding.
+
+    The sum of the costs over real objects is minimal. With more objects than queries every query gets an object. Costs
+    that are not finite count as very high or very low, so that they cannot spoil the other matches.
     """
     n, q, m = cost.shape
     cost = jnp.nan_to_num(cost.astype(jnp.float32), nan=1e4, posinf=1e4, neginf=-1e4).swapaxes(1, 2)
-    if m > q:  # dummy queries, dearer than any choice among the real ones, take the objects that are left over
-        dear = 1 + 2 * jnp.max(jnp.abs(cost), (1, 2), keepdims=True)
-        cost = jnp.concatenate([cost, jnp.broadcast_to(dear, (n, m, m - q))], 2)
-    return jax.vmap(_assign)(cost, real)[:, :q]
+    if m > q:  # dummy queries, more expensive than any choice among the real ones, take the unmatched objects
+        expensive = 1 + 2 * jnp.max(jnp.abs(cost), (1, 2), keepdims=True)
+        cost = jnp.concatenate([cost, jnp.broadcast_to(expensive, (n, m, m - q))], 2)
+    return jax.vmap(_match_one)(cost, real)[:, :q]
 
 
-def _assign(cost: Float[Array, "m q"], real: Bool[Array, "m"]) -> Int[Array, "q"]:
-    """Shortest augmenting paths (Jonker and Volgenant 1987; the same algorithm as scipy's and optax's), over the real
-    rows alone: padding, most of an array, costs no time. m ≤ q."""
+class _Search(NamedTuple):
+    """The state of the search for one row's shortest augmenting path. Column q stands for "not matched yet"."""
+
+    owner: Int[Array, " q1"]  # the row that each column is matched to, or −1
+    u: Float[Array, " m"]  # dual variables of the rows
+    v: Float[Array, " q1"]  # dual variables of the columns
+    column: Int[Array, ""]  # the column that was reached last
+    used: Bool[Array, " q1"]
+    distance: Float[Array, " q1"]
+    previous: Int[Array, " q1"]  # the column before each one on its shortest path
+
+
+def _match_one(cost: Float[Array, "m q"], real: Bool[Array, " m"]) -> Int[Array, " q"]:
+    """Shortest augmenting paths (Jonker and Volgenant 1987), the algorithm of scipy and optax. m ≤ q.
+
+    Only real rows are inserted: padding, which is most of the array, costs no time.
+    """
     m, q = cost.shape
     order = jnp.argsort(~real, stable=True)
 
-    def insert(i: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        """Row order[i] finds its column; others may move to make room. Column q stands for "not yet in"."""
+    def insert(
+        i: Int[Array, ""], state: tuple[Int[Array, " q1"], Float[Array, " m"], Float[Array, " q1"]]
+    ) -> tuple[Int[Array, " q1"], Float[Array, " m"], Float[Array, " q1"]]:
+        """Match row order[i]; other rows may move to make room for it."""
         owner, u, v = state
         owner = owner.at[q].set(order[i])
 
-        def free(s: tuple[Array, ...]) -> Array:
-            return s[0][s[3]] >= 0
+        def column_is_taken(s: _Search) -> Bool[Array, ""]:
+            return s.owner[s.column] >= 0
 
-        def step(s: Any) -> Any:
-            owner, u, v, column, used, best, way = s
-            used = used.at[column].set(True)
-            row = owner[column]
-            now = jnp.append(cost[row] - u[row] - v[:q], jnp.inf)
-            closer = ~used & (now < best)
-            best, way = jnp.where(closer, now, best), jnp.where(closer, column, way)
-            open_ = jnp.where(used, jnp.inf, best)
-            nearest = jnp.argmin(open_)
-            delta = open_[nearest]
-            # Rows on the tree, by way of the columns they own, rise by delta; each row owns one column at most.
-            u = u.at[jnp.where(used, owner, m)].add(delta, mode="drop")
-            v = jnp.where(used, v - delta, v)
-            return owner, u, v, nearest, used, jnp.where(used, best, best - delta), way
+        def extend(s: _Search) -> _Search:
+            used = s.used.at[s.column].set(True)
+            row = s.owner[s.column]
+            reduced = jnp.append(cost[row] - s.u[row] - s.v[:q], jnp.inf)
+            closer = ~used & (reduced < s.distance)
+            distance, previous = jnp.where(closer, reduced, s.distance), jnp.where(closer, s.column, s.previous)
+            unused = jnp.where(used, jnp.inf, distance)
+            nearest = jnp.argmin(unused)
+            delta = unused[nearest]
+            # Rows on the tree, found by the columns they own, rise by delta; each row owns at most one column.
+            u = s.u.at[jnp.where(used, s.owner, m)].add(delta, mode="drop")
+            v = jnp.where(used, s.v - delta, s.v)
+            return _Search(s.owner, u, v, nearest, used, jnp.where(used, distance, distance - delta), previous)
 
-        def walk(s: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            owner, column, way = s
-            return owner.at[column].set(owner[way[column]]), way[column], way
+        def augment(state: tuple[Int[Array, " q1"], Int[Array, ""]]) -> tuple[Int[Array, " q1"], Int[Array, ""]]:
+            owner, column = state
+            before = found.previous[column]
+            return owner.at[column].set(owner[before]), before
 
-        start = (owner, u, v, jnp.array(q), jnp.zeros(q + 1, bool), jnp.full(q + 1, jnp.inf), jnp.full(q + 1, q))
-        owner, u, v, column, _, _, way = jax.lax.while_loop(free, step, start)
-        owner, _, _ = jax.lax.while_loop(lambda s: s[1] != q, walk, (owner, column, way))
-        return owner, u, v
+        none, far, root = jnp.zeros(q + 1, bool), jnp.full(q + 1, jnp.inf), jnp.full(q + 1, q)
+        start = _Search(owner, u, v, jnp.array(q), none, far, root)
+        found = jax.lax.while_loop(column_is_taken, extend, start)
+        owner, _ = jax.lax.while_loop(lambda s: s[1] != q, augment, (found.owner, found.column))
+        return owner, found.u, found.v
 
     state = jnp.full(q + 1, -1), jnp.zeros(m), jnp.zeros(q + 1)
     owner, _, _ = jax.lax.fori_loop(0, real.sum(), insert, state)

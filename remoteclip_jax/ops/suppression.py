@@ -7,22 +7,24 @@ from jaxtyping import Array, Bool, Float, Int
 from remoteclip_jax.ops.boxes import iou, pairwise
 
 
-def keep_best(
+def nms_mask(
     boxes: Float[Array, "n c 4"], scores: Float[Array, "n c"], threshold: float, labels: Int[Array, "n c"] | None = None
 ) -> Bool[Array, "n c"]:
-    """Which boxes (corners, sorted by falling `scores`) greedy suppression keeps: each that overlaps no better kept one
-    by more than `threshold`; with `labels`, among boxes of its own class alone.
+    """Which boxes greedy suppression keeps. `boxes` are corners, sorted by falling `scores`.
 
-    The greedy result is the fixed point of one parallel sweep (Zheng et al. 2021, Cluster-NMS), reached after as many
-    sweeps as the longest chain of suppressions has links.
+    A box is kept if its IoU with every kept box of a better score is at most `threshold`. With `labels`, only boxes of
+    the same class suppress each other.
+
+    The greedy result is the fixed point of a parallel sweep (Zheng et al. 2021, Cluster-NMS). The number of sweeps is
+    the length of the longest chain of suppressions.
     """
     count = boxes.shape[1]
-    better = jnp.tril(jnp.ones((count, count), bool), -1)  # [i, j]: j stands before i
+    better = jnp.tril(jnp.ones((count, count), bool), -1)  # [i, j]: j comes before i
     clash = (pairwise(iou, boxes, boxes) > threshold) & better
     if labels is not None:
         clash &= labels[:, :, None] == labels[:, None, :]
 
-    def sweep(state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def sweep(state: tuple[Bool[Array, "n c"], Bool[Array, ""]]) -> tuple[Bool[Array, "n c"], Bool[Array, ""]]:
         keep, _ = state
         new = ~(clash & keep[:, None, :]).any(-1)
         return new, (new != keep).any()

@@ -1,4 +1,4 @@
-"""Compiled programs are kept on the disk, so that the second start of a command need not compile again."""
+"""Compiled programs are kept on disk, so that the second start of a command does not compile them again."""
 
 import contextlib
 import os
@@ -6,12 +6,14 @@ from pathlib import Path
 
 import jax
 
-LIMIT = 2 * 2**30  # bytes; the programs used longest ago go first
+MAX_BYTES = 2 * 2**30  # beyond it, JAX removes the least recently used programs
 
 
-def keep_compiled_programs() -> None:
-    """Keep them in `$XDG_CACHE_HOME/remoteclip_jax` (`~/.cache/remoteclip_jax`), unless nothing can be written there,
-    or JAX has been told where to (`JAX_COMPILATION_CACHE_DIR`) or told not to (`JAX_ENABLE_COMPILATION_CACHE=false`).
+def enable_compilation_cache() -> None:
+    """Keep compiled programs in `$XDG_CACHE_HOME/remoteclip_jax` (by default `~/.cache/remoteclip_jax`).
+
+    Nothing happens where that folder cannot be written to. The user's own settings for JAX have priority: another
+    folder (`JAX_COMPILATION_CACHE_DIR`), or no cache at all (`JAX_ENABLE_COMPILATION_CACHE=false`).
     """
     if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
@@ -20,4 +22,4 @@ def keep_compiled_programs() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             jax.config.update("jax_compilation_cache_dir", str(folder))
-            jax.config.update("jax_compilation_cache_max_size", LIMIT)
+            jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)

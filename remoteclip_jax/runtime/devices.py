@@ -1,7 +1,7 @@
-"""Several devices: the one place where pmap wraps the pure functions of training and evaluation.
+"""Several devices: the only place where pmap wraps the pure functions of training and evaluation.
 
-What a device does never depends on how many there are: sums are divided by counts of the global batch, randomness
-follows from a sample's place in it. So one, two and four devices train alike.
+What a device computes never depends on the number of devices: sums are divided by counts of the global batch, and a
+sample's randomness follows from its position in that batch. So one, two and four devices train alike.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Num
 
 from remoteclip_jax.errors import UserError
 
@@ -20,17 +20,17 @@ AXIS = "batch"  # pmap's axis: every device holds an equal share of the global b
 
 
 def parallel(function: Callable[..., Any], donate_first: bool = False) -> Callable[..., Any]:
-    """pmap `function(state, batch)` over the local devices: the state is shared, the batch split, outputs equal.
+    """`function(state, batch)` under pmap over the local devices: the state is shared, the batch is split.
 
-    The outputs must be equal on all devices (averaged or summed over `AXIS`): one device's copy is returned. A state
-    that is donated must come from `replicate`, so that no one else holds its buffers.
+    The outputs must be equal on all devices (averaged or summed over `AXIS`); one device's copy is returned. A donated
+    state must come from `replicate`, so that nothing else holds its buffers.
     """
     donated = (0,) if donate_first else ()
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated)
 
 
 def gather(function: Callable[..., Any]) -> Callable[..., Any]:
-    """pmap `function(state, batch)` over the local devices; its outputs [b / devices, …] become numpy [b, …]."""
+    """`function(state, batch)` under pmap over the local devices. Outputs [b / devices, …] become NumPy [b, …]."""
     mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
 
     def run(*arguments: Any) -> Any:
@@ -40,40 +40,44 @@ def gather(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def mean_over_devices(values: Any, axis_name: str | None) -> Any:
-    """The mean of a tree of arrays over pmap's axis; the tree itself outside of pmap, or where there is one device:
-    XLA's collectives would copy it all the same, and no operation is fused across them."""
+    """The mean of a tree of arrays over pmap's axis; outside of pmap, or with one device, the tree itself.
+
+    Even with one device XLA's collectives would copy the arrays, and no operation is fused across them.
+    """
     if axis_name is None or jax.lax.axis_size(axis_name) == 1:
         return values
     return jax.lax.pmean(values, axis_name)
 
 
-def mean_count(count: Array, axis_name: str | None) -> Float[Array, ""]:
-    """The `count` of the global batch, at least one, as its mean over devices: where every device divides a sum by
-    this, the mean over devices is the global sum over the global count."""
+def mean_count(count: Num[Array, ""], axis_name: str | None) -> Float[Array, ""]:
+    """The global batch's `count`, at least one, divided by the number of devices.
+
+    If every device divides its sum by this, the mean over devices is the global sum over the global count.
+    """
     count = count.astype(jnp.float32)
     devices = jax.lax.axis_size(axis_name) if axis_name else 1
     return jnp.maximum(mean_over_devices(count, axis_name), 1 / devices)
 
 
 def sample_keys(key: Key[Array, ""], count: int, axis_name: str | None) -> Key[Array, " n"]:
-    """A random key for each of this device's `count` samples, by their places in the global batch."""
+    """A random key for each of this device's `count` samples, derived from its position in the global batch."""
     first = jax.lax.axis_index(axis_name) * count if axis_name else 0
     return jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(count))
 
 
-def on_all_devices() -> NamedSharding:
-    """The layout of what every local device has whole."""
+def replicated_sharding() -> NamedSharding:
+    """The sharding of arrays that every local device holds completely."""
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
 def replicate(tree: Any) -> Any:
     """A copy of `tree` on every local device, in buffers of its own."""
-    # device_put alone would alias the source's buffer on the first device, and a donation would delete both.
-    return jax.tree.map(lambda x: jax.device_put(np.array(x), on_all_devices()), jax.device_get(tree))
+    # device_put alone would share the source's buffer on the first device, and a donation would delete both.
+    return jax.tree.map(lambda x: jax.device_put(np.array(x), replicated_sharding()), jax.device_get(tree))
 
 
 def split_batch(batch: dict[str, Any]) -> dict[str, Array]:
-    """Arrays [b, …] to [devices, b / devices, …], each share put on its device, for `parallel` and `gather`."""
+    """Arrays [b, …] as [devices, b / devices, …], each part on its device, for `parallel` and `gather`."""
     devices = jax.local_devices()
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
 
@@ -84,7 +88,7 @@ def split_batch(batch: dict[str, Any]) -> dict[str, Array]:
 
 
 def check_processes() -> None:
-    """UserError where this is one of several processes: each would read the same batches and write the same files."""
+    """UserError if this is one of several processes: each would read the same batches and write the same files."""
     if jax.process_count() > 1:
         raise UserError(
             f"this is one of {jax.process_count()} processes (jax.distributed), which are not supported yet: start one "
@@ -93,6 +97,6 @@ def check_processes() -> None:
 
 
 def check_batch_size(batch_size: int) -> None:
-    """UserError where a global batch does not divide among the devices."""
+    """UserError if a global batch cannot be divided evenly among the devices."""
     if batch_size % jax.local_device_count():
         raise UserError(f"--batch_size={batch_size} must be a multiple of the {jax.local_device_count()} devices")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from remoteclip_jax.clip.config import ARCHITECTURES, CLIPConfig
 from remoteclip_jax.clip.model import CLIP, init, init_shapes
 from remoteclip_jax.clip.tokenizer import tokenize
-from remoteclip_jax.ops.similarity import unit
+from remoteclip_jax.ops.similarity import l2_normalise
 from tests.torch_reference import flax_variables, random_clip
 
 RN50 = ARCHITECTURES["RN50"]
@@ -36,7 +36,7 @@ def to_torch(x: np.ndarray) -> torch.Tensor:
 def test_image_embeddings_at_224(rn50: tuple[torch.nn.Module, dict]) -> None:
     model, variables = rn50
     x = images(224)
-    ours = unit(jax.jit(lambda v, x: CLIP(RN50).apply(v, x, method="encode_image"))(variables, x))
+    ours = l2_normalise(jax.jit(lambda v, x: CLIP(RN50).apply(v, x, method="encode_image"))(variables, x))
     with torch.no_grad():
         theirs = F.normalize(model.encode_image(to_torch(x)), dim=-1).numpy()
     assert np.abs(np.asarray(ours) - theirs).max() <= 2e-5
@@ -47,7 +47,7 @@ def test_image_embeddings_at_320(rn50: tuple[torch.nn.Module, dict]) -> None:
     """open_clip's tower for 320 pixels, its position embedding resized by torch from the one for 224."""
     model, variables = rn50
     x = images(320)
-    ours = unit(jax.jit(lambda v, x: CLIP(RN50).apply(v, x, method="encode_image"))(variables, x))
+    ours = l2_normalise(jax.jit(lambda v, x: CLIP(RN50).apply(v, x, method="encode_image"))(variables, x))
     pool = model.visual.attnpool
     original = pool.positional_embedding
     grid = original[1:].reshape(1, 7, 7, -1).permute(0, 3, 1, 2)
@@ -82,7 +82,7 @@ def test_text_embeddings(quick_gelu: bool) -> None:
     model = random_clip(config, seed=1)
     ids = tokenize(TEXTS)
     variables = flax_variables(model)
-    ours = unit(jax.jit(lambda v, ids: CLIP(config).apply(v, ids, method="encode_text"))(variables, ids))
+    ours = l2_normalise(jax.jit(lambda v, ids: CLIP(config).apply(v, ids, method="encode_text"))(variables, ids))
     with torch.no_grad():
         theirs = F.normalize(model.encode_text(torch.from_numpy(ids).long()), dim=-1).numpy()
     assert np.abs(np.asarray(ours) - theirs).max() <= 2e-5
@@ -105,13 +105,13 @@ def test_bfloat16_is_close_and_keeps_float32_parameters() -> None:
     config = ARCHITECTURES["tiny"]
     variables = flax_variables(random_clip(config, seed=3))
     x = images(64)
-    exact = unit(CLIP(config).apply(variables, x, method="encode_image"))
+    exact = l2_normalise(CLIP(config).apply(variables, x, method="encode_image"))
     half, updated = CLIP(config, dtype=jnp.bfloat16).apply(
         variables, x, train=True, method="encode_image", mutable=["batch_stats"]
     )
     assert half.dtype == jnp.bfloat16
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(updated))
-    half = unit(CLIP(config, dtype=jnp.bfloat16).apply(variables, x, method="encode_image"))
+    half = l2_normalise(CLIP(config, dtype=jnp.bfloat16).apply(variables, x, method="encode_image"))
     assert (half * exact).sum(-1).min() > 0.99
 
 

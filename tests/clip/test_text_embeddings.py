@@ -35,7 +35,7 @@ def test_genuine_dior_embeddings() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"class_names": ["a", "a", "b"], "embeddings": rows()}, "'a' stands there twice"),
+        ({"class_names": ["a", "a", "b"], "embeddings": rows()}, "'a' occurs twice"),
         ({"class_names": ["a", "b"], "embeddings": rows()}, "do not go with 2 class names"),
         ({"class_names": ["a", "b", "c"], "embeddings": rows(d=9)}, "9 dimensions, the image tower has 8"),
         ({"class_names": ["a", "b", "c"], "embeddings": rows() * np.nan}, "embeddings are not all finite"),

@@ -10,7 +10,7 @@ import numpy as np
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.config import DetectorConfig
-from remoteclip_jax.detector.model import Detector, Noised, Outputs
+from remoteclip_jax.detector.model import DenoisingQueries, Detector, Outputs
 
 TINY = ARCHITECTURES["tiny"]
 SMALL = DetectorConfig(
@@ -40,8 +40,12 @@ def random_variables(config: DetectorConfig, seed: int = 0) -> Variables:
 
     A value follows from its path and the seed, so that two configurations share what they have in common.
     """
-    noised = Noised(jnp.zeros((1, 1, 4)), jnp.zeros((1, 1), int), jnp.zeros((1, 1), int)) if config.denoising else None
-    inputs = jax.random.key(0), jnp.zeros((1, 64, 64, 3)), jnp.ones((2, TINY.embed_dim)), None, noised
+    denoising = (
+        DenoisingQueries(jnp.zeros((1, 1, 4)), jnp.zeros((1, 1), int), jnp.zeros((1, 1), int))
+        if config.denoising
+        else None
+    )
+    inputs = jax.random.key(0), jnp.zeros((1, 64, 64, 3)), jnp.ones((2, TINY.embed_dim)), None, denoising
     shapes = jax.eval_shape(Detector(TINY, config).init, *inputs)
 
     def draw(path: Any, like: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -81,11 +85,11 @@ def random_images(count: int, size: int = 64, seed: int = 0) -> np.ndarray:
 
 @cache
 def compiled(config: DetectorConfig) -> Any:
-    """The detector in evaluation mode as a function of variables, images, texts, known and noised."""
+    """The detector in evaluation mode as a function of variables, images, texts, valid and denoising."""
     model = Detector(TINY, config)
     return quick(lambda variables, *inputs: model.apply(variables, *inputs))
 
 
-def run(config: DetectorConfig, variables: Variables, images: Any, texts: Any, known: Any = None) -> Outputs:
-    known = np.ones(len(texts), bool) if known is None else known
-    return jax.tree.map(np.asarray, compiled(config)(variables, images, texts, jnp.asarray(known)))
+def run(config: DetectorConfig, variables: Variables, images: Any, texts: Any, valid: Any = None) -> Outputs:
+    valid = np.ones(len(texts), bool) if valid is None else valid
+    return jax.tree.map(np.asarray, compiled(config)(variables, images, texts, jnp.asarray(valid)))

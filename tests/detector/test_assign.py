@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.assign import REACH, TOP, assign
+from remoteclip_jax.detector.assign import MAX_POSITIONS, RADIUS, assign
 from remoteclip_jax.detector.config import STRIDES
 from remoteclip_jax.detector.proposals import anchors
 from tests.detector.small_model import quick
@@ -47,11 +47,11 @@ def test_every_object_gets_positions_near_it_and_padding_gets_none(seed: int) ->
     for image in range(len(boxes)):
         counts = np.bincount(found[image][found[image] >= 0], minlength=9)
         assert (counts[real[image]] >= 1).all()
-        assert (counts <= TOP).all()
+        assert (counts <= MAX_POSITIONS).all()
         assert not counts[~real[image]].any()
         for position in np.flatnonzero(found[image] >= 0):
             offset = np.abs(ANCHORS[position, :2] - boxes[image, found[image, position], :2])
-            assert (offset <= REACH * STEPS[position]).all()
+            assert (offset <= RADIUS * STEPS[position]).all()
     assert ((quality >= 0) & (quality <= 1)).all()
     assert not quality[found < 0].any()
     assert not (found[3] >= 0).any()  # an image without objects
@@ -65,7 +65,7 @@ def test_a_good_box_gives_many_positions() -> None:
     found, quality = fast(
         logits, right, ANCHORS, STEPS, box[None, None], np.zeros((1, 1), np.int32), np.ones((1, 1), bool)
     )
-    assert 8 <= (np.asarray(found) == 0).sum() <= TOP
+    assert 8 <= (np.asarray(found) == 0).sum() <= MAX_POSITIONS
     np.testing.assert_allclose(np.asarray(quality)[np.asarray(found) == 0], 1, atol=1e-3)
 
 
@@ -88,8 +88,8 @@ def test_odd_objects_get_a_position_too() -> None:
     assert np.isfinite(quality).all()
     for name, box, f in zip(ODD, boxes[:, 0], found, strict=True):
         positions = np.flatnonzero(f == 0)
-        assert 1 <= len(positions) <= TOP, name
-        assert (np.abs(ANCHORS[positions, :2] - box[:2]) <= REACH * STEPS[positions, None]).all(), name
+        assert 1 <= len(positions) <= MAX_POSITIONS, name
+        assert (np.abs(ANCHORS[positions, :2] - box[:2]) <= RADIUS * STEPS[positions, None]).all(), name
 
 
 def test_a_position_goes_to_the_object_that_it_fits() -> None:

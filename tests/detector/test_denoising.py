@@ -1,4 +1,4 @@
-"""Noised objects as queries: where they come from, what they must answer, and who sees them."""
+"""DenoisingQueries objects as queries: where they come from, what they must answer, and who sees them."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.denoising import BOX_NOISE, make_noised
-from remoteclip_jax.detector.model import Noised
+from remoteclip_jax.detector.denoising import BOX_NOISE, make_denoising_queries
+from remoteclip_jax.detector.model import DenoisingQueries
 from tests.detector.small_model import SMALL, compiled, random_images, random_texts, random_variables
 
 COUNT, CLASSES, SLOTS = 20, 6, 5
-fast = jax.jit(make_noised, static_argnums=(4, 5))
+fast = jax.jit(make_denoising_queries, static_argnums=(4, 5))
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,16 @@ def objects() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def noised(objects: Any) -> tuple[Noised, np.ndarray]:
+def noised(objects: Any) -> tuple[DenoisingQueries, np.ndarray]:
     return make_noise(0, objects)
 
 
-def make_noise(key: int, objects: Any, count: int = COUNT) -> tuple[Noised, np.ndarray]:
+def make_noise(key: int, objects: Any, count: int = COUNT) -> tuple[DenoisingQueries, np.ndarray]:
     keys = jax.random.split(jax.random.key(key), len(objects[1]))
     return jax.tree.map(np.asarray, fast(keys, *objects, count, CLASSES))
 
 
-def test_sources_and_groups(objects: Any, noised: tuple[Noised, np.ndarray]) -> None:
+def test_sources_and_groups(objects: Any, noised: tuple[DenoisingQueries, np.ndarray]) -> None:
     real = objects[2]
     (_, _, groups), sources = noised
     assert sources.shape == groups.shape == (4, COUNT)
@@ -47,7 +47,7 @@ def test_sources_and_groups(objects: Any, noised: tuple[Noised, np.ndarray]) -> 
         np.testing.assert_array_equal(sources[i], np.where(groups[i] % 2 == 0, expected, -1))
 
 
-def test_noised_boxes_are_boxes(noised: tuple[Noised, np.ndarray]) -> None:
+def test_noised_boxes_are_boxes(noised: tuple[DenoisingQueries, np.ndarray]) -> None:
     boxes = noised[0].boxes
     assert np.isfinite(boxes).all()
     assert boxes[..., 2:].min() >= 1e-3
@@ -79,7 +79,7 @@ def test_some_labels_are_drawn_anew(objects: Any) -> None:
     assert 0.45 < np.mean(same) < 0.72  # half of them, and of the others a sixth by chance
 
 
-def test_noise_follows_from_the_key(objects: Any, noised: tuple[Noised, np.ndarray]) -> None:
+def test_noise_follows_from_the_key(objects: Any, noised: tuple[DenoisingQueries, np.ndarray]) -> None:
     again, other = make_noise(0, objects), make_noise(1, objects)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(noised), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -95,7 +95,7 @@ def test_more_objects_than_queries() -> None:
 
 def with_noise(boxes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hidden states and boxes of every layer for two images, with two groups of three noised queries."""
-    noise = Noised(jnp.asarray(boxes), jnp.asarray(labels), jnp.array([[0, 0, 0, 1, 1, 1]] * 2))
+    noise = DenoisingQueries(jnp.asarray(boxes), jnp.asarray(labels), jnp.array([[0, 0, 0, 1, 1, 1]] * 2))
     images, texts = random_images(2), random_texts(6)
     outputs = compiled(SMALL)(random_variables(SMALL), images, texts, np.ones(6, bool), noise)
     return tuple(

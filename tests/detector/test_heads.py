@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.heads import DIRECTIONS, MAX_GAIN, MAX_SCALE, BoxHead, ClassHead, adapt
+from remoteclip_jax.detector.heads import DIRECTIONS, MAX_GAIN, MAX_SCALE, BoxHead, ClassHead, fit_whitening
 
 HEAD = ClassHead(width=12, embed_dim=40)
 
@@ -71,7 +71,7 @@ def test_gradients_are_those_of_the_features(variables: Any) -> None:
         return (HEAD.apply(variables, queries(), texts(3), method="cosines") ** 2).sum()
 
     def explicit(variables: Any) -> jax.Array:
-        distinct = HEAD.apply(variables, texts(3), method="distinct")
+        distinct = HEAD.apply(variables, texts(3), method="whitened")
         return ((HEAD.apply(variables, queries(), method="features") @ distinct.T) ** 2).sum()
 
     ours, expected = jax.grad(short)(variables), jax.grad(explicit)(variables)
@@ -101,8 +101,8 @@ def test_adapting_evens_out_what_tells_prompts_apart(variables: Any) -> None:
     alike = texts(5) * 0.3 + texts(6)[5]
     alike[4] = alike[3] + 0.05 * texts(7)[6]
     alike /= np.linalg.norm(alike, axis=-1, keepdims=True)
-    head = adapt(variables["params"], alike)
-    distinct = np.asarray(HEAD.apply({"params": head}, alike, method="distinct"))
+    head = fit_whitening(variables["params"], alike)
+    distinct = np.asarray(HEAD.apply({"params": head}, alike, method="whitened"))
     np.testing.assert_allclose(np.linalg.norm(distinct, axis=-1), 1, rtol=1e-4)
     mean = alike.mean(0) / np.linalg.norm(alike.mean(0))
     common = distinct @ mean
@@ -119,12 +119,14 @@ def test_gains_are_bounded(variables: Any) -> None:
     """Prompts that differ by next to nothing are not told apart by it; a rounding error is no difference at all."""
     for difference, largest in ((1e-2, MAX_GAIN), (1e-6, 2.0)):
         alike = np.concatenate([texts(4), texts(4)[3:] + difference * texts(5)[4:]])
-        gains = np.asarray(adapt(variables["params"], alike / np.linalg.norm(alike, axis=-1, keepdims=True))["gains"])
+        gains = np.asarray(
+            fit_whitening(variables["params"], alike / np.linalg.norm(alike, axis=-1, keepdims=True))["gains"]
+        )
         assert largest / 2 < gains.max() <= largest
 
 
 def test_more_prompts_than_directions(variables: Any) -> None:
-    head = adapt(variables["params"], texts(3 * DIRECTIONS))
+    head = fit_whitening(variables["params"], texts(3 * DIRECTIONS))
     assert head["directions"].shape == (DIRECTIONS, 40)
     for name in ("directions", "gains", "scale"):
         assert np.isfinite(np.asarray(head[name])).all(), name
@@ -132,7 +134,7 @@ def test_more_prompts_than_directions(variables: Any) -> None:
 
 def test_adapting_to_prompts_that_do_not_differ_changes_nothing(variables: Any) -> None:
     for same in (texts(1), np.repeat(texts(1), 3, 0)):
-        assert adapt(variables["params"], same) is variables["params"]
+        assert fit_whitening(variables["params"], same) is variables["params"]
 
 
 def test_the_box_head_starts_at_zero() -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from remoteclip_jax.detector.losses import classification, presence
+from remoteclip_jax.detector.losses import classification_loss, presence_loss
 from remoteclip_jax.detector.supervision import Truth, _ignored
 
 LOGITS = np.random.default_rng(0).normal(size=(1, 4, 3)).astype(np.float32)
@@ -34,7 +34,7 @@ def test_their_class_gets_no_gradient_there(kind: str) -> None:
     ignored = _ignored(TRUTH, jnp.asarray(BOXES), 3)
 
     def gradient(ignored: jax.Array | None) -> np.ndarray:
-        return np.asarray(jax.grad(lambda x: classification(kind, x, labels, quality, ignored).sum())(LOGITS))
+        return np.asarray(jax.grad(lambda x: classification_loss(kind, x, labels, quality, ignored).sum())(LOGITS))
 
     expected = np.where(ignored, 0, gradient(None))
     np.testing.assert_allclose(gradient(ignored), expected, rtol=1e-6)
@@ -45,13 +45,13 @@ def test_their_class_gets_no_gradient_there(kind: str) -> None:
 def test_a_query_learns_its_own_object_inside_an_ignored_box() -> None:
     labels, quality = np.array([[1, -1, -1, -1]], np.int32), np.full((1, 4), 0.7, np.float32)
     ignored = _ignored(TRUTH, jnp.asarray(BOXES), 3)
-    slope = jax.grad(lambda x: classification("bce", x, labels, quality, ignored).sum())(LOGITS)
+    slope = jax.grad(lambda x: classification_loss("bce", x, labels, quality, ignored).sum())(LOGITS)
     assert slope[0, 0, 1] != 0
 
 
 def test_presence_says_nothing_of_a_class_that_is_only_ignored() -> None:
-    likeness = np.array([[1.0, 2.0, 3.0, 0.5]], np.float32)
+    similarity = np.array([[1.0, 2.0, 3.0, 0.5]], np.float32)
     present, ignored = np.array([[True, False, False, True]]), np.array([[False, False, True, True]])
     kept = np.array([0, 1, 3])
-    expected = presence(likeness[:, kept], present[:, kept])
-    np.testing.assert_allclose(presence(likeness, present, ignored), expected, rtol=1e-6)
+    expected = presence_loss(similarity[:, kept], present[:, kept])
+    np.testing.assert_allclose(presence_loss(similarity, present, ignored), expected, rtol=1e-6)

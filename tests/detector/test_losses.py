@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.losses import (
     box_terms,
-    classification,
-    contrast,
+    classification_loss,
+    contrast_losses,
     focal_parts,
-    presence,
-    varifocal,
+    presence_loss,
+    varifocal_loss,
     without_truth,
 )
 from remoteclip_jax.detector.model import Detector, Predictions
@@ -47,7 +47,7 @@ def test_cross_entropy_equals_torch() -> None:
     labels = np.random.default_rng(1).integers(-1, 5, 44)
     target = torch.from_numpy(np.eye(6, 5, dtype=np.float32)[labels])  # the last row, for -1, is of zeros
     expected = F.binary_cross_entropy_with_logits(torch.from_numpy(logits), target, reduction="none").sum(-1)
-    loss = classification("bce", logits[None], labels[None], np.ones((1, 44), np.float32))[0]
+    loss = classification_loss("bce", logits[None], labels[None], np.ones((1, 44), np.float32))[0]
     np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_varifocal_equals_the_formula_in_torch() -> None:
     x, t = torch.from_numpy(logits), torch.from_numpy(target)
     weight = t * (t > 0) + 0.75 * torch.sigmoid(x) ** 2 * (t <= 0)
     expected = F.binary_cross_entropy_with_logits(x, t, reduction="none") * weight
-    np.testing.assert_allclose(varifocal(logits, target), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(varifocal_loss(logits, target), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["quality", "bce", "varifocal"])
@@ -66,7 +66,7 @@ def test_unknown_prompts_cost_nothing(kind: str) -> None:
     labels = np.array([[0, 1, 2, 3, -1, -1]] * 2)
     quality = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
     padded = np.concatenate([logits, np.full((2, 6, 3), -np.inf, np.float32)], -1)
-    function = quick(jax.value_and_grad(lambda x: classification(kind, x, labels, quality).sum()))
+    function = quick(jax.value_and_grad(lambda x: classification_loss(kind, x, labels, quality).sum()))
     (expected, grad), (loss, padded_grad) = function(logits), function(padded)
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
     np.testing.assert_allclose(padded_grad, np.pad(grad, ((0, 0), (0, 0), (0, 3))), atol=1e-6)
@@ -77,7 +77,7 @@ def test_every_query_counts_in_the_class_loss(kind: str) -> None:
     """A query without an object learns to say so; one with an object learns its class and no other."""
     logits = np.zeros((1, 2, 3), np.float32)
     labels, quality = np.array([[1, -1]]), np.full((1, 2), 0.8, np.float32)
-    grad = np.asarray(jax.grad(lambda x: classification(kind, x, labels, quality).sum())(logits))[0]
+    grad = np.asarray(jax.grad(lambda x: classification_loss(kind, x, labels, quality).sum())(logits))[0]
     assert np.sign(grad).tolist() == [[1, -1, 1], [1, 1, 1]]
 
 
@@ -86,9 +86,9 @@ def test_the_score_is_pulled_to_the_quality(kind: str) -> None:
     quality = np.array([[0.7, 0.7]], np.float32)
     logits = np.log(np.array([[[0.8], [0.6]]], np.float32) / np.array([[[0.2], [0.4]]], np.float32))
     labels = np.zeros((1, 2), int)
-    grad = np.asarray(jax.grad(lambda x: classification(kind, x, labels, quality).sum())(logits))[0, :, 0]
+    grad = np.asarray(jax.grad(lambda x: classification_loss(kind, x, labels, quality).sum())(logits))[0, :, 0]
     assert grad[0] > 0 > grad[1]
-    through = jax.grad(lambda q: classification(kind, logits, labels, q).sum())(quality)
+    through = jax.grad(lambda q: classification_loss(kind, logits, labels, q).sum())(quality)
     assert not np.asarray(through).any()  # nobody makes a box worse to please the class loss
 
 
@@ -120,7 +120,7 @@ def test_contrast_is_a_cross_entropy_over_the_prompts_and_the_context() -> None:
     rng = np.random.default_rng(3)
     cosines = rng.uniform(-1, 1, (2, 7, 5)).astype(np.float32)
     labels = rng.integers(-1, 4, (2, 7))
-    matched, unmatched = (np.asarray(x) for x in contrast(cosines, labels, 0.07))
+    matched, unmatched = (np.asarray(x) for x in contrast_losses(cosines, labels, 0.07))
     likelihood = F.log_softmax(torch.from_numpy(cosines) / 0.07, -1).numpy()
     for i in np.ndindex(2, 7):
         if labels[i] >= 0:
@@ -134,7 +134,7 @@ def test_contrast_is_a_cross_entropy_over_the_prompts_and_the_context() -> None:
 def test_the_context_column_counts() -> None:
     cosines = np.zeros((1, 2, 4), np.float32)
     labels = np.array([[1, -1]])
-    grad = np.asarray(jax.grad(lambda x: sum(part.sum() for part in contrast(x, labels, 0.07)))(cosines))[0]
+    grad = np.asarray(jax.grad(lambda x: sum(part.sum() for part in contrast_losses(x, labels, 0.07)))(cosines))[0]
     assert np.sign(grad).tolist() == [[1, -1, 1, 1], [0, 0, 0, -1]]  # pushed from the context; pulled to it
 
 
@@ -265,11 +265,11 @@ def test_the_context_learns_from_the_gating_and_from_what_is_in_the_image() -> N
 
 
 def test_presence_is_the_cross_entropy_with_all_that_is_in_the_image() -> None:
-    likeness = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    similarity = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     present = np.array([[0, 1, 0, 0, 0], [1, 0, 0, 1, 0], [0, 0, 0, 0, 0]], bool)
-    likelihood = np.log(np.exp(likeness) / np.exp(likeness).sum(-1, keepdims=True))
+    likelihood = np.log(np.exp(similarity) / np.exp(similarity).sum(-1, keepdims=True))
     expected = [-likelihood[0, 1], -likelihood[1, [0, 3]].mean() - np.log(2), 0]
-    np.testing.assert_allclose(presence(likeness, present), expected, rtol=1e-5)
+    np.testing.assert_allclose(presence_loss(similarity, present), expected, rtol=1e-5)
 
 
 def test_statistics_of_the_image_tower_move_only_where_they_train() -> None:

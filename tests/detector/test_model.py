@@ -9,7 +9,7 @@ import pytest
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import ContextGating, DecoderLayer, TextConditioner
 from remoteclip_jax.detector.model import Outputs
-from remoteclip_jax.detector.proposals import select
+from remoteclip_jax.detector.proposals import select_proposals
 from tests.detector.small_model import SMALL, TINY, quick, random_images, random_texts, random_variables, run
 
 PROMPTS = 6
@@ -17,9 +17,9 @@ LEARNED = SMALL.replace(layers=1, query_init="learned", gating="none")
 SINUSOIDAL = SMALL.replace(layers=1, query_init="sinusoidal", gating="concat_mlp")
 
 
-def outputs(config: DetectorConfig, images: Any = None, texts: Any = None, known: Any = None) -> Outputs:
+def outputs(config: DetectorConfig, images: Any = None, texts: Any = None, valid: Any = None) -> Outputs:
     images = random_images(2) if images is None else images
-    return run(config, random_variables(config), images, random_texts(PROMPTS) if texts is None else texts, known)
+    return run(config, random_variables(config), images, random_texts(PROMPTS) if texts is None else texts, valid)
 
 
 def difference(a: Any, b: Any) -> float:
@@ -61,9 +61,9 @@ def test_the_order_of_prompts_permutes_the_logits_alone() -> None:
 
 
 def test_masked_prompts_change_nothing() -> None:
-    texts, known = random_texts(PROMPTS), np.arange(PROMPTS) < 4
-    other = np.where(known[:, None], texts, random_texts(PROMPTS, seed=1))
-    a, b = outputs(SMALL, texts=texts, known=known), outputs(SMALL, texts=other, known=known)
+    texts, valid = random_texts(PROMPTS), np.arange(PROMPTS) < 4
+    other = np.where(valid[:, None], texts, random_texts(PROMPTS, seed=1))
+    a, b = outputs(SMALL, texts=texts, valid=valid), outputs(SMALL, texts=other, valid=valid)
     for p, q in zip([a.dense, *a.layers], [b.dense, *b.layers], strict=True):
         assert (p.logits[..., 4:] == -np.inf).all()
         assert np.isfinite(p.logits[..., :4]).all()
@@ -111,12 +111,12 @@ def test_selection_takes_the_best_and_each_object_once() -> None:
     lone = np.array([[0.2, 0.8, 0.1, 0.1], [0.8, 0.2, 0.1, 0.1]])
     boxes = np.concatenate([heaps, lone])[None].astype(np.float32)
     scores = np.concatenate([rng.permutation(np.linspace(0.9, 0.5, 12)), [0.2, 0.1]])[None].astype(np.float32)
-    chosen = np.asarray(select(scores, boxes, 5))[0]
+    chosen = np.asarray(select_proposals(scores, boxes, 5))[0]
     assert chosen[0] == scores[0].argmax()
     assert sorted(i // 4 for i in chosen[:3]) == [0, 1, 2]
     assert all(scores[0, i] == scores[0, i // 4 * 4 : i // 4 * 4 + 4].max() for i in chosen[:3])
     assert chosen[3:].tolist() == [12, 13]
-    everything = np.asarray(select(scores, boxes, 14))[0]
+    everything = np.asarray(select_proposals(scores, boxes, 14))[0]
     assert sorted(everything) == list(range(14))  # where there is nothing else, the repetitions come too
 
 
@@ -163,11 +163,11 @@ def test_film_scales_and_shifts_all_queries_alike() -> None:
 
 
 def test_the_text_conditioner_starts_as_the_identity_and_can_leave_it() -> None:
-    q, _, _, _, texts, known, _ = layer_inputs()
+    q, _, _, _, texts, valid, _ = layer_inputs()
     conditioner = TextConditioner(SMALL.heads)
-    variables = quick(conditioner.init)(jax.random.key(0), q, texts, known)
-    np.testing.assert_array_equal(conditioner.apply(variables, q, texts, known), q)
-    loss = quick(jax.grad(lambda v: (conditioner.apply(v, q, texts, known) ** 2).sum()))
+    variables = quick(conditioner.init)(jax.random.key(0), q, texts, valid)
+    np.testing.assert_array_equal(conditioner.apply(variables, q, texts, valid), q)
+    loss = quick(jax.grad(lambda v: (conditioner.apply(v, q, texts, valid) ** 2).sum()))
     assert abs(float(loss(variables)["params"]["gate"])) > 1e-4
 
 

@@ -8,15 +8,15 @@ import pytest
 
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.detector.model import Detector, Predictions
-from remoteclip_jax.detector.postprocess import SAME_OBJECT, Found, find_objects, postprocess
+from remoteclip_jax.detector.postprocess import SAME_OBJECT, BatchDetections, find_objects, postprocess
 from tests.detector.small_model import SMALL, TINY, quick, random_texts, random_variables
 
 fast = jax.jit(postprocess, static_argnums=1)
 
 
-def process(logits: Any, boxes: Any, count: int = 10) -> Found:
+def process(logits: Any, boxes: Any, count: int = 10) -> BatchDetections:
     logits, boxes = np.asarray(logits, np.float32), np.asarray(boxes, np.float32)
-    return Found(*map(np.asarray, fast(Predictions(logits, boxes, np.zeros((*boxes.shape[:2], 1))), count)))
+    return BatchDetections(*map(np.asarray, fast(Predictions(logits, boxes, np.zeros((*boxes.shape[:2], 1))), count)))
 
 
 def crowd(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -36,12 +36,12 @@ def test_best_first_and_none_twice() -> None:
     logits, boxes = crowd()
     found = process(logits, boxes, 20)
     assert found.boxes.shape == (2, 20, 4)
-    assert found.scores.shape == found.labels.shape == found.kept.shape == (2, 20)
+    assert found.scores.shape == found.labels.shape == found.valid.shape == (2, 20)
     for i in range(2):
-        kept = found.kept[i]
-        count = kept.sum()
+        valid = found.valid[i]
+        count = valid.sum()
         assert 6 <= count <= 20
-        assert kept[:count].all()  # in front of those that are none
+        assert valid[:count].all()  # in front of those that are none
         assert (np.diff(found.scores[i, :count]) <= 0).all()
         for a in range(count):
             for b in range(a):
@@ -56,7 +56,7 @@ def test_every_detection_is_what_some_query_said() -> None:
     found = process(logits, boxes, 20)
     corners = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1).clip(0, 1)
     scores = 1 / (1 + np.exp(-logits))
-    for i, j in np.argwhere(found.kept):
+    for i, j in np.argwhere(found.valid):
         same = np.abs(corners[i] - found.boxes[i, j]).max(-1) < 1e-5
         assert np.abs(scores[i, same, found.labels[i, j]] - found.scores[i, j]).min() < 1e-5
 
@@ -66,7 +66,7 @@ def test_classes_are_suppressed_apart() -> None:
     boxes = [[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.19], [0.5, 0.5, 0.2, 0.2]]]
     logits = [[[2.0, -30.0, -30.0], [1.0, -30.0, -30.0], [-30.0, 0.0, -30.0]]]
     found = process(logits, boxes, 2)
-    assert found.kept.tolist() == [[True, True]]
+    assert found.valid.tolist() == [[True, True]]
     assert found.labels.tolist() == [[0, 1]]
     np.testing.assert_allclose(found.scores, [[0.880797, 0.5]], rtol=1e-4)
     np.testing.assert_allclose(found.boxes[0, 0], [0.4, 0.4, 0.6, 0.6], atol=1e-6)
@@ -75,24 +75,24 @@ def test_classes_are_suppressed_apart() -> None:
 def test_a_query_may_be_two_things() -> None:
     found = process([[[2.0, 1.0]]], [[[0.5, 0.5, 0.2, 0.2]]])
     assert found.labels.tolist() == [[0, 1]]
-    assert found.kept.all()
+    assert found.valid.all()
 
 
 def test_padded_prompts_are_never_found() -> None:
     logits, boxes = crowd(2)
     padded = np.concatenate([logits, np.full((2, 30, 3), -np.inf)], -1)
     alone, found = process(logits, boxes, 100), process(padded, boxes, 100)
-    assert (found.labels[found.kept] < 4).all()
+    assert (found.labels[found.valid] < 4).all()
     for i in range(2):
-        np.testing.assert_array_equal(found.boxes[i][found.kept[i]], alone.boxes[i][alone.kept[i]])
-        np.testing.assert_array_equal(found.labels[i][found.kept[i]], alone.labels[i][alone.kept[i]])
+        np.testing.assert_array_equal(found.boxes[i][found.valid[i]], alone.boxes[i][alone.valid[i]])
+        np.testing.assert_array_equal(found.labels[i][found.valid[i]], alone.labels[i][alone.valid[i]])
 
 
 def test_nothing_at_all() -> None:
     _, boxes = crowd()
     for low in (-np.inf, -500.0):
         found = process(np.full((2, 30, 4), low), boxes)
-        assert not found.kept.any()
+        assert not found.valid.any()
         assert np.isfinite(found.boxes).all()
         assert not found.scores.any()
 
@@ -119,10 +119,10 @@ def test_every_view_answers_for_its_own_sizes() -> None:
     views = [rng.integers(0, 256, (2, size, size, 3), np.uint8) for size in (64, 128)]
     find = quick(lambda *views: find_objects(model, variables, views, texts, count=20))
     found = jax.tree.map(np.asarray, find(*views))
-    assert found.kept.sum() > 8
+    assert found.valid.sum() > 8
     alone = [jax.tree.map(np.asarray, find(view)) for view in views]
     seen = set()
-    for i, j in np.argwhere(found.kept):
+    for i, j in np.argwhere(found.valid):
         box = found.boxes[i, j]
         sources = [np.abs(one.boxes[i] - box).max(-1) < 1e-5 for one in alone]
         view = next((v for v, same in enumerate(sources) if same.any()), None)

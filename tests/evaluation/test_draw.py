@@ -18,7 +18,7 @@ def found(boxes: object, labels: object = None, scores: object = None) -> Detect
     )
 
 
-def ground(size: tuple[int, int]) -> Image.Image:
+def background(size: tuple[int, int]) -> Image.Image:
     return Image.new("RGB", size, (70, 80, 60))
 
 
@@ -42,22 +42,22 @@ EDGES = [
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (600, 400), (5000, 3000)])
 @pytest.mark.parametrize("boxes", [[], EDGES, [[0, 0, 1, 1]], [[100, 100, 4800, 2900], [4990, 2990, 5000, 3000]]])
 def test_nothing_crashes(size: tuple[int, int], boxes: object) -> None:
-    image = ground(size)
+    image = background(size)
     picture = draw(image, found(boxes))
     assert picture.mode == "RGB"
     assert max(picture.size) == min(max(size), 1600)
     assert picture.size[0] / picture.size[1] == pytest.approx(size[0] / size[1], rel=0.01)
-    assert not changed(image, ground(size)).any()  # the given image stays as it was
+    assert not changed(image, background(size)).any()  # the given image stays as it was
     assert side_by_side(image, found([]), found(boxes), "A title").size[0] >= 2 * min(size[0], 800)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_other_modes(mode: str) -> None:
-    assert draw(ground((60, 40)).convert(mode), found([[5, 5, 20, 20]])).mode == "RGB"
+    assert draw(background((60, 40)).convert(mode), found([[5, 5, 20, 20]])).mode == "RGB"
 
 
 def test_pixels_change_near_the_boxes_alone() -> None:
-    image = ground((600, 400))
+    image = background((600, 400))
     box = (200, 150, 260, 200)
     change = changed(image, draw(image, found([box])))
     rows, columns = np.nonzero(change)
@@ -70,7 +70,7 @@ def test_pixels_change_near_the_boxes_alone() -> None:
 
 
 def test_boxes_follow_a_large_image() -> None:
-    image = ground((5000, 3000))
+    image = background((5000, 3000))
     picture = draw(image, found([[2500, 1500, 3500, 2000]]))
     pixels = (np.asarray(picture) == colour(0)).all(-1)
     columns = np.nonzero(pixels[560])[0]  # of 960 rows; the box spans 480 to 640, and 800 to 1120 of 1600 columns
@@ -83,7 +83,7 @@ def test_a_crowd_stays_whole() -> None:
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(np.arange(10), np.arange(6)), -1).reshape(-1, 2) * [38, 36] + [110, 150]
     boxes = np.concatenate([grid, grid + rng.integers(10, 20, grid.shape)], 1).tolist()
-    image = ground((600, 600))
+    image = background((600, 600))
     picture = draw(image, found([[60, 60, 560, 500], *boxes], [1] + [0] * 60, [0.99] + [0.9] * 60))
     change = changed(image, picture)
     covered = [change[y1:y2, x1:x2].mean() for x1, y1, x2, y2 in boxes]
@@ -94,7 +94,7 @@ def test_a_crowd_stays_whole() -> None:
 def test_colours() -> None:
     assert len(set(COLOURS)) == 20
     assert colour(3) == colour(23)
-    image = ground((200, 200))
+    image = background((200, 200))
     picture = np.asarray(draw(image, found([[20, 40, 60, 90], [120, 40, 180, 90]], [4, 7])))
     for label in (4, 7):
         assert (picture == colour(label)).all(-1).any()
@@ -104,7 +104,7 @@ def test_colours() -> None:
 
 
 def test_pictures_together() -> None:
-    image = ground((300, 200))
+    image = background((300, 200))
     truth, detected = found([[20, 40, 60, 90]]), found([[22, 40, 60, 90]] * 3, [0, 5, 19])
     page = side_by_side(image, truth, detected, "DIOR_00001.jpg")
     plain = side_by_side(image, truth, detected)

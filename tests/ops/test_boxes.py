@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from remoteclip_jax.ops.boxes import area, centres, corners, giou, inside, iou, pairwise, refine
+from remoteclip_jax.ops.boxes import area, centres, clip_to_image, corners, giou, iou, pairwise, refine
 from tests.detector.small_model import quick
 
 
@@ -52,7 +52,7 @@ def test_giou_gradient_equals_torch() -> None:
     np.testing.assert_allclose(ours, leaf.grad, rtol=1e-3, atol=2e-3)
 
 
-def test_overlaps_of_known_boxes() -> None:
+def test_overlaps_by_hand() -> None:
     a = jnp.array([0.0, 0.0, 0.2, 0.2])
     assert float(iou(a, a)) == pytest.approx(1, abs=1e-5)
     assert float(giou(a, a)) == pytest.approx(1, abs=1e-5)
@@ -131,7 +131,7 @@ def test_refinement_moves_in_units_of_the_box() -> None:
     np.testing.assert_allclose(refine(box + shift, delta), moved + shift, rtol=1e-5)
 
 
-def test_inside_clips_at_the_border() -> None:
+def test_boxes_are_clipped_at_the_border() -> None:
     boxes = jnp.array([[0.05, 0.5, 0.2, 0.2], [0.5, 0.5, 2.0, 0.1], [0.5, 0.5, 0.2, 0.2]])
     expected = [[0.075, 0.5, 0.15, 0.2], [0.5, 0.5, 1.0, 0.1], [0.5, 0.5, 0.2, 0.2]]
-    np.testing.assert_allclose(inside(boxes), expected, atol=1e-6)
+    np.testing.assert_allclose(clip_to_image(boxes), expected, atol=1e-6)

@@ -44,7 +44,7 @@ def plain(stride: int) -> Callable[[Array, Array], Array]:
 def test_a_convolution_has_the_value_and_the_gradients_of_a_convolution(
     size: int, stride: int, channels: tuple[int, int], by_tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convolution, "COSTLY", 0 if by_tiles else float("inf"))
+    monkeypatch.setattr(convolution, "WINOGRAD_COST", 0 if by_tiles else float("inf"))
     with jax.enable_x64(True):
         x, kernel = arrays((2, 9, 6, channels[0]), (size, size, *channels))
         value, vjp = jax.vjp(lambda x, kernel: convolution.convolve(x, kernel, stride), x, kernel)
@@ -96,7 +96,7 @@ def test_convolutions_by_tiles_are_pytorchs() -> None:
 
 def test_half_precision_is_convolved_by_definition_and_keeps_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transformed tiles would be rounded to bfloat16 between the sums."""
-    monkeypatch.setattr(convolution, "COSTLY", 0)
+    monkeypatch.setattr(convolution, "WINOGRAD_COST", 0)
     x, kernel = (jnp.asarray(a, jnp.bfloat16) for a in arrays((2, 8, 8, 4), (3, 3, 4, 3)))
     value, vjp = jax.vjp(lambda x, kernel: convolution.convolve(x, kernel, 1), x, kernel)
     np.testing.assert_array_equal(value, plain(1)(x, kernel))

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from remoteclip_jax.ops.suppression import keep_best
+from remoteclip_jax.ops.suppression import nms_mask
 
-fast = jax.jit(keep_best, static_argnums=2)
+fast = jax.jit(nms_mask, static_argnums=2)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -18,8 +18,8 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 def greedy(boxes: np.ndarray, threshold: float, labels: np.ndarray | None = None) -> np.ndarray:
     keep: list[int] = []
     for i, box in enumerate(boxes):
-        rivals = [j for j in keep if labels is None or labels[i] == labels[j]]
-        if all(overlap(box, boxes[j]) <= threshold for j in rivals):
+        others = [j for j in keep if labels is None or labels[i] == labels[j]]
+        if all(overlap(box, boxes[j]) <= threshold for j in others):
             keep.append(i)
     return np.isin(np.arange(len(boxes)), keep)
 

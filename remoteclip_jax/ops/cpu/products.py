@@ -1,8 +1,8 @@
 """Matrix products whose gradients are written so that XLA runs them fast on a CPU.
 
-Left to itself, JAX makes the gradient of a matrix as the transpose of gᵀx. On a CPU, XLA then moves the transposition
-into whatever elementwise operations made g, which from there on write their results across the rows of memory.
-Derivatives are reverse-mode alone: `jax.jvp` does not go through a function with gradients of its own.
+By itself JAX computes the gradient of a matrix as the transpose of gᵀx. On a CPU, XLA then moves the transposition into
+the elementwise operations that computed g, and those write their results across the rows of memory.
+Derivatives are reverse-mode only: `jax.jvp` does not work on functions with a custom VJP.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Rows from which xᵀg is faster with the narrower matrix laid out anew, on a CPU: measured on the shapes of RN50.
-TALL = 1024
+# Number of rows from which xᵀg is faster on a CPU if the narrower matrix is transposed first: measured on the shapes of
+# RN50.
+TRANSPOSE_ROWS = 1024
 
 T = TypeVar("T")
 
@@ -25,13 +26,17 @@ def matmul(x: Float[Array, "*b c"], kernel: Float[Array, "c d"]) -> Float[Array,
     return x @ kernel
 
 
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+def _forward(
+    x: Float[Array, "*b c"], kernel: Float[Array, "c d"]
+) -> tuple[Float[Array, "*b d"], tuple[Float[Array, "*b c"], Float[Array, "c d"]]]:
     return x @ kernel, (x, kernel)
 
 
-def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    # The barrier keeps XLA from fusing what made g into each of its uses: 4 % of a step.
+def _backward(
+    residuals: tuple[Float[Array, "*b c"], Float[Array, "c d"]], g: Float[Array, "*b d"]
+) -> tuple[Float[Array, "*b c"], Float[Array, "c d"]]:
+    x, kernel = residuals
+    # Without the barrier XLA would fuse the computation of g into both of its uses, which costs 4 % of a step.
     g = lax.optimization_barrier(g)
     return g @ kernel.T, correlation(x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1]))
 
@@ -39,8 +44,10 @@ def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
 matmul.defvjp(_forward, _backward)
 
 
-def dot_general(x: Array, kernel: Array, dimensions: Any, precision: Any = None, **_: Any) -> Array:
-    """`matmul` in the place that `flax.linen.Dense` has for `lax.dot_general`."""
+def dot_general(
+    x: Float[Array, "*b c"], kernel: Float[Array, "c d"], dimensions: Any, precision: Any = None, **_: Any
+) -> Float[Array, "*b d"]:
+    """`matmul` for the `dot_general` argument of `flax.linen.Dense`."""
     assert dimensions == (((x.ndim - 1,), (0,)), ((), ())), dimensions
     assert precision is None
     return jnp.asarray(matmul(x, kernel))
@@ -52,13 +59,17 @@ def matmul_by_head(x: Float[Array, "n h c"], kernel: Float[Array, "c h d"]) -> F
     return jnp.einsum("nhc,chd->nhd", x, kernel)
 
 
-def _forward_by_head(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+def _forward_by_head(
+    x: Float[Array, "n h c"], kernel: Float[Array, "c h d"]
+) -> tuple[Float[Array, "n h d"], tuple[Float[Array, "n h c"], Float[Array, "c h d"]]]:
     return matmul_by_head(x, kernel), (x, kernel)
 
 
-def _backward_by_head(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    # With g first: its channels are then next to each other in memory, as they are in the kernel.
+def _backward_by_head(
+    residuals: tuple[Float[Array, "n h c"], Float[Array, "c h d"]], g: Float[Array, "n h d"]
+) -> tuple[Float[Array, "n h c"], Float[Array, "c h d"]]:
+    x, kernel = residuals
+    # g comes first, so that its channels are next to each other in memory, as they are in the kernel.
     return jnp.einsum("nhd,chd->nhc", g, kernel), jnp.einsum("nhd,nhc->chd", g, x)
 
 
@@ -69,26 +80,26 @@ matmul_by_head.defvjp(_forward_by_head, _backward_by_head)
 def correlation(x: Float[Array, "t c"], g: Float[Array, "t d"]) -> Float[Array, "c d"]:
     """xᵀg."""
 
-    def product(x: Array, g: Array) -> Array:
+    def product(x: Float[Array, "t c"], g: Float[Array, "t d"]) -> Float[Array, "c d"]:
         return lax.dot_general(x, g, (((0,), (0,)), ((), ())))
 
-    def rows_against_columns(x: Array, g: Array) -> Array:
+    def transpose_narrower(x: Float[Array, "t c"], g: Float[Array, "t d"]) -> Float[Array, "c d"]:
         if x.shape[1] <= g.shape[1]:
-            return apart(lambda: x.T) @ g
-        y = apart(lambda: g.T) @ x
-        return apart(lambda: y.T)  # or XLA would make xᵀg of it again
+            return fusion_barrier(lambda: x.T) @ g
+        y = fusion_barrier(lambda: g.T) @ x
+        return fusion_barrier(lambda: y.T)  # otherwise XLA would turn it back into xᵀg
 
-    if len(x) < TALL:
+    if len(x) < TRANSPOSE_ROWS:
         return product(x, g)
-    return lax.platform_dependent(x, g, cpu=rows_against_columns, default=product)
+    return lax.platform_dependent(x, g, cpu=transpose_narrower, default=product)
 
 
-def apart(make: Callable[[], T]) -> T:
-    """What `make` returns, computed apart from what comes before and after it.
+def fusion_barrier(compute: Callable[[], T]) -> T:
+    """The result of `compute()`, which XLA fuses with nothing before or after it.
 
-    XLA moves a transposition into the operations around it, past barriers too, and never into or out of a branch. This
-    one is always taken, which the barrier keeps from XLA.
+    XLA moves a transposition into neighbouring operations, even past `lax.optimization_barrier`, but never into or out
+    of a branch. The branch here is always taken; the barrier hides that from XLA.
     """
     always = lax.optimization_barrier(jnp.array(True))
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(make))
-    return lax.cond(always, make, lambda: nothing)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute))
+    return lax.cond(always, compute, lambda: zeros)

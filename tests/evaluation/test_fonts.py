@@ -10,11 +10,11 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
 from remoteclip_jax.detector.detections import Detections
-from remoteclip_jax.evaluation import lettering as module
+from remoteclip_jax.evaluation import fonts as module
 from remoteclip_jax.evaluation.curves import precision_recall_figure
 from remoteclip_jax.evaluation.detection import Curve
-from remoteclip_jax.evaluation.draw import INK, draw, side_by_side
-from remoteclip_jax.evaluation.lettering import drawable, lettering
+from remoteclip_jax.evaluation.draw import DARK, draw, side_by_side
+from remoteclip_jax.evaluation.fonts import drawable_text, text_line
 
 RECALL = np.linspace(0, 1, 101)
 
@@ -23,8 +23,8 @@ RECALL = np.linspace(0, 1, 101)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a machine of its own, on which no font but Matplotlib's is installed."""
     monkeypatch.setattr(module, "_system_files", tuple)
-    drawable.cache_clear()
-    module._tell.cache_clear()
+    drawable_text.cache_clear()
+    module._warn_of_missing_font.cache_clear()
 
 
 @pytest.fixture
@@ -57,30 +57,30 @@ def one(name: str) -> Detections:
 
 def test_ascii_needs_no_other_font() -> None:
     text = "".join(map(chr, range(32, 127)))
-    assert drawable(text) == (text, None)
-    shapes = [bytes(lettering(c, 15).font.getmask(c)) for c in text]
-    assert bytes(lettering("a", 15).font.getmask("\ufffe")) not in shapes  # an empty box
+    assert drawable_text(text) == (text, None)
+    shapes = [bytes(text_line(c, 15).font.getmask(c)) for c in text]
+    assert bytes(text_line("a", 15).font.getmask("\ufffe")) not in shapes  # an empty box
 
 
 @pytest.mark.parametrize("text", ["café", "порт", "λιμάνι", "größe → ß", "naïve ½"])
 def test_alphabets_come_with_matplotlib(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    shown, path = drawable(text)
+    shown, path = drawable_text(text)
     assert shown == text
     assert path is not None
     assert path.name == "DejaVuSans.ttf"
-    assert lettering(text, 15).width > 20
+    assert text_line(text, 15).width > 20
     assert capsys.readouterr().err == ""
 
 
 def test_chinese_in_an_installed_font(chinese_font: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert drawable("船 0.87") == ("船 0.87", chinese_font)
-    assert lettering("船船", 20).width == 40
+    assert drawable_text("船 0.87") == ("船 0.87", chinese_font)
+    assert text_line("船船", 20).width == 40
     assert capsys.readouterr().err == ""
 
 
 def test_without_a_font_the_numbers_are_drawn_and_the_remedy_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert drawable("船 é 0.87")[0] == r"\u8239 é 0.87"
-    assert drawable("🚢")[0] == r"\U0001f6a2"
+    assert drawable_text("船 é 0.87")[0] == r"\u8239 é 0.87"
+    assert drawable_text("🚢")[0] == r"\U0001f6a2"
     told = capsys.readouterr().err
     assert told.count("fonts-noto-cjk") == 1
     assert len(told.splitlines()) == 1
@@ -102,4 +102,4 @@ def test_pictures_with_any_name(name: str) -> None:
 def test_a_label_is_drawn_in_its_font(chinese_font: Path) -> None:
     """A square for 船."""
     image = Image.new("RGB", (200, 200), (70, 80, 60))
-    assert (np.asarray(draw(image, one("船"), with_scores=False)) == INK).all(-1).sum() > 40
+    assert (np.asarray(draw(image, one("船"), with_scores=False)) == DARK).all(-1).sum() > 40
