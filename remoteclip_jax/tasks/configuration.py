@@ -8,7 +8,7 @@ from typing import Any
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import schema_mismatch, schema_of
-from remoteclip_jax.runs.config import EXTENDABLE, FORMER, PATHS, RENAMED, TrainConfig
+from remoteclip_jax.runs.config import ADDED, EXTENDABLE, FORMER, PATHS, RENAMED, TrainConfig
 from remoteclip_jax.runs.fields import assigned, check_assignment, from_json, value_of
 from remoteclip_jax.tasks.registry import DEFAULT, TASKS, task_settings
 
@@ -61,7 +61,7 @@ def load_config(path: Path) -> TrainConfig:
         kind = task_settings(values["task"]).config
         own = {field.name for field in dataclasses.fields(kind)}
         values = {RENAMED.get(name, name): value for name, value in values.items()}
-        values = {name: value for name, value in values.items() if name in own or name not in FORMER}
+        values = ADDED | {name: value for name, value in values.items() if name in own or name not in FORMER}
         if problem := schema_mismatch(values, schema_of(kind)):
             raise ValueError(problem)
         config = from_json(kind, values)
