@@ -40,7 +40,7 @@ class CLIPConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "CLIPConfig":
         """The configuration that `to_json` wrote. ValueError, TypeError or KeyError for anything else."""
-        if problem := mismatch(values, form_of(cls)):
+        if problem := schema_mismatch(values, schema_of(cls)):
             raise ValueError(problem)
         return cls(**{**values, "vision_layers": tuple(values["vision_layers"])})
 

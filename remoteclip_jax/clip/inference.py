@@ -41,7 +41,7 @@ class RemoteCLIP:
         return "text" in self.variables["params"]
 
 
-def preprocess(images: GivenImages, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
+def preprocess(images: ImageInputs, clip: RemoteCLIP) -> Float[np.ndarray, "n s s 3"]:
     """Images as normalised float32 [n, s, s, 3], exactly as open_clip's evaluation transform computes them.
 
     An image is a PIL image, the path of a file, or a uint8 array [height, width, 3] or [height, width]. UserError for

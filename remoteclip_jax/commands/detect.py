@@ -42,12 +42,12 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
     check_output(output, images, names)
 
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
-    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
     from remoteclip_jax.tasks.detect.loading import load_detector
 
     keep_freed_memory()
-    keep_compiled_programs()
+    enable_compilation_cache()
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:
         detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))

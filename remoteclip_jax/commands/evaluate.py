@@ -30,11 +30,11 @@ _EMBEDDINGS = DEFINE_path(
 def main() -> None:
     from remoteclip_jax.clip.prompts import parse_templates
     from remoteclip_jax.data.bands import parse_bands
-    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
-    keep_compiled_programs()
+    enable_compilation_cache()
     templates = None
     if _TEMPLATES.value is not None:
         templates = parse_templates(_TEMPLATES.value)

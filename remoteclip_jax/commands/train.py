@@ -16,12 +16,12 @@ def main() -> None:
     if assignments := _assignments():
         settings["set"] = assignments
 
-    from remoteclip_jax.runtime.compilation import keep_compiled_programs
+    from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
     from remoteclip_jax.tasks.training import train
 
     keep_freed_memory()
-    keep_compiled_programs()
+    enable_compilation_cache()
     train(settings, Path(_WORKDIR.value) if _WORKDIR.value else None)
 
 

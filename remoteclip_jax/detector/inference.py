@@ -98,9 +98,9 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
         problem = "one of them is empty" if names else "none given"
         raise UserError(f'prompts: {problem}; expected words such as "ship,harbor"')
     for i, name in enumerate(names):
-        if (first := find(name, names[:i])) is not None:
+        if (first := find_class_index(name, names[:i])) is not None:
             raise UserError(f"prompts: {names[first]!r} and {name!r} are the same: give only one of them")
-    stored = [find(name, detector.classes) for name in names]
+    stored = [find_class_index(name, detector.classes) for name in names]
     unknown = [name for name, index in zip(names, stored, strict=True) if index is None]
     if unknown and detector.text is None:
         raise UserError(
@@ -126,7 +126,7 @@ def detect_with(
     `full_size`, in pixels, is the size that boxes refer to if the image was reduced while it was decoded; None means
     the image's own size.
     """
-    squares = jax.device_put([square[None] for square in whole_squares(_rgb(image), detector.views)])
+    squares = jax.device_put([square[None] for square in image_pyramid(_rgb(image), detector.views)])
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))

@@ -73,7 +73,7 @@ def to_detections(found: BatchDetections, i: int, width: int, height: int, class
     """The detections in image `i` of a batch, in pixels of that image, which has `width` × `height` of them."""
     boxes, scores, labels, valid = (x[i] for x in jax.device_get(found))
     return Detections(
-        from_square(boxes[valid], width, height),
+        square_to_pixels(boxes[valid], width, height),
         scores[valid].astype(np.float32),
         labels[valid].astype(np.int32),
         tuple(classes),

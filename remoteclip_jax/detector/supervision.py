@@ -10,13 +10,7 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.assign import assign
 from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.denoising import make_denoising_queries
-from remoteclip_jax.detector.losses import (
-    box_terms,
-    classification_loss,
-    contrast_losses,
-    presence_loss,
-    without_truth,
-)
+from remoteclip_jax.detector.losses import box_terms, classification_loss, contrast_losses, presence_loss, without_truth
 from remoteclip_jax.detector.matching_cost import matching_cost
 from remoteclip_jax.detector.model import Detector, Outputs, Predictions
 from remoteclip_jax.detector.proposals import anchors

@@ -20,7 +20,7 @@ def own_ids(dataset: Dataset) -> Ids:
 
     Images are numbered from 1 if the file has no ids or uses one twice; classes are numbered from 1 if it has no ids.
     """
-    stored = [example.annotated.image_id for example in dataset.examples if example.annotated is not None]
+    stored = [example.annotations.image_id for example in dataset.examples if example.annotations is not None]
     images = stored if len(set(stored)) == len(dataset) else range(1, len(dataset) + 1)
     return Ids(images, dataset.category_ids or range(1, len(dataset.classes) + 1))
 

@@ -159,7 +159,7 @@ def table(figures: Metrics) -> str:
 
 def class_indices(names: Sequence[str], classes: Sequence[str]) -> list[int]:
     """The sorted indices of `names` in `classes`. UserError for a name that is not among them."""
-    found = {name: find(name, classes) for name in names}
+    found = {name: find_class_index(name, classes) for name in names}
     for name, index in found.items():
         if index is None:
             raise UserError(f"there is no class {name!r} to be novel; the classes are {', '.join(classes)}")

@@ -7,14 +7,14 @@ from remoteclip_jax.data.types import Annotations, Example
 from remoteclip_jax.detector.detections import Detections
 
 
-def annotation(example: Example) -> Annotated:
+def annotation(example: Example) -> Annotations:
     """The annotation in the file of `example`.
 
     If the reader did not keep it, it is made from the example's objects, with the ignored ones as difficult. Its
     `image_id` is then the name of the image file.
     """
-    if example.annotated is not None:
-        return example.annotated
+    if example.annotations is not None:
+        return example.annotations
     normalised = np.concatenate([example.boxes, example.ignored]).astype(np.float64)
     centres, sides = (x * [example.width, example.height] for x in (normalised[:, :2], normalised[:, 2:]))
     # Thousandths of a pixel undo the rounding of the stored float32, which could move a box of exactly 32² pixels to
@@ -23,12 +23,12 @@ def annotation(example: Example) -> Annotated:
     ignored = np.arange(len(boxes)) >= len(example.boxes)
     labels = np.concatenate([example.labels, example.ignored_labels]).astype(np.int32)
     areas = boxes[:, 2] * boxes[:, 3]
-    return Annotated(
+    return Annotations(
         example.image.name, example.width, example.height, boxes, areas, labels, np.zeros_like(ignored), ignored
     )
 
 
-def ignored_mask(annotated: Annotated) -> Bool[np.ndarray, " a"]:
+def ignored_mask(annotated: Annotations) -> Bool[np.ndarray, " a"]:
     """True for annotations that count neither for nor against a detector: crowds and difficult objects."""
     return annotated.crowd | annotated.difficult
 
@@ -39,14 +39,14 @@ def valid_mask(found: Detections) -> Bool[np.ndarray, " n"]:
     return np.asarray(np.isfinite(found.boxes).all(1) & np.isfinite(found.scores) & (sides >= 0).all(1))
 
 
-def annotated_boxes(example: Example, annotated: Annotated, found: Detections) -> Float64[np.ndarray, "n 4"]:
+def annotated_boxes(example: Example, annotated: Annotations, found: Detections) -> Float64[np.ndarray, "n 4"]:
     """The boxes of `found` as (x, y, width, height), converted from pixels of the image to pixels of `annotated`."""
     scale = np.array([annotated.width / example.width, annotated.height / example.height] * 2)
     corners = found.boxes.astype(np.float64) * scale
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
 
 
-def overlaps(boxes: Float64[np.ndarray, "n 4"], annotated: Annotated) -> Float64[np.ndarray, "n a"]:
+def overlaps(boxes: Float64[np.ndarray, "n 4"], annotated: Annotations) -> Float64[np.ndarray, "n a"]:
     """The IoU of boxes (x, y, width, height) and all annotations.
 
     For a crowd it is the share of the box that lies in the crowd, which is COCO's rule.

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import classification_sums
-from remoteclip_jax.files.npz import load_arrays, numbers, strings
+from remoteclip_jax.files.npz import as_finite_float32, as_strings, load_arrays
 from remoteclip_jax.ops.similarity import class_logits, l2_normalise
 
 
@@ -36,10 +36,12 @@ def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature
     those to use; None means all. UserError if the file lacks something, its shapes disagree, or a template is missing.
     """
     arrays = load_arrays(path, ("image_embeddings", "labels", "templates", "text_embeddings"))
-    images, texts = (numbers(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings"))
-    labels, stored = arrays["labels"], strings(arrays["templates"], f"{path}: templates")
+    images, texts = (
+        as_finite_float32(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings")
+    )
+    labels, stored = arrays["labels"], as_strings(arrays["templates"], f"{path}: templates")
     if labels.dtype.kind not in "iu":
-        raise UserError(f"{path}: labels must be whole numbers, not {labels.dtype}")
+        raise UserError(f"{path}: labels must be whole as_finite_float32, not {labels.dtype}")
     if images.ndim != 2 or texts.ndim != 3 or images.shape[1] != texts.shape[2] or labels.shape != images.shape[:1]:
         raise UserError(
             f"{path}: image_embeddings {list(images.shape)}, labels {list(labels.shape)} and text_embeddings "

@@ -15,7 +15,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from remoteclip_jax.errors import UserError, explain
 from remoteclip_jax.files.orbax_path import orbax_path
 from remoteclip_jax.runs.metrics_log import Ranking, checkpoint_order
-from remoteclip_jax.runtime.devices import on_all_devices
+from remoteclip_jax.runtime.devices import replicated_sharding
 
 
 @runtime_checkable
@@ -82,7 +82,7 @@ class Checkpoints:
 
     def restore(self, shapes: State, step: int) -> State:
         """The state of `step`, of these shapes, on all local devices."""
-        everywhere = on_all_devices()
+        everywhere = replicated_sharding()
 
         def target(x: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 PROGRAM = """
 import jax, jax.numpy as jnp
-from remoteclip_jax.runtime.compilation import keep_compiled_programs
-keep_compiled_programs()
+from remoteclip_jax.runtime.compilation import enable_compilation_cache
+enable_compilation_cache()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 hits = []
 jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.endswith("cache_hits") else None)

@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 
 from remoteclip_jax.evaluation.markup import Picture, block, code, shell, string, table, text
 from remoteclip_jax.evaluation.page import (
-    checkpoints,
+    checkpoint_table,
+    closing_sections,
     data_line,
-    ending,
     percent,
     png,
     read_summary,
     saved_steps,
-    speed,
+    speed_section,
 )
 from remoteclip_jax.files.json_files import read_json
 from remoteclip_jax.files.writing import write_atomically
@@ -41,12 +41,12 @@ def report(run: RunDirectory, config: AlignConfig, rows: list[Row], ranking: Ran
         + ("" if config.weights else "\n" + FROM_RANDOM)
     )
     parts += ["## Course\n", Picture(run.curve, "loss by epoch"), _course(run, rows, best)]
-    parts += ["## Speed\n", speed(rows, summary)]
+    parts += ["## Speed\n", speed_section(rows, summary)]
     parts += ["## What trained, what was frozen\n", _parameters(config.text_embeddings, summary)]
-    parts += ["## Checkpoints\n", checkpoints(run, best)]
+    parts += ["## Checkpoints\n", checkpoint_table(run, best)]
     if results := _evaluations(run):
         parts += ["## Evaluations\n", results]
-    return [*parts, *ending(config, summary), "## Next\n", _next_commands(run, summary)]
+    return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run, summary)]
 
 
 def _validated(rows: list[Row]) -> bool:

@@ -13,8 +13,8 @@ from remoteclip_jax.detector.detections import Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.coco_format import coco_ground_truth, coco_predictions
 from remoteclip_jax.evaluation.curves import precision_recall_figure
-from remoteclip_jax.evaluation.detection import curves, indices, metrics, score, table
-from remoteclip_jax.evaluation.pictures import ranked, save_picture
+from remoteclip_jax.evaluation.detection import class_indices, curves, metrics, score, table
+from remoteclip_jax.evaluation.pictures import best_and_worst, save_picture
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
@@ -46,7 +46,7 @@ def write_evaluation(
     write_atomically(directory / "predictions.json", json.dumps(predictions))
     write_atomically(directory / "ground_truth.json", json.dumps(coco_ground_truth(dataset)))
     write_atomically(directory / "precision_recall.png", precision_recall_figure(curves(scores)))
-    for name, index in ranked(dataset, found).items():
+    for name, index in best_and_worst(dataset, found).items():
         save_picture(directory / f"{name}.jpg", dataset, found, index)
     write_atomically(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
@@ -58,7 +58,7 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
     dataset, known = read_for_evaluation(run, config, settings, detector.clip.embed_dim, refine)
     data_dir = evaluation_directory(run, config, settings)
     refine(dataset, data_dir)
-    indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
+    class_indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
     embeddings = embeddings_of(detector.text, dataset.classes, known, settings.templates)
     views, most = detector.views, detector.max_detections
     if settings.max_detections is not None:

@@ -75,17 +75,17 @@ def detect_file(
     from remoteclip_jax.data.bands import note_raster
     from remoteclip_jax.data.images import read_header, read_image
     from remoteclip_jax.detector.inference import detect_with
-    from remoteclip_jax.evaluation.draw import LARGEST, draw
+    from remoteclip_jax.evaluation.draw import MAX_SIDE, draw
     from remoteclip_jax.files.writing import write_atomically
 
     header = read_header(path, bands)
     width, height = header.size
     # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
-    shorter = max(LARGEST, detector.views[-1]) * min(width, height) / max(width, height)
+    shorter = max(MAX_SIDE, detector.views[-1]) * min(width, height) / max(width, height)
     image = read_image(path, at_least=max(1, round(shorter)), bands=bands)
     note_raster(header, path, bands, notes)
     found = detect_with(detector, image, prompts, threshold, (width, height))
-    if (factor := max(image.size) // (2 * LARGEST)) > 1:
+    if (factor := max(image.size) // (2 * MAX_SIDE)) > 1:
         image = image.reduce(factor)  # drawing needs a copy, which would be of gigabytes
     picture = draw(image, found.scaled(image.width / width))
     content = {"image": str(path), "width": width, "height": height, "detections": found.to_json()}

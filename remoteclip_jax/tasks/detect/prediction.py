@@ -9,7 +9,7 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
+from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
 
 from .batches import whole_images
@@ -27,7 +27,7 @@ def make_predictor(
     """A function from variables and a data set to the detections of each image; compiled once."""
     check_batch_size(batch_size)
 
-    def step(variables: Variables, batch: dict[str, Any]) -> Found:
+    def step(variables: Variables, batch: dict[str, Any]) -> BatchDetections:
         return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections)
 
     run = gather(step)

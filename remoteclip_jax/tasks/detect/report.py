@@ -6,7 +6,15 @@ from matplotlib.figure import Figure
 
 from remoteclip_jax.data.views import format_views
 from remoteclip_jax.evaluation.markup import Picture, block, code, shell, string, table, text
-from remoteclip_jax.evaluation.page import checkpoints, data_line, ending, percent, png, read_summary, speed
+from remoteclip_jax.evaluation.page import (
+    checkpoint_table,
+    closing_sections,
+    data_line,
+    percent,
+    png,
+    read_summary,
+    speed_section,
+)
 from remoteclip_jax.files.json_files import read_json, schema_mismatch
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
@@ -49,8 +57,8 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ra
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
     parts += ["## Course\n", Picture(run.curve, "loss and AP by epoch"), _course(rows, best)]
-    parts += ["## Speed\n", speed(rows, summary), "## Parameters\n", _parameters(summary)]
-    parts += ["## Checkpoints\n", checkpoints(run, best), *ending(config, summary)]
+    parts += ["## Speed\n", speed_section(rows, summary), "## Parameters\n", _parameters(summary)]
+    parts += ["## Checkpoints\n", checkpoint_table(run, best), *closing_sections(config, summary)]
     return [*parts, "## Next\n", _next(run, summary)]
 
 

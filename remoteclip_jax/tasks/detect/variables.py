@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables
-from remoteclip_jax.detector.heads import adapt
+from remoteclip_jax.detector.heads import fit_whitening
 from remoteclip_jax.detector.model import init
 
 from .config import DetectConfig
@@ -29,7 +29,7 @@ def first_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, 
         "params": {
             **params,
             "visual": clip.variables["params"]["visual"],
-            "class_head": adapt(params["class_head"], texts),
+            "class_head": fit_whitening(params["class_head"], texts),
         },
         "batch_stats": {**stats, "visual": clip.variables["batch_stats"]["visual"]},
     }

@@ -36,7 +36,7 @@ def drawn(drawn_data: Path) -> Dataset:
     return read_dataset(drawn_data, "train")
 
 
-def batches(dataset: Dataset, count: int = 3, sampling: Sampling = FULL, **options: Any) -> list[Batch]:
+def batches(dataset: Dataset, count: int = 3, sampling: SamplingConfig = FULL, **options: Any) -> list[Batch]:
     settings = {"batch_size": 4, "slots": Slots(16, 8), "seed": 0} | options
     return list(itertools.islice(detection_batches(dataset, Sampler(dataset, sampling), **settings), count))
 
