@@ -136,7 +136,7 @@ def closing_sections(config: TrainConfig, summary: dict[str, Any]) -> list[str]:
     if summary["notes"]:
         parts += ["## Notes on the data\n", "".join(f"- {text(note)}\n" for note in summary["notes"])]
     values: dict[str, Any] = dataclasses.asdict(config)
-    for name, value in (values.pop("detector", None) or {}).items():
+    for name, value in (values.pop("detector") or {}).items():
         values[f"detector.{name}"] = value
     settings = [(name, "—" if value is None else value) for name, value in values.items()]
     return [*parts, "## Configuration\n", table(["setting", "value"], settings)]
