@@ -135,15 +135,13 @@ def closing_sections(config: TrainConfig, summary: dict[str, Any]) -> list[str]:
     parts = []
     if summary["notes"]:
         parts += ["## Notes on the data\n", "".join(f"- {text(note)}\n" for note in summary["notes"])]
-    values: dict[str, Any] = dataclasses.asdict(config)
-    for name, value in (values.pop("detector") or {}).items():
-        values[f"detector.{name}"] = value
+    values = flattened(dataclasses.asdict(config))
     settings = [(name, "—" if value is None else value) for name, value in values.items()]
     return [*parts, "## Configuration\n", table(["setting", "value"], settings)]
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`values` with those inside of others by dotted names, as `--set` takes them."""
+    """`values` with nested ones under dotted names, as `--set` takes them."""
     result: dict[str, Any] = {}
     for name, value in values.items():
         result |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}

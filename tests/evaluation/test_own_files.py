@@ -245,7 +245,7 @@ def test_three_hundred_objects_are_within_reach() -> None:
     assert result["map_all"] == result["map_50_all"] == pytest.approx(1)
     assert result["voc_map_50"] == 1
     assert result["map_50"] == pytest.approx(34 / 101)  # recalls 0 to 1/3
-    assert "alone: AP 100.0, AP50 100.0" in table(result)
+    assert "in an image: AP 100.0, AP50 100.0" in table(result)
 
 
 def by_voc(dataset: Dataset, predictions: list[dict[str, Any]], label: int) -> float | None:
