@@ -176,7 +176,7 @@ def test_a_damaged_configuration_is_one_line(content: str, tmp_path: Path) -> No
 
 
 def test_a_directory_without_a_configuration_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run directory: it has no config.json"):
+    with pytest.raises(UserError, match=r"is no run directory: it has no config\.json"):
         load_config(tmp_path / "config.json")
 
 
@@ -201,7 +201,7 @@ def test_a_continued_run_can_be_longer_and_its_data_can_have_moved() -> None:
     fitted = dataclasses.replace(SAVED, max_minutes=3.0, max_steps=None, fits=((0, 6, 1),))
     again = resumed_config(fitted, {"epochs": 8}, Path("runs/a"))
     assert again == dataclasses.replace(fitted, epochs=8, max_minutes=None, total_steps=None, fits=())
-    with pytest.raises(UserError, match="was fitted to --max_minutes=3.0; to go on give --epochs"):
+    with pytest.raises(UserError, match=r"was fitted to --max_minutes=3\.0; to go on give --epochs"):
         resumed_config(fitted, {"max_minutes": 5.0}, Path("runs/a"))
 
 
