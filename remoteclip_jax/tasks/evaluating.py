@@ -7,6 +7,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings
+from remoteclip_jax.runs.metrics_log import read_rows
 from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.registry import DEFAULT, TASKS, find_task
 from remoteclip_jax.tasks.reporting import write_report
@@ -27,7 +28,7 @@ def evaluate(workdir: Path, settings: EvalSettings) -> dict[str, Any]:
             tasks = [other for other in TASKS if name in find_task(other).eval_settings]
             raise UserError(f"--{name} is for runs of --task={' or '.join(tasks)}; {workdir} is none")
     result = task.evaluate(run, config, settings)
-    if config:
+    if config and read_rows(run.metrics):  # a run that was interrupted in its first epoch has nothing to report yet
         write_report(run)
     return result
 
