@@ -25,7 +25,7 @@ class Checkpoint(NamedTuple):
     openai: bool
 
 
-def locate(checkpoint: str) -> Path:
+def local_path(checkpoint: str) -> Path:
     """The file that `checkpoint` names: a path, or ``hf://OWNER/REPOSITORY/FILE``, which is downloaded once."""
     if not checkpoint.startswith("hf://"):
         return Path(checkpoint)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from convert.checkpoint_file import locate, read_checkpoint
+from convert.checkpoint_file import local_path, read_checkpoint
 from convert.from_torch import from_torch
 from convert.verify import BOUND, verify
 from remoteclip_jax.clip.config import ARCHITECTURES, CLIPConfig, architecture
@@ -26,7 +26,7 @@ def convert(checkpoint: str, output: Path, arch: str = "RN50", check: bool = Fal
     """
     config = architecture(arch)
     check_output(output)
-    file = locate(checkpoint)
+    file = local_path(checkpoint)
     state, openai = read_checkpoint(file)
     quick = f"{arch}-quickgelu"
     if openai and not config.quick_gelu and quick in ARCHITECTURES:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from convert.recognise import recognise
+from convert.recognise import checkpoint_kind
 from convert.rules import TRANSFORMS, to_flax, to_torch
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.model import Variables, init_shapes
@@ -78,7 +78,7 @@ def _torch_shape(shape: tuple[int, ...], transform: str) -> tuple[int, ...]:
 
 def _check_kind(state: Mapping[str, Any], source: str) -> None:
     """UserError for checkpoints that are no ResNet CLIP at all."""
-    if kind := recognise(state):
+    if kind := checkpoint_kind(state):
         raise UserError(
             f"{source}: this is {kind}; only CLIPs with a ModifiedResNet are converted, such as RemoteCLIP-RN50.pt"
         )

@@ -1,4 +1,4 @@
-"""What a checkpoint is that holds something else than a ResNet CLIP, for which a list of keys would explain nothing."""
+"""What a checkpoint is that holds something else than a ResNet CLIP, for which a list of keys would user_message nothing."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def recognise(keys: Iterable[str]) -> str | None:
+def checkpoint_kind(keys: Iterable[str]) -> str | None:
     """What the checkpoint with these keys is, in words; None for a ResNet CLIP, and for what is not known at all."""
     keys = list(keys)
     for patterns, name in _KINDS:

@@ -24,7 +24,7 @@ STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "attnpool")
 
 
 @dataclass(frozen=True)
-class Certificate:
+class ParityReport:
     """`stages`: relative difference (norm over norm) after each part of the image tower; `image` and `text`: the
     largest absolute difference in any component of the unit-length embeddings."""
 
@@ -59,7 +59,7 @@ def torch_model(config: CLIPConfig) -> Any:
     return model.CLIP(config.embed_dim, vision, text, quick_gelu=config.quick_gelu).eval()
 
 
-def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables) -> Certificate:
+def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables) -> ParityReport:
     """Compare open_clip under the torch `state` with ``CLIP(config)`` under `variables`, on fixed images and texts."""
     torch = require("torch")
     reference = torch_model(config)
@@ -79,7 +79,7 @@ def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Varia
         found_text = np.asarray(jax.jit(partial(clip.apply, method="encode_text"))(variables, ids))
     found = [np.asarray(ours[name]) for name in ("stem", "c2", "c3", "c4", "c5", "embedding")]
     stages = zip(STAGES, found, expected, strict=True)
-    return Certificate(
+    return ParityReport(
         stages={name: float(np.linalg.norm(a - b) / np.linalg.norm(b)) for name, a, b in stages},
         image=float(np.abs(_unit(found[-1]) - _unit(expected[-1])).max()),
         text=float(np.abs(_unit(found_text) - _unit(expected_text)).max()),

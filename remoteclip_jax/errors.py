@@ -47,7 +47,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
-def explain(error: BaseException) -> str | None:
+def user_message(error: BaseException) -> str | None:
     """The one line that tells a user what went wrong, or None where `error` is a defect of the program itself."""
     if isinstance(error, UserError):
         return str(error)
@@ -110,7 +110,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         except Exception as e:
             if isinstance(e, BrokenPipeError) and _nobody_reads():
                 sys.exit(128 + signal.SIGPIPE)  # what a shell reports of a program that ends by it
-            message = explain(e)
+            message = user_message(e)
             if message is None:
                 raise
             _fail(message)

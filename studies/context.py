@@ -28,7 +28,7 @@ from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.evaluation.detection import evaluate_detections
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.runtime.devices import AXIS
-from remoteclip_jax.tasks.detect.batches import whole_images
+from remoteclip_jax.tasks.detect.batches import whole_image_batches
 from remoteclip_jax.tasks.detect.loading import load_detector
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 
@@ -100,7 +100,7 @@ def _likeness(detector: TrainedDetector, data: Dataset) -> dict[int, np.ndarray]
         return jnp.asarray(model.apply(detector.variables, normalise(images), method=likeness))
 
     parts: dict[int, list[np.ndarray]] = {view: [] for view in detector.views}
-    for batch in whole_images(data, batch_size=BATCH, views=detector.views):
+    for batch in whole_image_batches(data, batch_size=BATCH, views=detector.views):
         for i, view in enumerate(detector.views):
             parts[view].append(np.asarray(look(jnp.asarray(batch[str(i)]))))
     return {view: np.concatenate(rows)[: len(data)] for view, rows in parts.items()}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-WARM_UP = 3  # steps: a first one compiles, the next ones still allocate
-SHORTEST = 0.2  # seconds of a block; below it the clock and the operating system would be measured
+WARM_UP_STEPS = 3  # steps: a first one compiles, the next ones still allocate
+MIN_BLOCK_SECONDS = 0.2  # seconds of a block; below it the clock and the operating system would be measured
 
 
 class Action(NamedTuple):
@@ -18,7 +18,7 @@ class Action(NamedTuple):
     wait: Callable[[Any], Any] = jax.block_until_ready
 
 
-class Spread(NamedTuple):
+class Quartiles(NamedTuple):
     """Median and quartiles."""
 
     median: float
@@ -26,11 +26,11 @@ class Spread(NamedTuple):
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Quartiles:
     if len(values) < 2:
-        return Spread(values[0], values[0], values[0])
+        return Quartiles(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high)
+    return Quartiles(median, low, high)
 
 
 def run(action: Action, count: int, warm_up: int = 0) -> float:
@@ -52,11 +52,11 @@ def run(action: Action, count: int, warm_up: int = 0) -> float:
 
 
 def block_length(action: Action) -> int:
-    """How many steps make a block of `SHORTEST` seconds; warms up."""
-    return max(1, round(SHORTEST / run(action, 1, WARM_UP)))
+    """How many steps make a block of `MIN_BLOCK_SECONDS` seconds; warms up."""
+    return max(1, round(MIN_BLOCK_SECONDS / run(action, 1, WARM_UP_STEPS)))
 
 
-def alternate(actions: Mapping[str, Action], rounds: int, warm_up: int = 0) -> dict[str, list[float]]:
+def alternating_times(actions: Mapping[str, Action], rounds: int, warm_up: int = 0) -> dict[str, list[float]]:
     """Seconds a step of each, in `rounds` rounds of one block of each, so that whatever drifts on the machine meets
     all of them alike. All blocks have the length that the fastest needs; `warm_up` steps go before every block."""
     length = max(block_length(action) for action in actions.values())

@@ -32,7 +32,7 @@ def versions(*more: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
-def matmul_peak(dtype: str) -> float:
+def matmul_flops_per_second(dtype: str) -> float:
     """FLOP/s of one device in a product of large square matrices, at the default precision: the peak that
     `peak_fraction` is a share of."""
     size = CPU_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_SIZE

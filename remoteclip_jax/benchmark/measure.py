@@ -13,7 +13,7 @@ from remoteclip_jax.benchmark import clock, reading
 from remoteclip_jax.benchmark.cases import INFERENCE_BATCHES, Case, Trainer, inference_call, make_case
 from remoteclip_jax.benchmark.clock import Action
 from remoteclip_jax.benchmark.compiling import Compilation, compile_twice
-from remoteclip_jax.benchmark.machine import device, matmul_peak, memory_bandwidth, peak_memory, versions
+from remoteclip_jax.benchmark.machine import device, matmul_flops_per_second, memory_bandwidth, peak_memory, versions
 from remoteclip_jax.benchmark.trace import Profile, profile
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.tasks.align.config import AlignConfig
@@ -46,19 +46,19 @@ def measure(settings: dict[str, Any], plan: Plan, run: RunDirectory) -> tuple[di
     part("compiling")
     compilation = compile_twice(case.step, case.new_state(), case.batch)
     part("the device's peak")
-    peak = matmul_peak(config.dtype) * jax.local_device_count()
+    peak = matmul_flops_per_second(config.dtype) * jax.local_device_count()
     bandwidth = memory_bandwidth() * jax.local_device_count()
     part("training")
     trainer = Trainer(case, compilation.compiled)
-    step = clock.run(Action(trainer.random), 1, clock.WARM_UP)
-    rounds = max(PAIRS, round(plan.steps * step / max(step, clock.SHORTEST)))
+    step = clock.run(Action(trainer.random), 1, clock.WARM_UP_STEPS)
+    rounds = max(PAIRS, round(plan.steps * step / max(step, clock.MIN_BLOCK_SECONDS)))
     seconds = clock.spread(clock.alternate({"step": Action(trainer.random)}, rounds)["step"])
     part("training with real input")
     both = {"random": Action(trainer.random), "real": Action(trainer.real)}
     times = clock.alternate(both, PAIRS, warm_up=SETTLE)
     overhead = clock.spread(clock.ratios(times["random"], times["real"]))
     part("the input pipeline")
-    rates = reading.images_per_second(case.new_batches, case.workload.per_epoch, batch_size)
+    rates = reading.pipeline_rates(case.new_batches, case.workload.steps_per_epoch, batch_size)
     part("inference")
     inference = {n: _inference(case, n) for n in INFERENCE_BATCHES[config.task]}
     found = None

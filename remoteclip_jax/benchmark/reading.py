@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from remoteclip_jax.benchmark.clock import Spread, ratios, spread
+from remoteclip_jax.benchmark.clock import Quartiles, ratios, spread
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import WHOLE_IMAGE, crop, required_shorter_side, use_one_opencv_thread
 from remoteclip_jax.training.workload import MakeBatches
@@ -16,7 +16,7 @@ from remoteclip_jax.training.workload import MakeBatches
 REPEATS = 7
 
 
-def images_per_second(make_batches: Callable[[], MakeBatches], steps: int, batch_size: int) -> tuple[float, float]:
+def pipeline_rates(make_batches: Callable[[], MakeBatches], steps: int, batch_size: int) -> tuple[float, float]:
     """Images/s of the pipeline with all of its threads: while it decodes every image for the first time, and once it
     has decoded all (which it keeps as far as memory allows). `steps` make an epoch."""
     first: list[float] = []
@@ -32,7 +32,7 @@ def images_per_second(make_batches: Callable[[], MakeBatches], steps: int, batch
     return statistics.median(first), statistics.median(later)
 
 
-def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spread:
+def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Quartiles:
     """How many times faster one core reads the images for training at `size` pixels than `theirs` does: ratios of
     processor time, in pairs of passes over all images."""
 

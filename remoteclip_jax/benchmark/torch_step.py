@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, UInt8
 from convert import require
 from convert.to_torch import to_torch
 from convert.verify import torch_model
-from remoteclip_jax.benchmark.clock import Action, alternate
+from remoteclip_jax.benchmark.clock import Action, alternating_times
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.preprocess import MEAN, STD
 from remoteclip_jax.tasks.align.config import AlignConfig
@@ -95,7 +95,7 @@ class TorchAlign:
 
 def _fastest(actions: dict[str, Action]) -> str:
     """Which of these takes the least time, at its best."""
-    times = alternate(actions, TRIALS)
+    times = alternating_times(actions, TRIALS)
     return min(times, key=lambda name: min(times[name]))
 
 

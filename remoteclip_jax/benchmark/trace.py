@@ -99,7 +99,7 @@ def profile(call: Callable[[], Any], steps: int, folder: Path, program: str) -> 
             result = call()
         jax.block_until_ready(result)
     latest = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    return summarise(_events(latest), instructions(program))
+    return profile_from_events(_events(latest), instructions(program))
 
 
 def instructions(program: str) -> dict[str, Instruction]:
@@ -132,7 +132,7 @@ def _kind(opcode: str, line: str, inside: set[str], path: str) -> str:
     return "other"
 
 
-def summarise(lines: Iterable[list[tuple[str, float, float]]], known: dict[str, Instruction]) -> Profile:
+def profile_from_events(lines: Iterable[list[tuple[str, float, float]]], known: dict[str, Instruction]) -> Profile:
     """The profile of events (name, begin, end), a list for each thread or stream."""
     own: dict[str, float] = defaultdict(float)
     spans: list[tuple[float, float]] = []

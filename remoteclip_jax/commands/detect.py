@@ -10,7 +10,7 @@ from tqdm import tqdm
 from remoteclip_jax import errors
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
-from remoteclip_jax.tasks.detect.image_results import check_output, detect_file, find_images, stems
+from remoteclip_jax.tasks.detect.image_results import check_output, write_detections, find_images, result_names
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
@@ -38,7 +38,7 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
         check_max_detections(_MOST.value)
     notes = Notes("images")
     images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
-    names = stems(images)
+    names = result_names(images)
     check_output(output, images, names)
 
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
@@ -62,7 +62,7 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
     failed = False
     for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
         try:
-            counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
+            counts = write_detections(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
         except errors.UserError as e:
             if len(images) == 1:
                 raise

@@ -12,9 +12,9 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from remoteclip_jax.errors import UserError, explain
+from remoteclip_jax.errors import UserError, user_message
 from remoteclip_jax.files.orbax_path import orbax_path
-from remoteclip_jax.runs.metrics_log import Ranking, checkpoint_order
+from remoteclip_jax.runs.metrics_log import Ranking, checkpoint_ranking
 from remoteclip_jax.runtime.devices import on_all_devices
 
 
@@ -38,7 +38,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, ranking: Ranking, keep_every: int | None = None) -> None:
-        self._order = order = checkpoint_order(ranking)
+        self._order = order = checkpoint_ranking(ranking)
         keep: list[policies.PreservationPolicy] = [
             policies.LatestN(1),
             policies.BestN(get_metric_fn=order, reverse=True, n=1),
@@ -59,10 +59,10 @@ class Checkpoints:
     def steps(self) -> list[int]:
         return sorted(self._manager.all_steps())
 
-    def latest(self) -> int | None:
+    def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def best(self) -> int | None:
+    def best_step(self) -> int | None:
         """The step of the checkpoint with the best metrics; the earliest among equals."""
         steps = self.steps()
         return min(steps, key=lambda step: self._order(self._manager.metrics(step)), default=None)
@@ -110,7 +110,7 @@ class Checkpoints:
 
     def describe_last(self) -> str:
         """The last whole checkpoint in words, for messages about what is left."""
-        latest = self.latest()
+        latest = self.latest_step()
         return f"last good checkpoint: {self.directory / str(latest)}" if latest is not None else "no checkpoint yet"
 
     def wait(self) -> None:
@@ -132,7 +132,7 @@ class Checkpoints:
         try:
             yield
         except Exception as e:  # Orbax and TensorStore raise many kinds for a full disk or a damaged file
-            reason = explain(e) or f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}"
+            reason = user_message(e) or f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else 'no reason given'}"
             kept = ", ".join(map(str, self.steps())) or "none"
             raise UserError(f"cannot {what} in {self.directory}: {reason} (whole checkpoints: {kept})") from e
 

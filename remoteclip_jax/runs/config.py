@@ -95,19 +95,19 @@ class TrainConfig:
 
 
 # What may differ when a run is started again; anything else would make it another run.
-EXTENDABLE = ("epochs", "max_steps", "max_minutes")
+EXTENDABLE_FIELDS = ("epochs", "max_steps", "max_minutes")
 # What may have moved since: the same data, names and weights under another path.
-PATHS = ("data_dir", "classes", "weights", "text_embeddings")
+PATH_FIELDS = ("data_dir", "classes", "weights", "text_embeddings")
 
 # Settings of runs of version 0.1.0, which wrote those of all tasks into every run's config.json, by today's names.
-RENAMED = {
+RENAMED_FIELDS = {
     "draw_train": "synthetic_train",
     "draw_val": "synthetic_val",
     "draw_test": "synthetic_test",
     "draw_size": "synthetic_size",
     "align_steps": "first_steps",
 }
-FORMER = {
+FIELDS_OF_OTHER_TASKS = {
     *("label", "temperature", "novel", "align_share", "detector"),
     *("views", "jitter", "mosaic", "max_objects", "max_detections"),
 }

@@ -40,7 +40,7 @@ class EvalSettings:
     skip_broken: bool = False
 
 
-def read_for_evaluation(
+def read_evaluation_split(
     run: RunDirectory, config: TrainConfig | None, settings: EvalSettings, dim: int, refine: Refine
 ) -> tuple[Dataset, TextEmbeddings | None]:
     """The split, and the class embeddings that are known without a text tower: the user's, else the run's. `refine` is
@@ -51,7 +51,7 @@ def read_for_evaluation(
     given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
     classes = _class_names(settings, given, stored)
     bands = settings.bands or (config.bands if config else None)
-    data_dir = evaluation_directory(run, config, settings)
+    data_dir = evaluation_data_dir(run, config, settings)
     skip_broken = settings.skip_broken or bool(config and config.skip_broken)
     read = functools.partial(
         read_dataset, data_dir, dataset_format=dataset_format, classes=classes, bands=bands, skip_broken=skip_broken
@@ -65,7 +65,7 @@ def read_for_evaluation(
     return dataset, given or stored
 
 
-def evaluation_directory(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
+def evaluation_data_dir(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
     """The data to evaluate on. UserError where neither the user nor a run says."""
     return settings.data_dir or _own_data(run, config)
 
@@ -87,7 +87,7 @@ def _class_names(
     return stored.class_names if stored and settings.data_dir is None else None
 
 
-def embeddings_of(
+def evaluation_embeddings(
     clip: RemoteCLIP | None, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
 ) -> np.ndarray:
     """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""

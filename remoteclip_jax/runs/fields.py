@@ -63,7 +63,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise UserError(f"--set={text}: {value!r} is no JSON value; a string needs quotes: --set={hint}") from None
 
 
-def check_assignment(kind: type, name: str, value: Any) -> Any:
+def checked_value(kind: type, name: str, value: Any) -> Any:
     """`value` as the field `name` of the dataclass `kind` has it; a dot leads into a field that is a dataclass.
     UserError for a field that does not exist, naming the nearest, or that does not take this value."""
     first, _, rest = name.partition(".")
@@ -75,7 +75,7 @@ def check_assignment(kind: type, name: str, value: Any) -> Any:
         raise UserError(f"--set={name}=…: there is no such setting; the nearest is {near[0]}")
     if inner is not None:
         if rest:
-            return check_assignment(inner, rest, value)
+            return checked_value(inner, rest, value)
         raise UserError(f"--set={name}=…: set its fields one by one, such as {name}.{next(iter(settings_of(inner)))}=…")
     if problem := schema_mismatch(value, schema_of(hints[first]), name):
         raise UserError(f"--set={name}={json.dumps(value)}: {problem}, which is not {_described(hints[first])}")
@@ -84,19 +84,19 @@ def check_assignment(kind: type, name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def assigned(config: Any, values: Mapping[str, Any]) -> Any:
+def with_assignments(config: Any, values: Mapping[str, Any]) -> Any:
     """The dataclass `config` with `values` by dotted field names in place of its own. UserError for an invalid one."""
     for name, value in values.items():
         first, _, rest = name.partition(".")
         try:
-            new = assigned(getattr(config, first), {rest: value}) if rest else value
+            new = with_assignments(getattr(config, first), {rest: value}) if rest else value
             config = dataclasses.replace(config, **{first: new})
         except ValueError as e:
             raise UserError(f"--set={name}={json.dumps(value)}: {e}") from None
     return config
 
 
-def value_of(config: Any, name: str) -> Any:
+def field_value(config: Any, name: str) -> Any:
     """The value of a field by its dotted name."""
     for part in name.split("."):
         config = getattr(config, part)

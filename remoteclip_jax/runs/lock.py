@@ -25,7 +25,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 @contextlib.contextmanager
-def exclusive(run: RunDirectory) -> Iterator[None]:
+def exclusive_lock(run: RunDirectory) -> Iterator[None]:
     """Hold the directory of `run`, which is made where it is missing. UserError where another process holds it.
 
     The lock is the kernel's (`flock`) and goes with the process, however that ends. Where the file system has no locks,

@@ -12,7 +12,7 @@ from remoteclip_jax.files.writing import write_atomically
 Row = dict[str, Any]
 
 # What every row has; whatever else it has is a number too.
-NUMBERS = {
+ROW_FIELDS = {
     "step": int,
     "epoch": int,
     "loss": float,
@@ -21,14 +21,14 @@ NUMBERS = {
     "seconds": float,
 }
 
-UNVALIDATED = 1e6  # above any loss that is worth keeping
+UNVALIDATED_OFFSET = 1e6  # above any loss that is worth keeping
 Ranking = Callable[[Mapping[str, Any]], float]
 
 
-def checkpoint_order(ranking: Ranking) -> Ranking:
+def checkpoint_ranking(ranking: Ranking) -> Ranking:
     """The order of checkpoints by their metrics, the lower the better: that of `ranking`, and last of all, the latest
     first, the checkpoints that are made within an epoch (`partial`), for a run that is killed."""
-    return lambda metrics: 1e3 * UNVALIDATED - float(metrics["step"]) if "partial" in metrics else ranking(metrics)
+    return lambda metrics: 1e3 * UNVALIDATED_OFFSET - float(metrics["step"]) if "partial" in metrics else ranking(metrics)
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -38,7 +38,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            problem = schema_mismatch(row, NUMBERS) or schema_mismatch(row, {str: float})
+            problem = schema_mismatch(row, ROW_FIELDS) or schema_mismatch(row, {str: float})
         except (ValueError, RecursionError):
             problem = "no JSON object"
         if problem is None:

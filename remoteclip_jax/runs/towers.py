@@ -31,9 +31,9 @@ def prepare_towers(config: TrainConfig, run: RunDirectory, load: Callable[[str],
         clip = RemoteCLIP(clip_config, init(clip_config, jax.random.key(config.seed), with_text_tower))
     if not with_text_tower:  # no text was encoded with it, so it is not part of this run
         return RemoteCLIP(clip_config, one_tower(clip.variables, "visual"))
-    if not run.frozen.exists():
+    if not run.text_tower.exists():
         frozen = {name: value for name, value in clip.variables["params"].items() if name != "visual"}
-        save_weights(run.frozen, clip_config, {"params": frozen, "batch_stats": {}}, {"part": "frozen"})
+        save_weights(run.text_tower, clip_config, {"params": frozen, "batch_stats": {}}, {"part": "frozen"})
     return clip
 
 
@@ -57,7 +57,7 @@ def prepare_texts(
     return jnp.asarray(load_text_embeddings(run.text_embeddings, dim).embeddings)
 
 
-def frozen_sizes(clip: RemoteCLIP | None) -> dict[str, int]:
+def frozen_parameter_counts(clip: RemoteCLIP | None) -> dict[str, int]:
     """The number of parameters of the frozen text tower, as {"text": n}; empty where there is none."""
     if clip is None or not clip.has_text_tower:
         return {}

@@ -8,8 +8,8 @@ from typing import Any
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import schema_mismatch, schema_of
-from remoteclip_jax.runs.config import EXTENDABLE, FORMER, PATHS, RENAMED, TrainConfig
-from remoteclip_jax.runs.fields import assigned, check_assignment, from_json, value_of
+from remoteclip_jax.runs.config import EXTENDABLE_FIELDS, FIELDS_OF_OTHER_TASKS, PATH_FIELDS, RENAMED_FIELDS, TrainConfig
+from remoteclip_jax.runs.fields import with_assignments, checked_value, from_json, field_value
 from remoteclip_jax.tasks.registry import DEFAULT, TASKS, task_settings
 
 
@@ -29,7 +29,7 @@ def new_config(settings: Mapping[str, Any], accelerator: bool = False) -> TrainC
     plain = {key: value for key, value in named.items() if "." not in key}
     dotted = {key: value for key, value in named.items() if "." in key}
     chosen = dataclasses.replace(task.presets[preset], **{**plain, "task": name, "preset": preset})
-    config = assigned(task.complete(chosen, plain), dotted)
+    config = with_assignments(task.complete(chosen, plain), dotted)
     assert isinstance(config, TrainConfig)
     return config
 
@@ -47,7 +47,7 @@ def _flattened(kind: type[TrainConfig], task: str, settings: Mapping[str, Any]) 
     for name, value in settings.get("set", {}).items():
         if name in result:
             raise UserError(f"--set={name}=… and --{name} say the same: leave one out")
-        result[name] = check_assignment(kind, name, value)
+        result[name] = checked_value(kind, name, value)
     return result
 
 
@@ -60,8 +60,8 @@ def load_config(path: Path) -> TrainConfig:
             raise ValueError(problem)
         kind = task_settings(values["task"]).config
         own = {field.name for field in dataclasses.fields(kind)}
-        values = {RENAMED.get(name, name): value for name, value in values.items()}
-        values = {name: value for name, value in values.items() if name in own or name not in FORMER}
+        values = {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
+        values = {name: value for name, value in values.items() if name in own or name not in FIELDS_OF_OTHER_TASKS}
         if problem := schema_mismatch(values, schema_of(kind)):
             raise ValueError(problem)
         config = from_json(kind, values)
@@ -81,19 +81,19 @@ def resumed_config(saved: TrainConfig, settings: Mapping[str, Any], workdir: Pat
     """
     task = settings.get("task", saved.task)
     settings = _flattened(task_settings(task).config, task, settings)
-    moved = {name: settings[name] for name in PATHS if name in settings and getattr(saved, name) is not None}
+    moved = {name: settings[name] for name in PATH_FIELDS if name in settings and getattr(saved, name) is not None}
     settings = {name: value for name, value in settings.items() if name not in moved}
     differing = [
         f"--{name}={value} (was {_saved(saved, name)})"
         for name, value in settings.items()
-        if name not in EXTENDABLE and _saved(saved, name) != value
+        if name not in EXTENDABLE_FIELDS and _saved(saved, name) != value
     ]
     if differing:
         raise UserError(
             f"{workdir} holds a run with other settings: {', '.join(differing)}; choose another --workdir, "
             f"or leave these out to go on with that run"
         )
-    longer = {name: settings[name] for name in EXTENDABLE if name in settings}
+    longer = {name: settings[name] for name in EXTENDABLE_FIELDS if name in settings}
     if longer.get("max_minutes", saved.max_minutes) != saved.max_minutes:
         raise UserError(f"{workdir} was fitted to --max_minutes={saved.max_minutes}; to go on give --epochs")
     if any(getattr(saved, name) != value for name, value in longer.items()):
@@ -107,4 +107,4 @@ def resumed_config(saved: TrainConfig, settings: Mapping[str, Any], workdir: Pat
 
 def _saved(saved: TrainConfig, name: str) -> Any:
     """The saved value of a setting, None where another task has it."""
-    return value_of(saved, name) if hasattr(saved, name.partition(".")[0]) else None
+    return field_value(saved, name) if hasattr(saved, name.partition(".")[0]) else None

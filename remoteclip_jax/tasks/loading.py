@@ -24,7 +24,7 @@ def load(path: str | Path) -> RemoteCLIP:
     UserError where `path` is neither, or is damaged.
     """
     path = Path(path)
-    if (task := run_task(path)) and not find_task(task).embeds:
+    if (task := task_of_run(path)) and not find_task(task).embeds:
         raise UserError(f"{path} {find_task(task).purpose}")
     return load_towers(path)
 
@@ -34,7 +34,7 @@ def load_towers(path: str | Path) -> RemoteCLIP:
     trained to detect."""
     path = Path(path)
     check_directory(path, "converted weights (python -m convert) or an align run")
-    task = run_task(path)
+    task = task_of_run(path)
     clip = find_task(task).towers(path) if task else RemoteCLIP(*load_weights(path))
     if "visual" not in clip.variables["params"]:
         raise UserError(f"{path} holds a text tower alone; name the run or the weights that it belongs to")
@@ -42,19 +42,19 @@ def load_towers(path: str | Path) -> RemoteCLIP:
     return dataclasses.replace(clip, variables=jax.device_put(clip.variables))
 
 
-def run_task(path: str | Path) -> str | None:
+def task_of_run(path: str | Path) -> str | None:
     """The task of the run whose directory `path` is; None where it is none."""
     run = RunDirectory(Path(path))
     return load_config(run.config).task if run.is_run() else None
 
 
-def best_variables(path: Path) -> tuple[RunDirectory, TrainConfig, Variables]:
+def best_checkpoint(path: Path) -> tuple[RunDirectory, TrainConfig, Variables]:
     """A run, its configuration, and the weights of its best checkpoint. UserError where it has none yet."""
     run = RunDirectory(path)
     config = load_config(run.config)
     ranking = find_task(config.task).ranking
     checkpoints = Checkpoints(run.checkpoints, ranking) if run.checkpoints.is_dir() else None
-    step = checkpoints.best() if checkpoints else None
+    step = checkpoints.best_step() if checkpoints else None
     if checkpoints is None or step is None:
         raise UserError(f"{path} has no checkpoint yet: let the training reach its first one")
     return run, config, checkpoints.restore_weights(step)
@@ -62,9 +62,9 @@ def best_variables(path: Path) -> tuple[RunDirectory, TrainConfig, Variables]:
 
 def run_towers(path: Path) -> RemoteCLIP:
     """The towers of a run that trains these, at its best checkpoint; without the text tower where the run had none."""
-    run, config, trained = best_variables(path)
+    run, config, trained = best_checkpoint(path)
     clip_config, params = architecture(config.arch), dict(trained["params"])
-    if run.frozen.is_dir():
-        clip_config, frozen = load_weights(run.frozen)
+    if run.text_tower.is_dir():
+        clip_config, frozen = load_weights(run.text_tower)
         params = {**frozen["params"], **params}
     return RemoteCLIP(clip_config, {"params": params, "batch_stats": trained["batch_stats"]}, config.dtype)

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.runs.config import PATHS, TrainConfig
+from remoteclip_jax.runs.config import PATH_FIELDS, TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.lock import exclusive
+from remoteclip_jax.runs.lock import exclusive_lock
 from remoteclip_jax.runtime.devices import check_processes
 from remoteclip_jax.tasks.configuration import load_config, new_config, resumed_config
 from remoteclip_jax.tasks.registry import DEFAULT, find_task
@@ -26,12 +26,12 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
     """
     begin = time.monotonic()
     check_processes()
-    for name in PATHS:  # a run goes on from wherever it is started
+    for name in PATH_FIELDS:  # a run goes on from wherever it is started
         if settings.get(name):
             settings = {**settings, name: os.path.abspath(settings[name])}
     run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", DEFAULT))
     _configuration(run, settings)  # what is wrong with the settings shows before anything is written
-    with exclusive(run):
+    with exclusive_lock(run):
         config = _open_run(run, settings)
         loop.train(find_task(config.task), run, config, begin)
         write_report(run)

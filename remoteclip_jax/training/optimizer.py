@@ -21,7 +21,7 @@ TOWER_RULES: Rules = (
 )
 
 # Share of the learning rate: a trained image tower moves less than what begins at random (Deformable DETR's tenth).
-SHARES = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
+LEARNING_RATE_FACTORS = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
 
 
 def label_parameters(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone = "train") -> Any:

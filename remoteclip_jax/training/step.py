@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array
 
 from remoteclip_jax.runtime.devices import mean_over_devices
-from remoteclip_jax.training.optimizer import SHARES, TOWER_RULES, Backbone, Rules, label_parameters
-from remoteclip_jax.training.state import TrainState, trainable
+from remoteclip_jax.training.optimizer import LEARNING_RATE_FACTORS, TOWER_RULES, Backbone, Rules, label_parameters
+from remoteclip_jax.training.state import TrainState, trainable_params
 from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
@@ -37,7 +37,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         labels = label_parameters(state.params, rules, backbone)
         grad_fn = jax.value_and_grad(total_loss, has_aux=True)
-        (loss, (parts, batch_stats)), grads = grad_fn(trainable(state.params, labels), state, batch, key)
+        (loss, (parts, batch_stats)), grads = grad_fn(trainable_params(state.params, labels), state, batch, key)
         loss, parts, grads = mean_over_devices((loss, parts, grads), axis_name)
         grad_norm = optax.tree.norm(grads)
         grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
@@ -52,7 +52,7 @@ def make_train_step(
         # A frozen parameter is passed through rather than having zero added: −0.0 + 0.0 would change a bit.
         with jax.named_scope("optimizer"):
             params = jax.tree.map(
-                lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
+                lambda label, p, u: p if label == "frozen" else p + (learning_rate * LEARNING_RATE_FACTORS[label] * u).astype(p.dtype),
                 labels,
                 state.params,
                 updates,

@@ -31,7 +31,7 @@ class Workload:
     first `first_steps`, a share `first_share` of all, are of another kind.
 
     `evaluate` gives validation metrics that the task's ranking knows; None where there is nothing to validate on.
-    `rehearse(variables, n)` evaluates n images of the validation, which has `rehearsed`, to see how long that takes; of
+    `rehearse(variables, n)` evaluates n images of the validation, which has `rehearsal_images`, to see how long that takes; of
     the final evaluation where there is no validation. `finish` evaluates the best weights after the last step, and
     takes `finish_share` times as long as all of them. `frozen` counts the parameters of what stays outside of the
     training, by name, for the report.
@@ -42,10 +42,10 @@ class Workload:
     shapes: Callable[[], Variables]
     loss: Loss
     batches: MakeBatches
-    per_epoch: int
+    steps_per_epoch: int
     evaluate: Evaluate | None
     rehearse: Callable[[Variables, int], object] | None = None
-    rehearsed: int = 0
+    rehearsal_images: int = 0
     finish: Callable[[Variables], None] | None = None
     finish_share: float = 0.0
     first_share: float = 0.0

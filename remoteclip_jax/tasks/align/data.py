@@ -10,7 +10,7 @@ from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.splits import read_splits
 
 from .config import AlignConfig
-from .targets import drop_empty
+from .targets import without_empty_images
 
 
 def read(config: AlignConfig, run: RunDirectory) -> RunData:
@@ -20,7 +20,7 @@ def read(config: AlignConfig, run: RunDirectory) -> RunData:
 
 def refine(dataset: Dataset, data_dir: Path) -> Dataset:
     """`dataset` without the images that have no object to align with. UserError where nothing is left."""
-    dataset, dropped = drop_empty(dataset)
+    dataset, dropped = without_empty_images(dataset)
     if not len(dataset):
         raise UserError(f"{data_dir}: no image of the split {dataset.split!r} has an object")
     notes = (f"{dataset.split}: {dropped} images without objects skipped",) if dropped else ()

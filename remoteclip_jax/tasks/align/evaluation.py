@@ -18,14 +18,14 @@ from remoteclip_jax.evaluation.classification import classification_sums
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.ops.similarity import class_logits
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
+from remoteclip_jax.runs.evaluation_data import EvalSettings, evaluation_embeddings, evaluation_data_dir, read_evaluation_split
 from remoteclip_jax.runtime.devices import AXIS, check_batch_size, parallel, split_batch
 from remoteclip_jax.tasks.loading import load
 
 from .batches import evaluation_batches
 from .config import AlignConfig
 from .data import refine
-from .targets import drop_empty
+from .targets import without_empty_images
 
 Metrics = dict[str, float]
 
@@ -74,15 +74,15 @@ def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettin
     """Classify a split by the run's best checkpoint, or by converted weights (`config` None), and write
     `eval/SPLIT/metrics.json`."""
     clip = load(run.root)
-    dataset, known = read_for_evaluation(run, config, settings, clip.config.embed_dim, refine)
-    data_dir = evaluation_directory(run, config, settings)
-    dataset, dropped = drop_empty(dataset)
+    dataset, known = read_evaluation_split(run, config, settings, clip.config.embed_dim, refine)
+    data_dir = evaluation_data_dir(run, config, settings)
+    dataset, dropped = without_empty_images(dataset)
     notes = list(dataset.notes)
     if dropped:
         notes.append(f"{dataset.split}: {dropped} images without objects skipped")
     if not len(dataset):
         raise UserError(f"{data_dir}: no image of the split {settings.split!r} has an object")
-    embeddings = embeddings_of(clip, dataset.classes, known, settings.templates)
+    embeddings = evaluation_embeddings(clip, dataset.classes, known, settings.templates)
     defaults = config or AlignConfig(image_size=clip.config.image_size)
     measure = make_evaluator(
         CLIP(clip.config, dtype=jnp.dtype(clip.dtype), axis_name=AXIS),

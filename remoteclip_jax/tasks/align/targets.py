@@ -28,7 +28,7 @@ def target(
     return result
 
 
-def drop_empty(dataset: Dataset) -> tuple[Dataset, int]:
+def without_empty_images(dataset: Dataset) -> tuple[Dataset, int]:
     """`dataset` without its images that have no object, and how many those were."""
     kept = tuple(example for example in dataset.examples if len(example.labels))
     return dataclasses.replace(dataset, examples=kept), len(dataset) - len(kept)

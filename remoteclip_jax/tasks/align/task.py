@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
 from remoteclip_jax.tasks.loading import run_towers
 from remoteclip_jax.training.task import Task
 
@@ -15,7 +15,7 @@ from .config import AlignConfig
 def ranking(row: Mapping[str, Any]) -> float:
     """The validation loss (not top-1: small validation sets tie on it); where nothing was validated, the training loss,
     behind everything that was."""
-    return float(row["val_loss"]) if "val_loss" in row else UNVALIDATED + float(row["loss"])
+    return float(row["val_loss"]) if "val_loss" in row else UNVALIDATED_OFFSET + float(row["loss"])
 
 
 def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[Any]:

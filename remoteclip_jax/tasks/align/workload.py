@@ -12,7 +12,7 @@ from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.towers import frozen_sizes, prepare_texts, prepare_towers
+from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
 from remoteclip_jax.runtime.devices import AXIS
 from remoteclip_jax.tasks.loading import load
 from remoteclip_jax.training.workload import MakeBatches, Workload
@@ -69,8 +69,8 @@ def make_workload(
         steps_per_epoch(train, config.batch_size),
         evaluate,
         rehearse=evaluate,
-        rehearsed=len(val) if val else 0,
-        frozen=frozen_sizes(clip),
+        rehearsal_images=len(val) if val else 0,
+        frozen_counts=frozen_parameter_counts(clip),
     )
 
 

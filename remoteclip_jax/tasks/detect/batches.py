@@ -13,7 +13,7 @@ from remoteclip_jax.data.transforms import Boxes, flip_and_rotate, jitter_colour
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.windows import image_pyramid
 
-MOST_IGNORED = 512  # boxes of a sample: of more, crowds and difficult objects first, and those that cover most
+MAX_IGNORED = 512  # boxes of a sample: of more, crowds and difficult objects first, and those that cover most
 
 
 class Slots(NamedTuple):
@@ -30,10 +30,10 @@ def box_slots(dataset: Dataset, limit: int, mosaic: bool = False) -> Slots:
     objects = min(max(8, -(-most // 8) * 8), limit)
     beyond = max(len(x.ignored_labels) + max(0, len(x.labels) - objects) for x in dataset.examples)
     beyond += objects if mosaic else 0
-    return Slots(objects, min(-(-beyond // 32) * 32, MOST_IGNORED))
+    return Slots(objects, min(-(-beyond // 32) * 32, MAX_IGNORED))
 
 
-def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
+def overflow_notes(dataset: Dataset, limit: int) -> tuple[str, ...]:
     """A note on images that have more than `limit` objects, where there are any."""
     counts = np.array([len(example.labels) for example in dataset.examples])
     beyond = np.maximum(counts - limit, 0)
@@ -41,9 +41,9 @@ def crowded(dataset: Dataset, limit: int) -> tuple[str, ...]:
         return ()
     note = (
         f"{dataset.split}: {(beyond > 0).sum()} images have more than {limit} objects; where more than these are in a "
-        f"sample, up to {min(beyond.max(), MOST_IGNORED)} are not learned from, nor taken for background"
+        f"sample, up to {min(beyond.max(), MAX_IGNORED)} are not learned from, nor taken for background"
     )
-    return (note + (", and the rest are taken for background" if beyond.max() > MOST_IGNORED else ""),)
+    return (note + (", and the rest are taken for background" if beyond.max() > MAX_IGNORED else ""),)
 
 
 def detection_batches(
@@ -120,7 +120,7 @@ def pad(boxes: Boxes, labels: Int32[np.ndarray, " n"], real: Bool[np.ndarray, " 
     }
 
 
-def whole_images(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Batches:
+def whole_image_batches(dataset: Dataset, *, batch_size: int, views: tuple[int, ...]) -> Batches:
     """All images once, in order, each whole in a square (see `whole_square`) of each of `views`: under "0", "1", …
     uint8 [b, v, v, 3]. The last one is repeated to fill up the last batch. UserError for a broken image."""
     padded = -(-len(dataset) // batch_size) * batch_size

@@ -9,7 +9,7 @@ from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.splits import read_splits
 
-from .batches import crowded
+from .batches import overflow_notes
 from .config import DetectConfig
 from .novel import base_classes, without_images_of
 
@@ -22,7 +22,7 @@ def read(config: DetectConfig, run: RunDirectory) -> RunData:
         val = without_images_of(val, config.novel) if val else None
         train = base_classes(without_images_of(train, config.novel), config.novel)
         notes += tuple(note for dataset in (train, val) if dataset for note in dataset.notes)
-    notes += crowded(train, config.max_objects)
+    notes += overflow_notes(train, config.max_objects)
     return dataclasses.replace(data, train=train, val=val, notes=tuple(dict.fromkeys(notes)))
 
 

@@ -17,7 +17,7 @@ from remoteclip_jax.evaluation.detection import curves, indices, metrics, score,
 from remoteclip_jax.evaluation.pictures import ranked, save_picture
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
+from remoteclip_jax.runs.evaluation_data import EvalSettings, evaluation_embeddings, evaluation_data_dir, read_evaluation_split
 from remoteclip_jax.runtime.devices import AXIS
 
 from .config import DetectConfig
@@ -55,11 +55,11 @@ def write_evaluation(
 def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) -> dict[str, Any]:
     """Evaluate the run's best checkpoint on a split (see `write_evaluation`)."""
     detector = load_detector(run.root)
-    dataset, known = read_for_evaluation(run, config, settings, detector.clip.embed_dim, refine)
-    data_dir = evaluation_directory(run, config, settings)
+    dataset, known = read_evaluation_split(run, config, settings, detector.clip.embed_dim, refine)
+    data_dir = evaluation_data_dir(run, config, settings)
     refine(dataset, data_dir)
     indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
-    embeddings = embeddings_of(detector.text, dataset.classes, known, settings.templates)
+    embeddings = evaluation_embeddings(detector.text, dataset.classes, known, settings.templates)
     views, most = detector.views, detector.max_detections
     if settings.max_detections is not None:
         check_max_detections(settings.max_detections)

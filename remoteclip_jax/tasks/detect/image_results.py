@@ -39,7 +39,7 @@ def _literal_folder(pattern: Path) -> str:
     return str(Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name))
 
 
-def stems(paths: list[Path]) -> list[str]:
+def result_names(paths: list[Path]) -> list[str]:
     """A name for the results of each image: its own without the extension, with a number where several share one."""
     own = {path.stem for path in paths}
     names: dict[str, None] = {}
@@ -61,7 +61,7 @@ def check_output(output: Path, images: list[Path], names: list[str]) -> None:
             raise errors.UserError(f"--output={output}: {name}.jpg there is one of the images; choose another folder")
 
 
-def detect_file(
+def write_detections(
     detector: "TrainedDetector",
     prompts: "TextEmbeddings",
     path: Path,

@@ -15,7 +15,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.wrong_path import check_directory
 from remoteclip_jax.tasks.configuration import load_config
-from remoteclip_jax.tasks.loading import best_variables
+from remoteclip_jax.tasks.loading import best_checkpoint
 from remoteclip_jax.tasks.registry import find_task
 
 from .config import DetectConfig
@@ -38,11 +38,11 @@ def load_detector(path: str | Path) -> TrainedDetector:
         raise UserError(f"{path} is no training run, or none that has begun; expected one of train.py --task=detect")
     if not is_detector(path):
         raise UserError(f"{path} {find_task(load_config(RunDirectory(path).config).task).purpose}")
-    run, config, trained = best_variables(path)
+    run, config, trained = best_checkpoint(path)
     assert isinstance(config, DetectConfig)
     clip_config, text = architecture(config.arch), None
-    if run.frozen.is_dir():
-        clip_config, frozen = load_weights(run.frozen)
+    if run.text_tower.is_dir():
+        clip_config, frozen = load_weights(run.text_tower)
         text = RemoteCLIP(clip_config, frozen)
     expected = detector_shapes(clip_config, config.detector)
     shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]

@@ -12,7 +12,7 @@ from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import Found, find_objects, to_detections
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
 
-from .batches import whole_images
+from .batches import whole_image_batches
 
 
 def make_predictor(
@@ -34,7 +34,7 @@ def make_predictor(
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
         found: list[Detections] = []
-        for batch in whole_images(dataset, batch_size=batch_size, views=views):
+        for batch in whole_image_batches(dataset, batch_size=batch_size, views=views):
             result = run(variables, split_batch(batch))
             for i in range(min(batch_size, len(dataset) - len(found))):
                 example = dataset.examples[len(found)]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
 from remoteclip_jax.training.task import Task
 
 from . import data, evaluation, workload
@@ -17,7 +17,7 @@ def ranking(row: Mapping[str, Any]) -> float:
     was, and last what the first phase learns before anything is detected."""
     if "val_map_50" in row:
         return -float(row["val_map_50"])
-    return UNVALIDATED * (2 if "align_loss" in row else 1) + float(row["loss"])
+    return UNVALIDATED_OFFSET * (2 if "align_loss" in row else 1) + float(row["loss"])
 
 
 def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[Any]:

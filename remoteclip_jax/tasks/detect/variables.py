@@ -15,7 +15,7 @@ from .config import DetectConfig
 from .loading import is_detector, load_detector
 
 
-def first_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
+def initial_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
     """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts; where
     `weights` is a detector's run, whatever of it has the same shape takes the place of the random ones."""
     variables = init(clip.config, config.detector, jax.random.key(config.seed))

@@ -20,7 +20,7 @@ from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.towers import frozen_sizes, prepare_texts, prepare_towers
+from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
 from remoteclip_jax.runtime.devices import AXIS
 from remoteclip_jax.tasks.loading import load_towers
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
@@ -31,7 +31,7 @@ from .config import DetectConfig
 from .evaluation import write_evaluation
 from .loss import make_detect_loss
 from .prediction import make_predictor
-from .variables import first_variables
+from .variables import initial_variables
 
 OBJECT_CROP_SIZE = 64  # pixels of the images of single objects that the image tower is aligned on first
 RULES: Rules = (
@@ -88,7 +88,7 @@ def make_workload(
 
     def variables() -> Variables:
         assert clip is not None
-        return first_variables(config, clip, base)
+        return initial_variables(config, clip, base)
 
     return Workload(
         config,
@@ -104,7 +104,7 @@ def make_workload(
         len(final) / len(measured) if final and measured else 0.0,
         config.align_share if several else 0.0,
         rules=RULES,
-        frozen=frozen_sizes(clip),
+        frozen_counts=frozen_parameter_counts(clip),
     )
 
 
