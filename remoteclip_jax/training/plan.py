@@ -34,7 +34,7 @@ class Plan:
             _, self.total, self.first_steps = self._ahead.pop(done)
             return True
         new_phase = done == 1 or done == self.first_steps + 1
-        if not self._fit.after_step(done, done <= self.first_steps, new_phase=new_phase):
+        if not self._fit.after_step(done <= self.first_steps, new_phase=new_phase):
             return False
         total, first_steps = self._fit.step_counts(done, self.first_steps)
         if (total, first_steps) == (self.total, self.first_steps):

@@ -1,4 +1,4 @@
-"""All that changes during training, as one pytree."""
+"""Everything that changes during training, as one pytree."""
 
 from typing import Any, NamedTuple
 

@@ -72,9 +72,9 @@ class Fit:
             return total, max(done, int(self.first_share * total))
         return self._bounded(done + int(seconds_left / step_seconds), done), first_steps
 
-    def after_step(self, done: int, in_first_phase: bool, *, new_phase: bool) -> bool:
-        """Measure the pace after step `done`, which is the first of its phase if `new_phase`. Returns whether it is
-        time to fit again."""
+    def after_step(self, in_first_phase: bool, *, new_phase: bool) -> bool:
+        """Measure the pace after a step, which is the first of its phase if `new_phase`. Returns whether it is time to
+        fit again."""
         if new_phase:
             self._watch, self._phase_steps = Stopwatch(), 0
         self._phase_steps += 1

@@ -1,4 +1,4 @@
-"""What a training of `align` is made of."""
+"""The workload of `align`: model, loss, batches and evaluation."""
 
 import dataclasses
 
@@ -23,9 +23,9 @@ from .evaluation import make_evaluator
 from .loss import make_align_loss
 
 
-def prepare(config: AlignConfig, run: RunDirectory, data: RunData, begun: bool) -> Workload:
-    """The workload of a run; at its first start with the towers that training starts from."""
-    clip = None if begun else prepare_towers(config, run, load)
+def prepare(config: AlignConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
+    """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made."""
+    clip = None if resumed else prepare_towers(config, run, load)
     return make_workload(config, run, clip, prepare_texts(config, run, data.classes, clip), data)
 
 
@@ -36,7 +36,7 @@ def make_workload(
     class_embeddings: Float[Array, "k d"],
     data: RunData,
 ) -> Workload:
-    """As `prepare`; `clip` is where the image tower starts, None where a checkpoint says."""
+    """Like `prepare`. The image tower starts as that of `clip`; None if a checkpoint provides it."""
     train, val = data.train, data.val
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
@@ -75,7 +75,7 @@ def make_workload(
 
 
 def make_batches(config: AlignConfig, train: Dataset) -> MakeBatches:
-    """What training reads; images are decoded again by every iterator."""
+    """The batches that training reads. Every iterator decodes the images again."""
 
     def batches(step: int, _: int) -> Batches:
         return training_batches(

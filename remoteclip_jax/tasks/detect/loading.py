@@ -1,4 +1,4 @@
-"""Loading a detector from its run."""
+"""Loading a detector from a run."""
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ def is_detector(path: str | Path) -> bool:
 def load_detector(path: str | Path) -> TrainedDetector:
     """The detector of a `detect` run at its best checkpoint, as an immutable value.
 
-    UserError where `path` is no such run, has no checkpoint yet, or is damaged.
+    UserError if `path` is not such a run, has no checkpoint yet, or is damaged.
     """
     path = Path(path)
     check_directory(path, "a run of train.py --task=detect")
     if not RunDirectory(path).is_run():
-        raise UserError(f"{path} is no training run, or none that has begun; expected one of train.py --task=detect")
+        raise UserError(f"{path} is no training run, or has not begun; expected a run of train.py --task=detect")
     if not is_detector(path):
         raise UserError(f"{path} {find_task(load_config(RunDirectory(path).config).task).purpose}")
     run, config, trained = best_checkpoint(path)
@@ -48,7 +48,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
     shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]
     if shapes[0] != shapes[1]:
         raise UserError(
-            f"{path}: its checkpoint does not fit its config.json: one of them was changed, or comes from another "
+            f"{path}: its checkpoint does not fit its config.json. One of them was changed, or comes from another "
             f"version; put it back, or train again"
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
@@ -67,7 +67,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
 
 
 def detector_towers(path: Path) -> RemoteCLIP:
-    """The CLIP inside a detector, whose image tower has been trained to detect."""
+    """The CLIP inside a detector. Its image tower has been trained to detect."""
     detector = load_detector(path)
     params = {"visual": detector.variables["params"]["visual"]}
     if detector.text is not None:
