@@ -74,8 +74,8 @@ def figures_table(f: dict[str, Any]) -> str:
         ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's"),
         (
             "floor",
-            f"{f['floor_sec']:.3g} s a step by the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
-            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; it takes {1 / f['iterations_per_sec']:.3g} s",
+            f"{f['floor_sec']:.3g} s per step at the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
+            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; measured {1 / f['iterations_per_sec']:.3g} s",
         ),
         ("peak memory", f"{f['peak_memory_bytes'] / 2**30:.2f} GiB"),
         (
@@ -85,7 +85,7 @@ def figures_table(f: dict[str, Any]) -> str:
         ),
         (
             "input alone",
-            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once all are decoded",
+            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once they are decoded",
         ),
     ]
     for size, inference in f["inference"].items():

@@ -15,7 +15,7 @@ from remoteclip_jax.tasks.detect.image_results import check_output, find_images,
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
 _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
-_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
+_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections with a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
 _MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this many per image (the run's)")

@@ -74,7 +74,7 @@ def _parameters(text_embeddings: str | None, summary: dict[str, Any]) -> str:
     counts = summary["parameters"]
     lines = [f"- trained: the image tower, {counts['visual']:,} parameters\n"]
     if "text" in counts:
-        lines.append(f"- frozen: the text tower, {counts['text']:,} parameters, bit-identical\n")
+        lines.append(f"- frozen: the text tower, {counts['text']:,} parameters, unchanged bit for bit\n")
     else:
         lines.append(f"- no text tower: the class embeddings come from {code(text_embeddings)}\n")
     return "".join(lines)

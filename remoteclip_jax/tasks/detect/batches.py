@@ -44,7 +44,7 @@ def surplus_notes(dataset: Dataset, max_objects: int) -> tuple[str, ...]:
         return ()
     note = (
         f"{dataset.split}: {(surplus > 0).sum()} images have more than {max_objects} objects; if a sample has more, up "
-        f"to {min(surplus.max(), MAX_IGNORED)} of them are ignored: neither learned as objects nor as background"
+        f"to {min(surplus.max(), MAX_IGNORED)} of them are ignored: learned neither as objects nor as background"
     )
     return (note + ("; the rest count as background" if surplus.max() > MAX_IGNORED else ""),)
 
