@@ -1,6 +1,7 @@
-"""Running the command lines as a user does, in a process of their own."""
+"""Runs the command lines as a user does, in a process of their own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    """The environment of a process that has this number of CPU devices. It compiles as the tests' own process does."""
+    count = re.compile(r"(--xla_force_host_platform_device_count=)\d+")
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": count.sub(rf"\g<1>{devices}", os.environ["XLA_FLAGS"])}
 
 
 def run(*arguments: str | Path, devices: int = 1) -> subprocess.CompletedProcess[str]:

@@ -1,19 +1,27 @@
 """Two CPU devices, so that every test of the training step goes through pmap with a batch that is really split; and
-one compilation cache, since the tests compile the same few programs again and again, also in processes of their own."""
+one compilation cache and a few common runs, since compiling is what takes the tests' time."""
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 from absl import flags
+from filelock import FileLock
 
-# Before the first import of JAX, which reads these once.
+# Before the first import of JAX, which reads these once. Processes that tests start inherit them.
 _cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+_flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=2"]
+# A program runs a few times in the tests, so it need not be fast: compiled without optimisations, and kernel by kernel
+# through LLVM alone, it takes a quarter of the time. XLA aborts at flags that it does not know.
+if version("jaxlib").startswith("0.10."):
+    _flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join(_flags)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -32,33 +40,59 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs() -> Iterator[None]:
-    """Compiled programs go when their module's tests are over: those of the whole suite would take more memory maps
-    than a process may have, and the compiler aborts."""
+    """Drop compiled programs when the tests of their module are over: those of the whole suite would take more memory
+    maps than a process may have, and the compiler aborts."""
     yield
     import jax
 
     jax.clear_caches()
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The directory `name`, which `make` fills the first time that a test of any worker asks for it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # that of all workers
+    directory, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            make(directory)
+            done.touch()
+    return directory
+
+
 @pytest.fixture(scope="session")
-def drawn_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small drawn data set in the flat layout: 24 training, 10 validation and 10 test images of 96 pixels."""
+def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic data set in the flat layout: 24 training, 10 validation and 10 test images of 96 pixels. Not to
+    be changed."""
     from remoteclip_jax.scenes import generate_dataset
 
-    directory = tmp_path_factory.mktemp("drawn")
-    generate_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
-    return directory
+    def make(directory: Path) -> None:
+        generate_dataset(directory, train=24, val=10, test=10, seed=0, image_size=96)
+
+    return made_once(tmp_path_factory, "synthetic", make)
+
+
+@pytest.fixture(scope="session")
+def align_run(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny image tower after three epochs of three steps on `synthetic_data`, with checkpoints after the second and
+    the third. Not to be changed: tests change copies."""
+    from remoteclip_jax.tasks.training import train
+
+    settings = {"preset": "tiny", "data_dir": str(synthetic_data), "epochs": 3, "checkpoint_every": 2}
+    return made_once(tmp_path_factory, "align", lambda directory: train(settings, directory))
 
 
 @pytest.fixture(scope="session")
 def detect_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny detector after six steps on drawn data: it detects nothing worth while, but is all that a run is. Not to
-    be changed: tests break copies."""
+    """A tiny detector after six steps on synthetic data of its own: it detects hardly anything, but it has all that a
+    run has. Not to be changed: tests change copies."""
     from tests.command import run
 
-    directory = tmp_path_factory.mktemp("detect") / "run"
-    # On as many devices as the tests of this process have, which then find its programs compiled.
-    flags = ("--task=detect", "--preset=tiny", "--max_steps=6", f"--workdir={directory}")
-    result = run("train.py", *flags, devices=2)
-    assert result.returncode == 0, result.stderr[-2000:]
-    return directory
+    def make(directory: Path) -> None:
+        # On as many devices as the tests of this process have, which then find its programs compiled.
+        flags = ("--task=detect", "--preset=tiny", "--max_steps=6", f"--workdir={directory}")
+        result = run("train.py", *flags, devices=2)
+        assert result.returncode == 0, result.stderr[-2000:]
+
+    return made_once(tmp_path_factory, "detect", make)

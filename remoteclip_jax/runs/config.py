@@ -115,3 +115,5 @@ FIELDS_OF_OTHER_TASKS = {
     *("label", "temperature", "novel", "align_share", "detector"),
     *("views", "jitter", "mosaic", "max_objects", "max_detections"),
 }
+# Settings that version 0.1.0 did not have and whose default is not what it did: it decayed norms and biases too.
+ADDED_FIELDS = {"decay_vectors": True}

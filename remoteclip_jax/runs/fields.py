@@ -67,40 +67,43 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise UserError(f"--set={text}: {value!r} is not a JSON value; a string needs quotes: --set={hint}") from None
 
 
-def checked_value(kind: type, name: str, value: Any) -> Any:
+def checked_value(kind: type, name: str, value: Any, prefix: str = "") -> Any:
     """`value`, checked against the field `name` of the dataclass `kind`; a list becomes a tuple.
 
-    A dot in `name` leads into a field that is a dataclass itself. UserError for a field that does not exist, naming the
-    nearest, and for a value that the field does not take.
+    A dot in `name` leads into a field that is a dataclass itself; `prefix` is the path that led to `kind`. UserError for
+    a field that does not exist, naming the nearest, and for a value that the field does not take.
     """
-    first, _, rest = name.partition(".")
-    settings, hints = settings_of(kind), get_type_hints(kind)
+    first, dot, rest = name.partition(".")
+    path, settings, hints = prefix + name, settings_of(kind), get_type_hints(kind)
     inner = _dataclass_in(hints.get(first))
-    if first not in settings or settings[first].derived or (rest and inner is None):
-        possible = [other for other in _dotted_names(kind) if other != name]
-        nearest = difflib.get_close_matches(name, possible, n=1, cutoff=0.0)[0]
-        raise UserError(f"--set={name}=…: there is no such setting; the nearest is {nearest}")
+    if first not in settings or settings[first].derived or (dot and inner is None):
+        possible = [other for other in _dotted_names(kind, prefix) if other != path]
+        nearest = difflib.get_close_matches(path, possible, n=1, cutoff=0.0)[0]
+        raise UserError(f"--set={path}=…: there is no such setting; the nearest is {nearest}")
     if inner is not None:
-        if rest:
-            return checked_value(inner, rest, value)
-        raise UserError(f"--set={name}=…: set its fields one by one, such as {name}.{next(iter(settings_of(inner)))}=…")
-    if problem := schema_mismatch(value, schema_of(hints[first]), name):
-        raise UserError(f"--set={name}={json.dumps(value)}: {problem}, which is not {_description(hints[first])}")
+        if dot:
+            return checked_value(inner, rest, value, f"{prefix}{first}.")
+        raise UserError(f"--set={path}=…: set its fields one by one, such as {path}.{next(iter(settings_of(inner)))}=…")
+    if problem := schema_mismatch(value, schema_of(hints[first]), path):
+        raise UserError(f"--set={path}={json.dumps(value)}: {problem}, which is not {_description(hints[first])}")
     if (choices := choices_of(hints[first])) and value not in choices:
-        raise UserError(f"--set={name}={json.dumps(value)} is unknown; known: {', '.join(map(str, choices))}")
+        raise UserError(f"--set={path}={json.dumps(value)} is unknown; known: {', '.join(map(str, choices))}")
     return tuple(value) if isinstance(value, list) else value
 
 
 def with_assignments(config: Any, values: Mapping[str, Any]) -> Any:
     """A copy of the dataclass `config` with `values`, given by dotted field names. UserError for an invalid one."""
     for name, value in values.items():
-        first, _, rest = name.partition(".")
         try:
-            new = with_assignments(getattr(config, first), {rest: value}) if rest else value
-            config = dataclasses.replace(config, **{first: new})
+            config = _with_value(config, name, value)
         except ValueError as e:
             raise UserError(f"--set={name}={json.dumps(value)}: {e}") from None
     return config
+
+
+def _with_value(config: Any, name: str, value: Any) -> Any:
+    first, _, rest = name.partition(".")
+    return dataclasses.replace(config, **{first: _with_value(getattr(config, first), rest, value) if rest else value})
 
 
 def field_value(config: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 from remoteclip_jax.runs.config import (
+    ADDED_FIELDS,
     EXTENDABLE_FIELDS,
     FIELDS_OF_OTHER_TASKS,
     PATH_FIELDS,
@@ -68,6 +69,7 @@ def load_config(path: Path) -> TrainConfig:
         own = {field.name for field in dataclasses.fields(kind)}
         values = {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
         values = {name: value for name, value in values.items() if name in own or name not in FIELDS_OF_OTHER_TASKS}
+        values = ADDED_FIELDS | values
         if problem := schema_mismatch(values, schema_of(kind)):
             raise ValueError(problem)
         config = from_json(kind, values)

@@ -28,9 +28,9 @@ MODULE = ("-m", "remoteclip_jax.benchmark", "--preset=tiny", "--steps=1")
 
 
 @pytest.mark.slow
-def test_align_beside_pytorch_with_a_profile(tmp_path: Path, drawn_data: Path) -> None:
+def test_align_beside_pytorch_with_a_profile(tmp_path: Path, synthetic_data: Path) -> None:
     pytest.importorskip("torchvision", exc_type=ImportError)
-    files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
+    files = f"--data_dir={synthetic_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
     result = run(*MODULE, "--compare_torch", *files)
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -51,8 +51,8 @@ def test_align_beside_pytorch_with_a_profile(tmp_path: Path, drawn_data: Path) -
 
 
 @pytest.mark.slow
-def test_detect(tmp_path: Path, drawn_data: Path) -> None:
-    files = f"--data_dir={drawn_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
+def test_detect(tmp_path: Path, synthetic_data: Path) -> None:
+    files = f"--data_dir={synthetic_data}", f"--json={tmp_path}/figures.json", f"--profile_dir={tmp_path}/trace"
     result = run(*MODULE, "--task=detect", *files)
     assert result.returncode == 0, result.stderr[-2000:]
     figures = json.loads((tmp_path / "figures.json").read_text())

@@ -22,9 +22,9 @@ TINY = {"preset": "tiny", "max_steps": 1}
 
 
 @pytest.fixture
-def data(drawn_data: Path, tmp_path: Path) -> Path:
+def data(synthetic_data: Path, tmp_path: Path) -> Path:
     """A copy to break."""
-    return Path(shutil.copytree(drawn_data, tmp_path / "data"))
+    return Path(shutil.copytree(synthetic_data, tmp_path / "data"))
 
 
 def first(data: Path, folder: str, ending: str) -> Path:
@@ -90,13 +90,15 @@ def test_zero_size_boxes_are_dropped_counted_and_reported(data: Path, tmp_path: 
     assert "1 boxes without area dropped" in (run / "report.md").read_text()
 
 
-def test_text_embeddings_without_a_text_tower(drawn_data: Path, tmp_path: Path) -> None:
+def test_text_embeddings_without_a_text_tower(synthetic_data: Path, tmp_path: Path) -> None:
     """The stored names serve; other names end with an error that lists them; an npz of one's own serves again."""
     from remoteclip_jax.data.classes import DIOR_CLASSES
 
     rows = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
     np.savez(tmp_path / "texts.npz", class_names=np.array(DIOR_CLASSES), embeddings=rows)
-    run = train({**TINY, "data_dir": str(drawn_data), "text_embeddings": str(tmp_path / "texts.npz")}, tmp_path / "run")
+    run = train(
+        {**TINY, "data_dir": str(synthetic_data), "text_embeddings": str(tmp_path / "texts.npz")}, tmp_path / "run"
+    )
     assert not (run / "text_tower").exists()
     assert evaluate(run, EvalSettings(split="val"))["images"] == 10
     with pytest.raises(rc.UserError, match="stored names: airplane, airport"):
@@ -104,23 +106,23 @@ def test_text_embeddings_without_a_text_tower(drawn_data: Path, tmp_path: Path) 
     with pytest.raises(rc.UserError, match="no text tower"):
         rc.encode_text(rc.load(run), ["a ship"])
     np.savez(tmp_path / "few.npz", class_names=np.array(DIOR_CLASSES[:19]), embeddings=rows[:19])
-    message = refused(drawn_data, tmp_path / "other", text_embeddings=str(tmp_path / "few.npz"))
+    message = refused(synthetic_data, tmp_path / "other", text_embeddings=str(tmp_path / "few.npz"))
     assert "unknown class 'windmill'" in message
 
 
-def test_command_lines_end_with_exit_code_two(drawn_data: Path, tmp_path: Path) -> None:
+def test_command_lines_end_with_exit_code_two(synthetic_data: Path, tmp_path: Path) -> None:
     tiny = ("train.py", "--preset=tiny", f"--workdir={tmp_path / 'run'}")
     assert "nowhere" in fails(*tiny, f"--data_dir={tmp_path / 'nowhere'}")
     (tmp_path / "note.txt").write_text("mine")
     assert "holds no run" in fails("train.py", f"--workdir={tmp_path}")
     assert (tmp_path / "note.txt").read_text() == "mine"
     assert "nowhere" in fails("eval.py", f"--workdir={tmp_path / 'nowhere'}")
-    assert "--image_size=100" in fails(*tiny, "--image_size=100", f"--data_dir={drawn_data}")
+    assert "--image_size=100" in fails(*tiny, "--image_size=100", f"--data_dir={synthetic_data}")
     assert "--preset=huge" in fails(*tiny, "--preset=huge")
 
 
-def test_damaged_run_directories(drawn_data: Path, tmp_path: Path) -> None:
-    run = train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
+def test_damaged_run_directories(synthetic_data: Path, tmp_path: Path) -> None:
+    run = train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     (run / "config.json").write_text("{")
     with pytest.raises(rc.UserError, match=r"config\.json is damaged"):
         train({}, run)
@@ -132,9 +134,9 @@ def test_damaged_run_directories(drawn_data: Path, tmp_path: Path) -> None:
         Checkpoints(run / "checkpoints", ranking).restore_weights(1)
 
 
-def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_on_save(synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line; the checkpoint before is kept; with room again the run goes on."""
-    settings = {"preset": "tiny", "data_dir": str(drawn_data)}
+    settings = {"preset": "tiny", "data_dir": str(synthetic_data)}
     run = train({**settings, "epochs": 1}, tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
@@ -145,9 +147,15 @@ def test_full_disk_on_save(drawn_data: Path, tmp_path: Path, monkeypatch: pytest
     assert 6 in Checkpoints(run / "checkpoints", ranking).steps()
 
 
-def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> None:
+def test_write_that_fails_in_the_middle(synthetic_data: Path, tmp_path: Path) -> None:
     """No file may grow beyond a limit that a checkpoint breaks: exit code 2, and the checkpoint before is kept."""
-    command = [sys.executable, "train.py", "--preset=tiny", f"--data_dir={drawn_data}", f"--workdir={tmp_path / 'run'}"]
+    command = [
+        sys.executable,
+        "train.py",
+        "--preset=tiny",
+        f"--data_dir={synthetic_data}",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     assert subprocess.run([*command, "--epochs=1"], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
     limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command, "--epochs=4"]
     result = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
@@ -157,10 +165,10 @@ def test_write_that_fails_in_the_middle(drawn_data: Path, tmp_path: Path) -> Non
     assert Checkpoints(tmp_path / "run" / "checkpoints", ranking).steps() == [3]
 
 
-def test_a_run_that_never_began_takes_other_settings(drawn_data: Path, tmp_path: Path) -> None:
+def test_a_run_that_never_began_takes_other_settings(synthetic_data: Path, tmp_path: Path) -> None:
     """A wrong flag corrected, with the same --workdir."""
-    assert "larger than the 24 images" in refused(drawn_data, tmp_path, batch_size=26)
-    assert train({**TINY, "data_dir": str(drawn_data), "batch_size": 8}, tmp_path / "run").exists()
+    assert "larger than the 24 images" in refused(synthetic_data, tmp_path, batch_size=26)
+    assert train({**TINY, "data_dir": str(synthetic_data), "batch_size": 8}, tmp_path / "run").exists()
 
 
 def test_running_out_of_memory_suggests_a_smaller_batch() -> None:

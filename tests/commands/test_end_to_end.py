@@ -37,8 +37,8 @@ def final_bits(workdir: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(drawn_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train({**TINY, "data_dir": str(drawn_data)}, tmp_path_factory.mktemp("runs") / "run")
+def finished(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train({**TINY, "data_dir": str(synthetic_data)}, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_run_directory(finished: Path) -> None:
@@ -75,12 +75,14 @@ def test_evaluation_writes_metrics(finished: Path) -> None:
     assert "| val |" in (finished / "report.md").read_text()
 
 
-def test_zero_shot_with_other_names_and_templates(finished: Path, drawn_data: Path, tmp_path: Path) -> None:
+def test_zero_shot_with_other_names_and_templates(finished: Path, synthetic_data: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     from remoteclip_jax.data.classes import DIOR_CLASSES
 
     names.write_text("\n".join((*reversed(DIOR_CLASSES), "lighthouse")))
-    settings = EvalSettings(split="val", data_dir=drawn_data, classes=names, templates=["a {}.", "the {} from above."])
+    settings = EvalSettings(
+        split="val", data_dir=synthetic_data, classes=names, templates=["a {}.", "the {} from above."]
+    )
     result = evaluate(finished, settings)
     assert len(result["classes"]) == 21
     assert 0 <= result["top1"] <= result["top5"] <= 1
@@ -97,9 +99,11 @@ def test_loading_a_run(finished: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(t, axis=-1), 1, rtol=1e-5)
 
 
-def test_text_tower_after_training_is_the_one_before(finished: Path, drawn_data: Path, tmp_path: Path) -> None:
+def test_text_tower_after_training_is_the_one_before(finished: Path, synthetic_data: Path, tmp_path: Path) -> None:
     """Another run from this run's weights with the same seed: its text tower is still the first run's, bit for bit."""
-    again = train({**TINY, "data_dir": str(drawn_data), "weights": str(finished), "max_steps": 2}, tmp_path / "again")
+    again = train(
+        {**TINY, "data_dir": str(synthetic_data), "weights": str(finished), "max_steps": 2}, tmp_path / "again"
+    )
     first, second = (rc.load(path).variables["params"] for path in (finished, again))
     for a, b in zip(jax.tree.leaves(first["text"]), jax.tree.leaves(second["text"]), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
@@ -122,9 +126,11 @@ def test_finished_run_says_so_and_more_epochs_go_on(
     assert [row["epoch"] for row in read_rows(copy / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
-def test_max_minutes_fits_the_steps_once(drawn_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_max_minutes_fits_the_steps_once(
+    synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The fitted number is saved, and a run started again keeps it; a time that is too short still gives one step."""
-    settings = {"preset": "tiny", "data_dir": str(drawn_data), "max_minutes": 0.1}
+    settings = {"preset": "tiny", "data_dir": str(synthetic_data), "max_minutes": 0.1}
     run = train(settings, tmp_path / "run")
     fitted = json.loads((run / "config.json").read_text())["total_steps"]
     assert fitted >= 1
@@ -141,17 +147,17 @@ def test_other_settings_are_refused_by_name(finished: Path) -> None:
         train({"learning_rate": 0.5, "seed": 9, "epochs": 9}, finished)
 
 
-def test_resumed_in_the_middle_ends_the_same(finished: Path, drawn_data: Path, tmp_path: Path) -> None:
+def test_resumed_in_the_middle_ends_the_same(finished: Path, synthetic_data: Path, tmp_path: Path) -> None:
     """Stopped after two thirds of an epoch, then extended: the same rows (by epoch's end) and the same bits."""
-    settings = {**TINY, "data_dir": str(drawn_data)}
+    settings = {**TINY, "data_dir": str(synthetic_data)}
     train({**settings, "max_steps": 5}, tmp_path / "run")
     train({**settings, "max_steps": 9}, tmp_path / "run")
     assert final_bits(tmp_path / "run") == final_bits(finished)
 
 
-def test_killed_and_started_again_ends_the_same(drawn_data: Path, tmp_path: Path) -> None:
+def test_killed_and_started_again_ends_the_same(synthetic_data: Path, tmp_path: Path) -> None:
     """By SIGKILL and by SIGTERM, at random moments; bitwise the metrics and the weights of a run left alone."""
-    arguments = ["train.py", "--preset=tiny", f"--data_dir={drawn_data}", "--epochs=12", "--checkpoint_every=1"]
+    arguments = ["train.py", "--preset=tiny", f"--data_dir={synthetic_data}", "--epochs=12", "--checkpoint_every=1"]
     assert run(*arguments, f"--workdir={tmp_path / 'whole'}").returncode == 0
     rng = np.random.default_rng(time.time_ns())
     for rows, number in ((1, signal.SIGKILL), (int(rng.integers(3, 8)), signal.SIGTERM)):
@@ -168,19 +174,19 @@ def test_killed_and_started_again_ends_the_same(drawn_data: Path, tmp_path: Path
     assert final_bits(tmp_path / "killed") == final_bits(tmp_path / "whole")
 
 
-def test_without_torch(drawn_data: Path, tmp_path: Path) -> None:
+def test_without_torch(synthetic_data: Path, tmp_path: Path) -> None:
     """Neither importing the package nor training may import torch."""
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['open_clip'] = None\n"
         "from pathlib import Path; from remoteclip_jax.tasks.training import train\n"
-        f"train({{'preset': 'tiny', 'data_dir': {str(drawn_data)!r}, 'max_steps': 1}}, Path({str(tmp_path / 'r')!r}))"
+        f"train({{'preset': 'tiny', 'data_dir': {str(synthetic_data)!r}, 'max_steps': 1}}, Path({str(tmp_path / 'r')!r}))"
     )
     result = run("-c", code)
     assert result.returncode == 0, result.stderr[-2000:]
 
 
-def test_nan_stops_the_run_and_names_the_checkpoint(drawn_data: Path, tmp_path: Path) -> None:
-    settings = {**TINY, "data_dir": str(drawn_data), "epochs": 1}
+def test_nan_stops_the_run_and_names_the_checkpoint(synthetic_data: Path, tmp_path: Path) -> None:
+    settings = {**TINY, "data_dir": str(synthetic_data), "epochs": 1}
     workdir = train(settings, tmp_path / "run")
     config = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps({**config, "learning_rate": 1e3, "temperature": 1e-4}))
@@ -198,12 +204,12 @@ def test_unknown_flags_and_values_fail_in_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_a_detector_goes_on_in_the_middle_of_its_alignment(drawn_data: Path, tmp_path: Path) -> None:
+def test_a_detector_goes_on_in_the_middle_of_its_alignment(synthetic_data: Path, tmp_path: Path) -> None:
     """Four of six steps align the image tower; what was lost after the third is done again, bit for bit."""
     settings = {
         "task": "detect",
         "preset": "tiny",
-        "data_dir": str(drawn_data),
+        "data_dir": str(synthetic_data),
         "epochs": 2,
         "checkpoint_every": 1,
         "align_share": 0.7,

@@ -32,7 +32,7 @@ def test_an_unknown_task_is_one_line() -> None:
             find("other")
 
 
-def test_a_copy_of_align_is_a_task(drawn_data: Path, tmp_path: Path) -> None:
+def test_a_copy_of_align_is_a_task(synthetic_data: Path, tmp_path: Path) -> None:
     """`tasks/align/` under another name, and a line in the registry: it trains, evaluates and reports."""
     shutil.copytree(ROOT / "remoteclip_jax", tmp_path / "remoteclip_jax")
     for script in ("train.py", "eval.py"):
@@ -43,7 +43,7 @@ def test_a_copy_of_align_is_a_task(drawn_data: Path, tmp_path: Path) -> None:
     line = '    "echo": "what align does, under another name",\n'
     (tasks / "registry.py").write_text(re.sub(r"(TASKS = \{\n)", rf"\g<1>{line}", registry))
     run = tmp_path / "run"
-    command("train.py", "--task=echo", "--preset=tiny", "--max_steps=1", f"--data_dir={drawn_data}", at=tmp_path)
+    command("train.py", "--task=echo", "--preset=tiny", "--max_steps=1", f"--data_dir={synthetic_data}", at=tmp_path)
     (tmp_path / "runs").rename(tmp_path / "old")
     (run_directory,) = (tmp_path / "old").iterdir()
     assert run_directory.name.startswith("echo-")

@@ -27,11 +27,11 @@ SIZE, STEPS = 96, 150
 
 
 @pytest.mark.slow
-def test_one_image_is_learned_by_heart(drawn_data: Path) -> None:
+def test_one_image_is_learned_by_heart(synthetic_data: Path) -> None:
     config = new_config({"task": "detect", "preset": "tiny", "ema": 0.9})
     assert isinstance(config, DetectConfig)
     clip, shape = ARCHITECTURES["tiny"], config.detector
-    data = read_dataset(drawn_data, "train")
+    data = read_dataset(synthetic_data, "train")
     fullest = max(data.examples, key=lambda x: int((x.boxes[:, 2:].min(-1) * SIZE > 8).sum()))
     clear = fullest.boxes[:, 2:].min(-1) * SIZE > 8  # the pyramid's stride: what is smaller is a matter of luck
     example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotations=None)

@@ -54,8 +54,8 @@ def killed() -> None:
 
 
 @pytest.fixture(scope="module")
-def unbroken(drawn_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train({**TINY, "data_dir": str(drawn_data)}, tmp_path_factory.mktemp("runs") / "unbroken")
+def unbroken(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train({**TINY, "data_dir": str(synthetic_data)}, tmp_path_factory.mktemp("runs") / "unbroken")
 
 
 def assert_equal(run: Path, other: Path) -> None:
@@ -64,13 +64,13 @@ def assert_equal(run: Path, other: Path) -> None:
 
 
 def test_killed_within_an_epoch(
-    unbroken: Path, drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
+    unbroken: Path, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
     """Saved by time after the fourth of nine steps, an epoch being three; killed in the fifth."""
     monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
-        train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
+        train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     with Checkpoints(tmp_path / "run" / "checkpoints", ranking) as checkpoints:
         assert checkpoints.latest() == 4
         assert checkpoints.best() == 3  # what was validated goes before what was saved on the way
@@ -81,31 +81,31 @@ def test_killed_within_an_epoch(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step(
-    unbroken: Path, drawn_data: Path, tmp_path: Path, at_step: Any, number: signal.Signals
+    unbroken: Path, synthetic_data: Path, tmp_path: Path, at_step: Any, number: signal.Signals
 ) -> None:
     at_step(4, lambda: signal.raise_signal(number))
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match="interrupted at step 4, which is saved") as caught:
-        train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
+        train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) is before
     train({}, tmp_path / "run")
     assert_equal(tmp_path / "run", unbroken)
 
 
-def test_a_signal_at_the_end_of_an_epoch(unbroken: Path, drawn_data: Path, tmp_path: Path, at_step: Any) -> None:
+def test_a_signal_at_the_end_of_an_epoch(unbroken: Path, synthetic_data: Path, tmp_path: Path, at_step: Any) -> None:
     at_step(6, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(Interrupted, match="step 6"):
-        train({**TINY, "data_dir": str(drawn_data)}, tmp_path / "run")
+        train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     train({}, tmp_path / "run")
     assert_equal(tmp_path / "run", unbroken)
 
 
 def test_what_was_fitted_on_the_way_is_repeated(
-    drawn_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
+    synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
     """Nine steps, after the third seven, after the fifth eight, under a schedule that depends on them."""
-    settings = {**TINY, "data_dir": str(drawn_data), "schedule": "cosine", "max_steps": 1}
+    settings = {**TINY, "data_dir": str(synthetic_data), "schedule": "cosine", "max_steps": 1}
     whole = train(settings, tmp_path / "whole")
     config = json.loads((whole / "config.json").read_text())
     fits = [[0, 9, 0], [3, 7, 0], [5, 8, 0]]
@@ -141,11 +141,11 @@ def _config(folder: Path, **changes: Any) -> Path:
 
 
 def test_a_run_needs_its_weights_at_its_first_start_alone(
-    drawn_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "weights"
     save_weights(weights, ARCHITECTURES["tiny"], init(ARCHITECTURES["tiny"], jax.random.key(5)), {})
-    settings = {**TINY, "data_dir": str(drawn_data), "weights": str(weights), "max_steps": 2}
+    settings = {**TINY, "data_dir": str(synthetic_data), "weights": str(weights), "max_steps": 2}
     run = train(settings, tmp_path / "run")
     shutil.rmtree(weights)
     train({"max_steps": 3, "weights": str(weights)}, run)
@@ -154,9 +154,9 @@ def test_a_run_needs_its_weights_at_its_first_start_alone(
     assert "text" in json.loads((run / "summary.json").read_text())["parameters"]
 
 
-def test_data_that_moved_are_named_anew(unbroken: Path, drawn_data: Path, tmp_path: Path) -> None:
+def test_data_that_moved_are_named_anew(unbroken: Path, synthetic_data: Path, tmp_path: Path) -> None:
     moved, run = tmp_path / "moved", tmp_path / "run"
-    shutil.copytree(drawn_data, moved)
+    shutil.copytree(synthetic_data, moved)
     shutil.copytree(unbroken, run)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "data_dir": str(tmp_path / "gone")}))
@@ -167,9 +167,9 @@ def test_data_that_moved_are_named_anew(unbroken: Path, drawn_data: Path, tmp_pa
     assert load_config(run / "config.json").data_dir == str(moved)
 
 
-def test_other_data_under_the_same_name_are_refused(unbroken: Path, drawn_data: Path, tmp_path: Path) -> None:
+def test_other_data_under_the_same_name_are_refused(unbroken: Path, synthetic_data: Path, tmp_path: Path) -> None:
     changed, run = tmp_path / "changed", tmp_path / "run"
-    shutil.copytree(drawn_data, changed)
+    shutil.copytree(synthetic_data, changed)
     shutil.copytree(unbroken, run)
     lines = (changed / "splits/train.txt").read_text().splitlines()
     (changed / "splits/train.txt").write_text("\n".join(lines[:-1]))

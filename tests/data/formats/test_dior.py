@@ -110,9 +110,9 @@ def test_the_flat_layout(tmp_path: Path) -> None:
     }
 
 
-def test_synthetic_data(drawn_data: Path) -> None:
+def test_synthetic_data(synthetic_data: Path) -> None:
     for split, count in (("train", 24), ("val", 10), ("trainval", 34), ("test", 10)):
-        dataset = read_dataset(drawn_data, split)
+        dataset = read_dataset(synthetic_data, split)
         assert (len(dataset), dataset.notes) == (count, ())
         assert all(len(example.labels) for example in dataset.examples)
 

@@ -32,8 +32,8 @@ FULL = SamplingConfig(size=64, views=(32, 64, 128), jitter=1.15)
 
 
 @pytest.fixture(scope="module")
-def drawn(drawn_data: Path) -> Dataset:
-    return read_dataset(drawn_data, "train")
+def drawn(synthetic_data: Path) -> Dataset:
+    return read_dataset(synthetic_data, "train")
 
 
 def batches(dataset: Dataset, count: int = 3, sampling: SamplingConfig = FULL, **options: Any) -> list[Batch]:

@@ -1,0 +1,47 @@
+"""`--help` of each command lists all of its flags, and needs no JAX, which takes seconds to import."""
+
+import re
+
+import pytest
+
+from remoteclip_jax.tasks.registry import TASKS, task_settings
+from tests.command import run
+
+PROGRAM = """
+import runpy, sys
+sys.modules["jax"] = None  # `import jax` is an error
+sys.argv = [{name!r}, "--help"]
+runpy.{run}({name!r}, run_name="__main__")
+"""
+FLAGS = {
+    "train.py": {
+        *("workdir", "task", "preset", "set"),
+        *(
+            name
+            for task in TASKS
+            for name, field in task_settings(task).config.__dataclass_fields__.items()
+            if "setting" in field.metadata and field.metadata["setting"].help
+        ),
+    },
+    "eval.py": {
+        *("workdir", "split", "data_dir", "dataset_format", "classes", "text_embeddings", "templates", "batch_size"),
+        *("novel", "image_size", "max_detections", "bands", "skip_broken", "embeddings"),
+    },
+    "remoteclip_jax.detect": {
+        *("workdir", "image", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),
+        *("bands", "output"),
+    },
+    "remoteclip_jax.benchmark": {
+        *("task", "preset", "batch_size", "image_size", "dtype", "data_dir", "steps", "compare_torch"),
+        *("profile_dir", "json"),
+    },
+    "remoteclip_jax.scenes": {"output", "train", "val", "test", "seed", "image_size"},
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_help_lists_every_flag_without_jax(name: str) -> None:
+    result = run("-c", PROGRAM.format(name=name, run="run_path" if name.endswith(".py") else "run_module"))
+    listed = re.findall(r"^  --(?:\[no\])?(\w+):", result.stdout, flags=re.M)
+    assert set(listed) - {"help", "helpfull", "helpshort", "helpxml"} == FLAGS[name], result.stderr[-2000:]
+    assert "Traceback" not in result.stderr
