@@ -70,8 +70,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 def checked_value(kind: type, name: str, value: Any, prefix: str = "") -> Any:
     """`value`, checked against the field `name` of the dataclass `kind`; a list becomes a tuple.
 
-    A dot in `name` leads into a field that is a dataclass itself; `prefix` is the path that led to `kind`. UserError for
-    a field that does not exist, naming the nearest, and for a value that the field does not take.
+    A dot in `name` leads into a field that is a dataclass itself; `prefix` is the path that led to `kind`. UserError
+    for a field that does not exist, naming the nearest, and for a value that the field does not take.
     """
     first, dot, rest = name.partition(".")
     path, settings, hints = prefix + name, settings_of(kind), get_type_hints(kind)

@@ -33,7 +33,7 @@ def rows_without_times(workdir: Path) -> list[dict]:
 
 def final_bits(workdir: Path) -> list[bytes]:
     checkpoints = Checkpoints(RunDirectory(workdir).checkpoints, ranking)
-    return [np.asarray(x).tobytes() for x in jax.tree.leaves(checkpoints.restore_weights(checkpoints.latest()))]
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(checkpoints.restore_weights(checkpoints.latest_step()))]
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,8 @@ def test_without_torch(synthetic_data: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.modules['open_clip'] = None\n"
         "from pathlib import Path; from remoteclip_jax.tasks.training import train\n"
-        f"train({{'preset': 'tiny', 'data_dir': {str(synthetic_data)!r}, 'max_steps': 1}}, Path({str(tmp_path / 'r')!r}))"
+        f"settings = {{'preset': 'tiny', 'data_dir': {str(synthetic_data)!r}, 'max_steps': 1}}\n"
+        f"train(settings, Path({str(tmp_path / 'r')!r}))"
     )
     result = run("-c", code)
     assert result.returncode == 0, result.stderr[-2000:]

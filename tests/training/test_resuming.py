@@ -72,8 +72,8 @@ def test_killed_within_an_epoch(
     with pytest.raises(RuntimeError, match="killed"):
         train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     with Checkpoints(tmp_path / "run" / "checkpoints", ranking) as checkpoints:
-        assert checkpoints.latest() == 4
-        assert checkpoints.best() == 3  # what was validated goes before what was saved on the way
+        assert checkpoints.latest_step() == 4
+        assert checkpoints.best_step() == 3  # what was validated goes before what was saved on the way
     monkeypatch.undo()
     train({}, tmp_path / "run")
     assert_equal(tmp_path / "run", unbroken)
