@@ -19,7 +19,7 @@ def test_a_step_begins_before_the_last_one_is_waited_for() -> None:
 
 
 def test_blocks_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("remoteclip_jax.benchmark.clock.SHORTEST", 0.0)
+    monkeypatch.setattr("remoteclip_jax.benchmark.clock.MIN_BLOCK_SECONDS", 0.0)
     order: list[str] = []
     seconds = alternating_times({name: Action(lambda name=name: order.append(name)) for name in "ab"}, 3)
     assert order[-6:] == list("ababab")

@@ -67,7 +67,7 @@ def test_killed_within_an_epoch(
     unbroken: Path, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
     """Saved by time after the fourth of nine steps, an epoch being three; killed in the fifth."""
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
@@ -114,7 +114,7 @@ def test_what_was_fitted_on_the_way_is_repeated(
     shutil.copytree(whole, broken)
     train({}, whole)
     assert [row["step"] for row in read_rows(whole / "metrics.jsonl")] == [1, 3, 6, 8]
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({}, broken)
