@@ -104,7 +104,7 @@ def _context_logits(detector: TrainedDetector, data: Dataset) -> dict[int, np.nd
     @jax.jit
     def logits(images: jax.Array) -> jax.Array:
         def context_logits(detector: Detector, x: jax.Array) -> jax.Array:
-            return detector.likeness(detector.visual(x)["embedding"], texts)
+            return detector.similarity(detector.visual(x)["embedding"], texts)
 
         return jnp.asarray(model.apply(detector.variables, normalise(images), method=context_logits))
 
