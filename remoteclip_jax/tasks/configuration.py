@@ -44,18 +44,28 @@ def new_config(settings: Mapping[str, Any], accelerator: bool = False) -> TrainC
 def _flat_settings(kind: type[TrainConfig], task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` with the entries of "set" among the others. `kind` is the configuration of `task`. UserError for a
     field that it does not have, and for a field that is given twice."""
-    own = {field.name for field in dataclasses.fields(kind)}
     result = {name: value for name, value in settings.items() if name != "set"}
     for name in result:
-        if name not in own:
-            others = [other for other in TASKS if name in task_settings(other).config.__dataclass_fields__]
-            problem = f"is for --task={' or '.join(others)}" if others else "is not a setting"
-            raise UserError(f"--{name} {problem}; --task={task} does not use it")
+        if name not in _fields(kind):
+            raise UserError(f"--{name} {_elsewhere(name) or 'is not a setting'}; --task={task} does not use it")
     for name, value in settings.get("set", {}).items():
         if name in result:
             raise UserError(f"--set={name}=… and --{name} set the same field: leave one out")
+        first = name.partition(".")[0]
+        if first not in _fields(kind) and (elsewhere := _elsewhere(first)):
+            raise UserError(f"--set={name}=…: {first} {elsewhere}; --task={task} does not use it")
         result[name] = checked_value(kind, name, value)
     return result
+
+
+def _fields(kind: type[TrainConfig]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _elsewhere(field: str) -> str | None:
+    """Which tasks have a field of this name, in words; None if none has."""
+    tasks = [task for task in TASKS if field in _fields(task_settings(task).config)]
+    return f"is for --task={' or '.join(tasks)}" if tasks else None
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -66,7 +76,7 @@ def load_config(path: Path) -> TrainConfig:
         if problem := schema_mismatch(values, {"task": str}):
             raise ValueError(problem)
         kind = task_settings(values["task"]).config
-        own = {field.name for field in dataclasses.fields(kind)}
+        own = _fields(kind)
         values = {RENAMED_FIELDS.get(name, name): value for name, value in values.items()}
         values = {name: value for name, value in values.items() if name in own or name not in FIELDS_OF_OTHER_TASKS}
         values = ADDED_FIELDS | values
