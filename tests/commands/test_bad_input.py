@@ -1,4 +1,4 @@
-"""Whatever a user can get wrong: one line `error: …`, exit code 2, and nothing written before is lost."""
+"""A user's mistakes: each ends with one line `error: …` and exit code 2, and nothing that was there before is lost."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_images_that_are_missing_or_none(data: Path, tmp_path: Path) -> None:
     pixels = image.read_bytes()
     image.write_text("not an image")
     assert image.name in refused(data, tmp_path)
-    image.write_bytes(pixels[: len(pixels) // 3])  # a whole header: only decoding shows it
+    image.write_bytes(pixels[: len(pixels) // 3])  # the header is whole: only decoding shows it
     assert image.name in refused(data, tmp_path, max_steps=3)
     image.unlink()
     assert image.stem in refused(data, tmp_path)
@@ -90,22 +90,20 @@ def test_zero_size_boxes_are_dropped_counted_and_reported(data: Path, tmp_path: 
     assert "1 boxes without area dropped" in (run / "report.md").read_text()
 
 
-def test_text_embeddings_without_a_text_tower(synthetic_data: Path, tmp_path: Path) -> None:
-    """The stored names serve; other names end with an error that lists them; an npz of one's own serves again."""
-    from remoteclip_jax.data.classes import DIOR_CLASSES
-
-    rows = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
-    np.savez(tmp_path / "texts.npz", class_names=np.array(DIOR_CLASSES), embeddings=rows)
-    run = train(
-        {**TINY, "data_dir": str(synthetic_data), "text_embeddings": str(tmp_path / "texts.npz")}, tmp_path / "run"
-    )
+def test_text_embeddings_without_a_text_tower(align_run: Path, synthetic_data: Path, tmp_path: Path) -> None:
+    """A run from stored embeddings knows their names alone; another npz brings others."""
+    with np.load(align_run / "text_embeddings.npz") as stored:
+        names, rows = stored["class_names"], stored["embeddings"]
+    np.savez(tmp_path / "texts.npz", class_names=names, embeddings=rows)
+    settings = {**TINY, "data_dir": str(synthetic_data), "text_embeddings": str(tmp_path / "texts.npz")}
+    run = train(settings, tmp_path / "run")
     assert not (run / "text_tower").exists()
     assert evaluate(run, EvalSettings(split="val"))["images"] == 10
     with pytest.raises(rc.UserError, match="stored names: airplane, airport"):
         evaluate(run, EvalSettings(split="val", templates=["a {}"]))
     with pytest.raises(rc.UserError, match="no text tower"):
         rc.encode_text(rc.load(run), ["a ship"])
-    np.savez(tmp_path / "few.npz", class_names=np.array(DIOR_CLASSES[:19]), embeddings=rows[:19])
+    np.savez(tmp_path / "few.npz", class_names=names[:19], embeddings=rows[:19])
     message = refused(synthetic_data, tmp_path / "other", text_embeddings=str(tmp_path / "few.npz"))
     assert "unknown class 'windmill'" in message
 
@@ -119,54 +117,51 @@ def test_command_lines_end_with_exit_code_two(synthetic_data: Path, tmp_path: Pa
     assert "nowhere" in fails("eval.py", f"--workdir={tmp_path / 'nowhere'}")
     assert "--image_size=100" in fails(*tiny, "--image_size=100", f"--data_dir={synthetic_data}")
     assert "--preset=huge" in fails(*tiny, "--preset=huge")
+    message = fails("train.py", "--set=detector.layer=4", "--task=detect")
+    assert "there is no such setting; the nearest is detector.layers" in message
 
 
-def test_damaged_run_directories(synthetic_data: Path, tmp_path: Path) -> None:
-    run = train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
+def test_damaged_run_directories(align_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(align_run, tmp_path / "run"))
     (run / "config.json").write_text("{")
     with pytest.raises(rc.UserError, match=r"config\.json is damaged"):
         train({}, run)
     (run / "config.json").write_text(json.dumps({"epochs": 1, "colour": "red"}))
     with pytest.raises(rc.UserError, match=r"config\.json is damaged or from another version"):
         rc.load(run)
-    shutil.rmtree(run / "checkpoints" / "1" / "default")
-    with pytest.raises(rc.UserError, match="cannot restore the checkpoint of step 1"):
-        Checkpoints(run / "checkpoints", ranking).restore_weights(1)
+    shutil.rmtree(run / "checkpoints" / "9" / "default")
+    with pytest.raises(rc.UserError, match="cannot restore the checkpoint of step 9"):
+        Checkpoints(run / "checkpoints", ranking).restore_weights(9)
 
 
-def test_full_disk_on_save(synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line; the checkpoint before is kept; with room again the run goes on."""
-    settings = {"preset": "tiny", "data_dir": str(synthetic_data)}
-    run = train({**settings, "epochs": 1}, tmp_path / "run")
+def test_full_disk_on_save(align_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the checkpoint before is kept; when there is room again, the run continues."""
+    run = Path(shutil.copytree(align_run, tmp_path / "run"))
+    steps = Checkpoints(run / "checkpoints", ranking).steps()
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
-        with pytest.raises(rc.UserError, match=r"cannot save the checkpoint of step 6 .* no space left on the disk"):
-            train({**settings, "epochs": 2, "checkpoint_every": 5}, run)
-    assert Checkpoints(run / "checkpoints", ranking).steps() == [3]
-    train({**settings, "epochs": 2}, run)
-    assert 6 in Checkpoints(run / "checkpoints", ranking).steps()
+        with pytest.raises(rc.UserError, match=r"cannot save the checkpoint of step 12 .* no space left on the disk"):
+            train({"epochs": 4}, run)
+    assert Checkpoints(run / "checkpoints", ranking).steps() == steps
+    train({"epochs": 4}, run)
+    assert 12 in Checkpoints(run / "checkpoints", ranking).steps()
 
 
-def test_write_that_fails_in_the_middle(synthetic_data: Path, tmp_path: Path) -> None:
-    """No file may grow beyond a limit that a checkpoint breaks: exit code 2, and the checkpoint before is kept."""
-    command = [
-        sys.executable,
-        "train.py",
-        "--preset=tiny",
-        f"--data_dir={synthetic_data}",
-        f"--workdir={tmp_path / 'run'}",
-    ]
-    assert subprocess.run([*command, "--epochs=1"], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
-    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command, "--epochs=4"]
-    result = subprocess.run(limited, cwd=ROOT, env=environment(), capture_output=True, text=True)
+def test_write_that_fails_in_the_middle(align_run: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a limit that a checkpoint exceeds: exit code 2, and the checkpoint before is kept."""
+    run = Path(shutil.copytree(align_run, tmp_path / "run"))
+    steps = Checkpoints(run / "checkpoints", ranking).steps()
+    command = [sys.executable, "train.py", f"--workdir={run}", "--epochs=4"]
+    limited = ["bash", "-c", 'ulimit -f 1000; exec "$@"', "bash", *command]
+    result = subprocess.run(limited, cwd=ROOT, env=environment(2), capture_output=True, text=True)
     assert result.returncode == 2, result.stderr[-2000:]
     assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
     assert "Traceback" not in result.stderr
-    assert Checkpoints(tmp_path / "run" / "checkpoints", ranking).steps() == [3]
+    assert Checkpoints(run / "checkpoints", ranking).steps() == steps
 
 
 def test_a_run_that_never_began_takes_other_settings(synthetic_data: Path, tmp_path: Path) -> None:
-    """A wrong flag corrected, with the same --workdir."""
+    """A wrong flag is corrected, with the same --workdir."""
     assert "larger than the 24 images" in refused(synthetic_data, tmp_path, batch_size=26)
     assert train({**TINY, "data_dir": str(synthetic_data), "batch_size": 8}, tmp_path / "run").exists()
 

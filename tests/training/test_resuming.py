@@ -1,5 +1,5 @@
-"""A run that was interrupted goes on as if it had not been: from within an epoch, without its weights, from data that
-have moved; and not at all on other classes or other data."""
+"""A run that was interrupted continues as if it had not been: from within an epoch, without its weights, and with data
+that have moved. With other classes or other data it is refused."""
 
 import json
 import shutil
@@ -15,6 +15,7 @@ import pytest
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.weights import save_weights
+from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.metrics_log import read_rows
@@ -28,7 +29,7 @@ from remoteclip_jax.training.plan import Plan
 from tests.commands.test_end_to_end import final_bits, rows_without_times
 from tests.data.sample_datasets import write_class_folders
 
-TINY = {"preset": "tiny", "epochs": 3, "checkpoint_every": 10}
+TINY = {"preset": "tiny", "epochs": 3, "checkpoint_every": 10}  # the length of `align_run`
 
 
 @pytest.fixture
@@ -53,18 +54,13 @@ def killed() -> None:
     raise RuntimeError("killed")
 
 
-@pytest.fixture(scope="module")
-def unbroken(synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train({**TINY, "data_dir": str(synthetic_data)}, tmp_path_factory.mktemp("runs") / "unbroken")
-
-
 def assert_equal(run: Path, other: Path) -> None:
     assert rows_without_times(run) == rows_without_times(other)
     assert final_bits(run) == final_bits(other)
 
 
 def test_killed_within_an_epoch(
-    unbroken: Path, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
+    align_run: Path, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
     """Saved by time after the fourth of nine steps, an epoch being three; killed in the fifth."""
     monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
@@ -76,35 +72,27 @@ def test_killed_within_an_epoch(
         assert checkpoints.best_step() == 3  # what was validated goes before what was saved on the way
     monkeypatch.undo()
     train({}, tmp_path / "run")
-    assert_equal(tmp_path / "run", unbroken)
+    assert_equal(tmp_path / "run", align_run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_the_step(
-    unbroken: Path, synthetic_data: Path, tmp_path: Path, at_step: Any, number: signal.Signals
-) -> None:
-    at_step(4, lambda: signal.raise_signal(number))
-    before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match="interrupted at step 4, which is saved") as caught:
-        train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
-    assert caught.value.code == 128 + number
-    assert signal.getsignal(number) is before
-    train({}, tmp_path / "run")
-    assert_equal(tmp_path / "run", unbroken)
+def test_a_signal_saves_the_step(align_run: Path, synthetic_data: Path, tmp_path: Path, at_step: Any) -> None:
+    """In the middle of an epoch, then at the end of one."""
+    settings, run = {**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run"
+    before = signal.getsignal(signal.SIGTERM)
+    for step, number in ((4, signal.SIGTERM), (6, signal.SIGINT)):
+        at_step(step, lambda number=number: signal.raise_signal(number))
+        with pytest.raises(Interrupted, match=f"interrupted at step {step}, which is saved") as caught:
+            train(settings, run)
+        assert caught.value.code == 128 + number
+        assert signal.getsignal(signal.SIGTERM) is before
+    train({}, run)
+    assert_equal(run, align_run)
 
 
-def test_a_signal_at_the_end_of_an_epoch(unbroken: Path, synthetic_data: Path, tmp_path: Path, at_step: Any) -> None:
-    at_step(6, lambda: signal.raise_signal(signal.SIGTERM))
-    with pytest.raises(Interrupted, match="step 6"):
-        train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
-    train({}, tmp_path / "run")
-    assert_equal(tmp_path / "run", unbroken)
-
-
-def test_what_was_fitted_on_the_way_is_repeated(
+def test_step_counts_that_were_fitted_on_the_way_are_repeated(
     synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
-    """Nine steps, after the third seven, after the fifth eight, under a schedule that depends on them."""
+    """Nine steps, from the third on seven, from the fifth on eight, with a learning rate that depends on them."""
     settings = {**TINY, "data_dir": str(synthetic_data), "schedule": "cosine", "max_steps": 1}
     whole = train(settings, tmp_path / "whole")
     config = json.loads((whole / "config.json").read_text())
@@ -122,7 +110,7 @@ def test_what_was_fitted_on_the_way_is_repeated(
     assert_equal(broken, whole)
 
 
-def test_a_plan_knows_where_it_stands(tmp_path: Path) -> None:
+def test_a_plan_continues_from_where_a_run_stands(tmp_path: Path) -> None:
     config = load_config(_config(tmp_path, total_steps=9, first_steps=3, fits=[[0, 10, 4], [3, 8, 3], [6, 9, 3]]))
     plan = Plan(config, tmp_path / "config.json", 4)
     assert (plan.total, plan.first_steps) == (8, 3)
@@ -140,7 +128,7 @@ def _config(folder: Path, **changes: Any) -> Path:
     return folder / "config.json"
 
 
-def test_a_run_needs_its_weights_at_its_first_start_alone(
+def test_a_run_needs_its_weights_only_when_it_begins(
     synthetic_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "weights"
@@ -154,10 +142,10 @@ def test_a_run_needs_its_weights_at_its_first_start_alone(
     assert "text" in json.loads((run / "summary.json").read_text())["parameters"]
 
 
-def test_data_that_moved_are_named_anew(unbroken: Path, synthetic_data: Path, tmp_path: Path) -> None:
+def test_data_that_have_moved_are_named_again(align_run: Path, synthetic_data: Path, tmp_path: Path) -> None:
     moved, run = tmp_path / "moved", tmp_path / "run"
     shutil.copytree(synthetic_data, moved)
-    shutil.copytree(unbroken, run)
+    shutil.copytree(align_run, run)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "data_dir": str(tmp_path / "gone")}))
     with pytest.raises(UserError, match=r"gone: no such directory; where the run's data have moved.*--data_dir"):
@@ -167,10 +155,10 @@ def test_data_that_moved_are_named_anew(unbroken: Path, synthetic_data: Path, tm
     assert load_config(run / "config.json").data_dir == str(moved)
 
 
-def test_other_data_under_the_same_name_are_refused(unbroken: Path, synthetic_data: Path, tmp_path: Path) -> None:
+def test_other_data_under_the_same_name_are_refused(align_run: Path, synthetic_data: Path, tmp_path: Path) -> None:
     changed, run = tmp_path / "changed", tmp_path / "run"
     shutil.copytree(synthetic_data, changed)
-    shutil.copytree(unbroken, run)
+    shutil.copytree(align_run, run)
     lines = (changed / "splits/train.txt").read_text().splitlines()
     (changed / "splits/train.txt").write_text("\n".join(lines[:-1]))
     before = final_bits(run)
@@ -183,37 +171,29 @@ def test_other_data_under_the_same_name_are_refused(unbroken: Path, synthetic_da
     assert final_bits(run) == before
 
 
-@pytest.fixture
-def scenes(tmp_path: Path) -> Path:
+def test_a_class_that_was_renamed_or_added_is_refused(align_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(align_run, tmp_path / "run"))
     for split in ("train", "val"):
-        write_class_folders(tmp_path / "scenes", split, beach=4, park=4, port=4)
-    return tmp_path / "scenes"
-
-
-def begun(scenes: Path, tmp_path: Path, **settings: str) -> Path:
-    options = {"preset": "tiny", "data_dir": str(scenes), "batch_size": 4, "max_steps": 1, **settings}
-    return train(options, tmp_path / "run")
-
-
-def test_a_class_that_was_renamed_or_added_is_refused(scenes: Path, tmp_path: Path) -> None:
-    run = begun(scenes, tmp_path)
+        write_class_folders(tmp_path / "scenes", split, **dict.fromkeys({*DIOR_CLASSES, "weir"} - {"dam"}, 1))
+    settings = {"epochs": 4, "data_dir": str(tmp_path / "scenes")}
+    with pytest.raises(UserError, match="begun with other classes: dam is gone and weir is new"):
+        train(settings, run)
     for split in ("train", "val"):
-        (scenes / split / "beach").rename(scenes / split / "seaside")
-    with pytest.raises(UserError, match="begun with other classes: beach is gone and seaside is new"):
-        train({"max_steps": 2}, run)
-    for split in ("train", "val"):
-        (scenes / split / "seaside").rename(scenes / split / "beach")
-        write_class_folders(scenes, split, airport=2)
-    with pytest.raises(UserError, match="begun with other classes: airport is new"):
-        train({"max_steps": 2}, run)
+        (tmp_path / "scenes" / split / "weir").rename(tmp_path / "scenes" / split / "dam")
+        write_class_folders(tmp_path / "scenes", split, beach=1)
+    with pytest.raises(UserError, match="begun with other classes: beach is new"):
+        train(settings, run)
 
 
-def test_classes_in_another_order_are_refused_and_a_lost_list_is_not_needed(scenes: Path, tmp_path: Path) -> None:
+def test_classes_in_another_order_are_refused_and_a_lost_list_is_not_needed(
+    synthetic_data: Path, tmp_path: Path
+) -> None:
     names = tmp_path / "names.txt"
-    names.write_text("beach\npark\nport\n")
-    run = begun(scenes, tmp_path, classes=str(names))
-    names.write_text("port\nbeach\npark\n")
-    with pytest.raises(UserError, match="another order, which was beach, park, port"):
+    names.write_text("\n".join(DIOR_CLASSES))
+    settings = {"preset": "tiny", "data_dir": str(synthetic_data), "classes": str(names), "max_steps": 1}
+    run = train(settings, tmp_path / "run")
+    names.write_text("\n".join(reversed(DIOR_CLASSES)))
+    with pytest.raises(UserError, match="another order, which was airplane, airport, baseballfield"):
         train({"max_steps": 2}, run)
     names.unlink()
     with pytest.raises(UserError, match=r"--classes=.*names.txt: no such file"):
@@ -221,4 +201,4 @@ def test_classes_in_another_order_are_refused_and_a_lost_list_is_not_needed(scen
     train({"max_steps": 2}, run)
     assert read_rows(run / "metrics.jsonl")[-1]["step"] == 2
     with np.load(run / "text_embeddings.npz") as stored:
-        assert stored["class_names"].tolist() == ["beach", "park", "port"]
+        assert tuple(stored["class_names"]) == DIOR_CLASSES

@@ -1,4 +1,4 @@
-"""Which splits a run uses, and that it says so."""
+"""Which splits a run uses, and that it prints them."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
@@ -54,7 +55,7 @@ def test_synonyms_are_found(data: Path) -> None:
     assert got.notes[0].endswith("train 8 images, val 2 images (its split 'validation')")
 
 
-def test_no_validation_is_said_with_the_way_out(data: Path) -> None:
+def test_a_missing_validation_split_is_noted_with_the_remedy(data: Path) -> None:
     (data / "splits/val.txt").unlink()
     got = prepared(data)
     assert got.val is None
@@ -77,7 +78,7 @@ def test_what_is_trained_on_is_not_validated_on(data: Path) -> None:
     assert (len(images(joined.train)), len(images(joined.val))) == (10, 1)
 
 
-def test_lists_that_overlap(data: Path) -> None:
+def test_images_of_two_splits_are_left_out_of_validation(data: Path) -> None:
     write_lines(data / "splits/night.txt", "train_0", "val_8", "val_9")
     got = prepared(data, val_split="night")
     assert images(got.val) == {"val_8.jpg", "val_9.jpg"}
@@ -88,7 +89,7 @@ def test_lists_that_overlap(data: Path) -> None:
     assert "no validation: all images of 'same' are trained on" in got.notes[0]
 
 
-def test_copies_are_said(data: Path) -> None:
+def test_copies_of_training_images_are_noted(data: Path) -> None:
     for name in ("val_8", "test_10"):
         shutil.copy(data / "images/train_3.jpg", data / f"images/{name}.jpg")
     notes = prepared(data, task="detect").notes
@@ -120,12 +121,12 @@ def test_a_share_for_validation(data: Path) -> None:
         ({"test_split": "night", "task": "detect"}, "has no split 'night'"),
     ],
 )
-def test_what_is_refused(data: Path, settings: dict[str, Any], message: str) -> None:
+def test_settings_that_cannot_be(data: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         prepared(data, **settings)
 
 
-def test_a_class_that_the_data_lack_is_said(data: Path) -> None:
+def test_a_class_that_the_data_lack_is_noted(data: Path) -> None:
     write_lines(data / "classes.txt", "ship", "dam", "bridge")
     notes = prepared(data, classes=str(data / "classes.txt")).notes
     assert "train: no object of dam, bridge, which --classes or --text_embeddings names" in notes
@@ -150,18 +151,17 @@ def test_broken_images_are_left_out_on_request(tmp_path: Path) -> None:
 
 
 def test_evaluation_finds_what_was_kept_for_validation(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From flags to `eval/val`, in YOLO's layout, whose labels are written from the others' boxes."""
+    """From settings to `eval/valid`, in YOLO's layout."""
     root = data.parent / "yolo"
-    write_lines(root / "data.yaml", "train: images", "names: [ship]")
-    for path in (data / "images").glob("train_*"):
-        (root / "images").mkdir(exist_ok=True)
-        shutil.copy(path, root / "images")
-        write_lines(root / f"labels/{path.stem}.txt", "0 0.3 0.45 0.4 0.5")
-    settings = {"preset": "tiny", "image_size": 32, "max_steps": 1, "batch_size": 4, "val_share": 0.25}
+    write_lines(root / "data.yaml", "train: images", f"names: [{', '.join(DIOR_CLASSES)}]")
+    for number in range(12):
+        write_image(root / f"images/{number}.jpg", colour=(20 * number, 90, 60))
+        write_lines(root / f"labels/{number}.txt", f"{number} 0.3 0.45 0.4 0.5")
+    settings = {"preset": "tiny", "max_steps": 1, "val_share": 0.25}
     run = train({**settings, "data_dir": str(root)}, data.parent / "run")
     result = evaluate(run, EvalSettings(split="valid"))
-    assert result["images"] == 2
+    assert result["images"] == 3
     assert (run / "eval/valid/metrics.json").exists()
-    said = capsys.readouterr().out
-    assert f"data: YOLO in {root}: train 6 images, val 2 images\n" in said
-    assert f"data: YOLO in {root}: valid 2 images\n" in said
+    printed = capsys.readouterr().out
+    assert f"data: YOLO in {root}: train 9 images, val 3 images\n" in printed
+    assert f"data: YOLO in {root}: valid 3 images\n" in printed

@@ -92,7 +92,7 @@ def running_statistics(state_dict: dict, stats: Any) -> list[tuple[str, np.ndarr
 @pytest.mark.parametrize(("bits", "bound", "residual"), [(64, 1e-6, 1.0), (32, 1e-2, 0.2)])
 def test_ten_adamw_steps(problem: Any, bits: int, bound: float, residual: float) -> None:
     """Losses and running statistics. In float32 the third norm of each block, which open_clip starts at zero, is made
-    small: with it at one, training is chaotic, and PyTorch's float32 losses part by 7 % from its own float64 ones."""
+    small: with it at one, training is chaotic, and PyTorch's float32 losses differ by 7 % from its own float64 ones."""
     model, texts, batches = problem
     model = copy.deepcopy(model)
     with torch.no_grad():
@@ -110,24 +110,24 @@ def test_ten_adamw_steps(problem: Any, bits: int, bound: float, residual: float)
 
 
 def test_gradients_with_batch_statistics(problem: Any) -> None:
-    """In float64 every parameter's gradient is PyTorch's; in float32 it is as near to that truth as PyTorch's own.
+    """In float64 every parameter's gradient is PyTorch's. In float32 it is as near to that truth as PyTorch's own.
 
     A random network with batch statistics is ill-conditioned (ReLUs flip): PyTorch's float32 gradients are themselves
     up to 5 % away from its float64 ones, so that only the pair of comparisons says something about ours. Which ReLUs
-    flip is a matter of rounding: on one machine PyTorch's median is 2.3 % away with two threads and 3.1 % with one,
-    so that both are made.
+    flip is a matter of rounding: on one machine PyTorch's median is 2.3 % away with two threads and 3.1 % with one.
+    So both are compared.
     """
     model, texts, batches = problem
-    truth, theirs = (torch_gradients(model, texts, batches[0], dtype) for dtype in (torch.float64, torch.float32))
+    truth, one_thread = (torch_gradients(model, texts, batches[0], dtype) for dtype in (torch.float64, torch.float32))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    alone = torch_gradients(model, texts, batches[0], torch.float32)
+    torch.set_num_threads(2)
+    two_threads = torch_gradients(model, texts, batches[0], torch.float32)
     torch.set_num_threads(threads)
     with jax.enable_x64(True):
         exact = our_gradients(model, texts, batches[0], jnp.float64)
     single = our_gradients(model, texts, batches[0], jnp.float32)
     whole = np.sqrt(sum(np.sum(g**2) for g in truth.values()))
-    errors = {"ours": [], "theirs": [], "alone": []}
+    errors = {"ours": [], "one thread": [], "two threads": []}
     for name, expected in truth.items():
         size = np.linalg.norm(expected)
         if size < 1e-9 * whole:  # the key bias: softmax does not see it, so its true gradient is zero
@@ -136,10 +136,10 @@ def test_gradients_with_batch_statistics(problem: Any) -> None:
             continue
         assert np.linalg.norm(exact[name] - expected) <= 1e-9 * size, name
         errors["ours"].append(np.linalg.norm(single[name] - expected) / size)
-        errors["theirs"].append(np.linalg.norm(theirs[name] - expected) / size)
-        errors["alone"].append(np.linalg.norm(alone[name] - expected) / size)
+        errors["one thread"].append(np.linalg.norm(one_thread[name] - expected) / size)
+        errors["two threads"].append(np.linalg.norm(two_threads[name] - expected) / size)
     for figure in (np.median, max):
-        assert figure(errors["ours"]) <= max(figure(errors["theirs"]), figure(errors["alone"]))
+        assert figure(errors["ours"]) <= max(figure(errors["one thread"]), figure(errors["two threads"]))
 
 
 def by_name(tree: Any) -> dict[str, np.ndarray]:
