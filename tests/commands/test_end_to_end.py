@@ -201,7 +201,7 @@ def test_nan_stops_the_run_and_names_the_checkpoint(
     monkeypatch.setattr(workload, "training_batches", with_nan)
     with pytest.raises(rc.UserError, match=r"\w+ is nan at step 1\d; last good checkpoint: .*/9;"):
         train({"epochs": 6}, run)
-    assert Checkpoints(run / "checkpoints", ranking).latest() == 9
+    assert Checkpoints(run / "checkpoints", ranking).latest_step() == 9
 
 
 def test_unknown_flags_and_values_fail_in_one_line() -> None:
