@@ -32,7 +32,7 @@ FULL = SamplingConfig(size=64, views=(32, 64, 128), jitter=1.15)
 
 
 @pytest.fixture(scope="module")
-def drawn(synthetic_data: Path) -> Dataset:
+def synthetic(synthetic_data: Path) -> Dataset:
     return read_dataset(synthetic_data, "train")
 
 
@@ -53,9 +53,9 @@ def with_boxes(dataset: Dataset, *boxes: Any) -> Dataset:
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
-def test_shapes_and_padding(drawn: Dataset, mosaic: float) -> None:
+def test_shapes_and_padding(synthetic: Dataset, mosaic: float) -> None:
     shown = 0
-    for batch in batches(drawn, 6, dataclasses.replace(FULL, mosaic=mosaic)):
+    for batch in batches(synthetic, 6, dataclasses.replace(FULL, mosaic=mosaic)):
         kinds = {name: (value.shape, value.dtype) for name, value in batch.items()}
         assert kinds == {
             "image": ((4, 64, 64, 3), np.uint8),
@@ -73,19 +73,19 @@ def test_shapes_and_padding(drawn: Dataset, mosaic: float) -> None:
         assert low[real].min() > -1e-5
         assert high[real].max() < 1 + 1e-5
         assert boxes[real][:, 2:].min() * 64 >= MIN_BOX_PIXELS - 0.01
-        assert ((labels >= 0) & (labels < len(drawn.classes))).all()
+        assert ((labels >= 0) & (labels < len(synthetic.classes))).all()
         shown += real.any(1).sum()
     assert shown > 12
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 0.5])
-def test_batches_follow_from_seed_and_place(drawn: Dataset, mosaic: float) -> None:
+def test_batches_follow_from_seed_and_place(synthetic: Dataset, mosaic: float) -> None:
     sampling = dataclasses.replace(FULL, mosaic=mosaic)
-    unbroken = batches(drawn, 9, sampling)
-    assert_batches_equal(batches(drawn, 9, sampling), unbroken)
+    unbroken = batches(synthetic, 9, sampling)
+    assert_batches_equal(batches(synthetic, 9, sampling), unbroken)
     for start in (1, 5, 7):  # within and beyond the first epoch of six
-        assert_batches_equal(batches(drawn, 9 - start, sampling, start_step=start), unbroken[start:])
-    other = batches(drawn, 1, sampling, seed=1)[0]
+        assert_batches_equal(batches(synthetic, 9 - start, sampling, start_step=start), unbroken[start:])
+    other = batches(synthetic, 1, sampling, seed=1)[0]
     assert (other["image"] != unbroken[0]["image"]).mean() > 0.5
 
 
@@ -137,8 +137,8 @@ def test_boxes_follow_the_pixels_in_a_mosaic(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
-def test_images_without_objects_are_ordinary(drawn: Dataset, mosaic: float) -> None:
-    mixed = with_boxes(drawn, [], [[0.5, 0.5, 0.4, 0.4]])
+def test_images_without_objects_are_ordinary(synthetic: Dataset, mosaic: float) -> None:
+    mixed = with_boxes(synthetic, [], [[0.5, 0.5, 0.4, 0.4]])
     sampling = dataclasses.replace(FULL, mosaic=mosaic)
     counts = np.concatenate([batch["real"].sum(1) for batch in batches(mixed, 4, sampling, batch_size=2)])
     assert counts.max() >= 1
@@ -146,11 +146,11 @@ def test_images_without_objects_are_ordinary(drawn: Dataset, mosaic: float) -> N
         assert counts.min() == 0
 
 
-def test_more_boxes_than_slots(drawn: Dataset) -> None:
+def test_more_boxes_than_slots(synthetic: Dataset) -> None:
     """A random choice stays, each box with its own label; the others are ignored."""
     grid = np.stack(np.meshgrid(np.arange(5), np.arange(4)), -1).reshape(20, 2)
     boxes = np.concatenate([0.1 + 0.2 * grid, np.full((20, 2), 0.1)], -1).astype(np.float32)
-    full = with_boxes(drawn, boxes)
+    full = with_boxes(synthetic, boxes)
     seen = []
     for batch in batches(full, 12, SamplingConfig(64, (64,), level="none"), batch_size=1, slots=Slots(8, 16)):
         assert batch["real"].all()
@@ -165,21 +165,21 @@ def test_more_boxes_than_slots(drawn: Dataset) -> None:
     assert len(set(itertools.chain(*seen))) == 20
 
 
-def test_slots(drawn: Dataset) -> None:
+def test_slots(synthetic: Dataset) -> None:
     box = [[0.5, 0.5, 0.1, 0.1]]
-    assert box_slots(with_boxes(drawn, [], []), 100) == (8, 0)
-    assert box_slots(with_boxes(drawn, box * 8), 100) == (8, 0)
-    assert box_slots(with_boxes(drawn, box * 8), 100, mosaic=True) == (8, 32)
-    assert box_slots(with_boxes(drawn, box, box * 9), 100) == (16, 0)
-    assert box_slots(with_boxes(drawn, box * 60), 50) == (50, 32)
-    assert box_slots(with_boxes(drawn, box * 90), 50) == (50, 64)
-    assert box_slots(with_boxes(drawn, box * 900), 50) == (50, MAX_IGNORED)
+    assert box_slots(with_boxes(synthetic, [], []), 100) == (8, 0)
+    assert box_slots(with_boxes(synthetic, box * 8), 100) == (8, 0)
+    assert box_slots(with_boxes(synthetic, box * 8), 100, mosaic=True) == (8, 32)
+    assert box_slots(with_boxes(synthetic, box, box * 9), 100) == (16, 0)
+    assert box_slots(with_boxes(synthetic, box * 60), 50) == (50, 32)
+    assert box_slots(with_boxes(synthetic, box * 90), 50) == (50, 64)
+    assert box_slots(with_boxes(synthetic, box * 900), 50) == (50, MAX_IGNORED)
 
 
-def test_images_with_more_objects_than_the_limit_are_told(drawn: Dataset) -> None:
+def test_images_with_more_objects_than_the_limit_are_noted(synthetic: Dataset) -> None:
     box = [[0.5, 0.5, 0.1, 0.1]]
-    assert surplus_notes(with_boxes(drawn, box * 5, box * 8), 8) == ()
-    (note,) = surplus_notes(with_boxes(drawn, box * 5, box * 9, box * 12), 8)
+    assert surplus_notes(with_boxes(synthetic, box * 5, box * 8), 8) == ()
+    (note,) = surplus_notes(with_boxes(synthetic, box * 5, box * 9, box * 12), 8)
     assert "2 images have more than 8 objects" in note
     assert "up to 4" in note
 
@@ -200,18 +200,18 @@ def test_pad() -> None:
     assert mixed["ignored_labels"].tolist() == [4, 6, -1, -1]
 
 
-def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> None:
-    """In windows and in close-ups."""
+def test_ignored_objects_are_no_objects_and_keep_their_place(synthetic: Dataset) -> None:
+    """In windows and in object crops."""
     box = np.array([[0.3, 0.3, 0.2, 0.2]], np.float32)
     crowd = np.array([[0.6, 0.6, 0.8, 0.8]], np.float32)
     example = dataclasses.replace(
-        drawn.examples[0],
+        synthetic.examples[0],
         boxes=box,
         labels=np.array([3], np.int32),
         ignored=crowd,
         ignored_labels=np.array([7], np.int32),
     )
-    data = dataclasses.replace(drawn, examples=(example,))
+    data = dataclasses.replace(synthetic, examples=(example,))
     for batch in batches(data, 4, SamplingConfig(64, (64,), level="none"), batch_size=1, slots=box_slots(data, 8)):
         assert batch["real"].sum() == 1
         assert batch["labels"][0, 0] == 3
@@ -226,8 +226,8 @@ def test_ignored_objects_are_no_objects_and_keep_their_place(drawn: Dataset) -> 
     assert batch["ignored"][:, 7].any()
 
 
-def test_slivers_of_objects_are_left_out(drawn: Dataset) -> None:
-    thin = with_boxes(drawn, [[0.5, 0.5, 0.4, 0.02], [0.3, 0.3, 0.2, 0.2]])  # 1.3 pixels of 64 high
+def test_slivers_of_objects_are_left_out(synthetic: Dataset) -> None:
+    thin = with_boxes(synthetic, [[0.5, 0.5, 0.4, 0.02], [0.3, 0.3, 0.2, 0.2]])  # 1.3 pixels of 64 high
     batch = batches(thin, 1, SamplingConfig(64, (64,), level="none"), batch_size=1)[0]
     assert batch["real"].sum() == 1
     assert batch["labels"][0, 0] == 1
@@ -248,16 +248,16 @@ def test_whole_images_keep_their_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(square_to_pixels(np.array([[0, 0, 1, 0.5]], np.float32), 80, 40), [[0, 0, 80, 40]])
 
 
-def test_a_broken_image_is_named(drawn: Dataset, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(synthetic: Dataset, tmp_path: Path) -> None:
     truncate(write_noise(tmp_path / "broken.jpg", 96))
-    example = dataclasses.replace(drawn.examples[0], image=tmp_path / "broken.jpg")
-    damaged = dataclasses.replace(drawn, examples=(*drawn.examples[:3], example))
+    example = dataclasses.replace(synthetic.examples[0], image=tmp_path / "broken.jpg")
+    damaged = dataclasses.replace(synthetic, examples=(*synthetic.examples[:3], example))
     with pytest.raises(UserError, match=r"broken\.jpg: the image is broken \([^\n]*\)$"):
         batches(damaged, 3)
     with pytest.raises(UserError, match=r"broken\.jpg: the image is broken \([^\n]*\)$"):
         list(whole_image_batches(damaged, batch_size=2, views=(64,)))
 
 
-def test_a_batch_larger_than_the_data_is_refused(drawn: Dataset) -> None:
+def test_a_batch_larger_than_the_data_is_refused(synthetic: Dataset) -> None:
     with pytest.raises(UserError, match="--batch_size=25 is larger than the 24 images of the split 'train'"):
-        batches(drawn, 1, batch_size=25)
+        batches(synthetic, 1, batch_size=25)
