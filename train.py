@@ -1,4 +1,4 @@
-"""Train: `python train.py`; see --help."""
+"""Train on your data or on synthetic data: `python train.py`; see --help."""
 
 from remoteclip_jax.commands.train import run
 

@@ -1,6 +1,6 @@
-"""PyTorch checkpoints to this project's weights and back: `python -m convert`, `python -m convert.to_torch`.
+"""Conversion of PyTorch checkpoints to this project's weights (`python -m convert`) and back (`convert.to_torch`).
 
-The only part of the project that imports torch.
+This is the only part of the project that imports torch, except for the benchmark's comparison with PyTorch.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from remoteclip_jax.errors import UserError
 
 
 def require(module: str) -> Any:
-    """Import an optional dependency; UserError that says how to install it where it is missing."""
+    """The imported module of an optional dependency. UserError that says how to install it if it is missing."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as e:

@@ -1,4 +1,4 @@
-"""`python -m convert --checkpoint=FILE.pt --output=DIR [--arch=RN50] [--verify]`"""
+"""Convert a PyTorch checkpoint: `python -m convert --checkpoint=FILE.pt --output=DIR [--arch=RN50] [--verify]`."""
 
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _VERIFY = flags.DEFINE_bool("verify", False, "compare the written weights with o
 
 
 def main() -> None:
+    """Convert the checkpoint that the flags name."""
     convert(_CHECKPOINT.value, Path(_OUTPUT.value), _ARCH.value, _VERIFY.value)
 
 

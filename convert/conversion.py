@@ -1,4 +1,4 @@
-"""One conversion from beginning to end: read, map, write, and where asked verify before anything appears."""
+"""A whole conversion: read, map, optionally verify, and write."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from convert.checkpoint_file import locate, read_checkpoint
+from convert.checkpoint_file import local_path, read_checkpoint
 from convert.from_torch import from_torch
 from convert.verify import BOUND, verify
 from remoteclip_jax.clip.config import ARCHITECTURES, CLIPConfig, architecture
@@ -19,14 +19,15 @@ from remoteclip_jax.errors import UserError
 
 
 def convert(checkpoint: str, output: Path, arch: str = "RN50", check: bool = False) -> None:
-    """Convert `checkpoint` (a path, or hf://OWNER/REPOSITORY/FILE) to weights at `output`, which must not exist yet.
+    """Convert `checkpoint` (a path, or hf://OWNER/REPOSITORY/FILE) to weights in the folder `output`, which must not
+    exist yet.
 
-    With `check` the written weights are read again and compared with open_clip; a difference above the bound is a
-    UserError, as is everything else that can be wrong with the file, and leaves nothing at `output`.
+    With `check` the written weights are read again and compared with open_clip. UserError if the difference is above
+    the bound, or if the file is unusable; nothing is left at `output` then.
     """
     config = architecture(arch)
     check_output(output)
-    file = locate(checkpoint)
+    file = local_path(checkpoint)
     state, openai = read_checkpoint(file)
     quick = f"{arch}-quickgelu"
     if openai and not config.quick_gelu and quick in ARCHITECTURES:
@@ -45,7 +46,7 @@ def convert(checkpoint: str, output: Path, arch: str = "RN50", check: bool = Fal
 def _write_verified(
     output: Path, state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables, extra: dict[str, Any]
 ) -> None:
-    """Write beside `output`, read that, compare, and move it into place only then."""
+    """Write the weights beside `output`, read them again, compare, and only then move them into place."""
     output = Path(os.path.abspath(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(output)
@@ -53,10 +54,10 @@ def _write_verified(
     partial.mkdir()
     try:
         save_weights(partial / "weights", config, variables, extra)
-        certificate = verify(state, *load_weights(partial / "weights"))
-        print(certificate)
-        if not certificate.passed:
-            worst = max(certificate.image, certificate.text)
+        report = verify(state, *load_weights(partial / "weights"))
+        print(report)
+        if not report.passed:
+            worst = max(report.image, report.text)
             raise UserError(
                 f"{output}: not written, because its embeddings differ from open_clip's by {worst:.1e}, "
                 f"more than the bound of {BOUND:.0e}"

@@ -1,7 +1,8 @@
-"""The table: each tensor of an open_clip ResNet CLIP, where it goes in the Flax tree, and how its axes change.
+"""The conversion table: for each tensor of an open_clip ResNet CLIP, its place in the Flax tree and its axes there.
 
-Both sides are written as dotted names with fields in braces, so that one table serves both directions. The Flax modules
-keep torch's module names; what differs is the last word (`weight` is `kernel`, `scale` or `embedding`) and the axes.
+Both names are written as templates with fields in braces, so that one table serves both directions. The Flax modules
+keep torch's module names. Only the last part of a name differs (`weight` is `kernel`, `scale` or `embedding`), and the
+order of axes.
 """
 
 import re
@@ -14,7 +15,8 @@ import numpy as np
 
 
 class Transform(NamedTuple):
-    """How a torch array becomes a Flax array, and back. Both only move elements, so the round trip is exact."""
+    """How a torch array becomes a Flax array (`forward`), and back. Elements are only moved, so a round trip is
+    exact."""
 
     forward: Callable[[np.ndarray], np.ndarray]
     inverse: Callable[[np.ndarray], np.ndarray]
@@ -27,7 +29,7 @@ TRANSFORMS = {
 }
 
 _FIELDS = {
-    "block": r"(?:layer\d+\.\d+\.)?",  # nothing in the stem
+    "block": r"(?:layer\d+\.\d+\.)?",  # empty in the stem
     "norm": r"bn\d+|downsample\.1",
     "i": r"\d+",
     "qkvc": r"[qkvc]_proj",
@@ -45,7 +47,8 @@ def _regex(template: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Rule:
-    """`torch` and `flax` are dotted names with fields; `flax` is None for tensors that carry no weight."""
+    """A row of the table. `torch` and `flax` are templates of dotted names. `flax` is None for a tensor that the Flax
+    model does not need."""
 
     torch: str
     flax: str | None
@@ -68,11 +71,11 @@ RULES = (
     Rule("visual.{block}{norm}.bias", "params.visual.{block}{norm}.bias"),
     Rule("visual.{block}{norm}.running_mean", "batch_stats.visual.{block}{norm}.mean"),
     Rule("visual.{block}{norm}.running_var", "batch_stats.visual.{block}{norm}.var"),
-    Rule("visual.{block}{norm}.num_batches_tracked", None),  # only a cumulative average would need it
+    Rule("visual.{block}{norm}.num_batches_tracked", None),  # only needed for a cumulative average
     Rule("visual.attnpool.positional_embedding", "params.visual.attnpool.positional_embedding"),
     Rule("visual.attnpool.{qkvc}.weight", "params.visual.attnpool.{qkvc}.kernel", "dense"),
     Rule("visual.attnpool.{qkvc}.bias", "params.visual.attnpool.{qkvc}.bias"),
-    # Text tower, which torch keeps at the top level
+    # Text tower, which is at the top level in torch
     Rule("token_embedding.weight", "params.text.token_embedding.embedding"),
     Rule("positional_embedding", "params.text.positional_embedding"),
     Rule(
@@ -87,7 +90,7 @@ RULES = (
     Rule("{ln}.bias", "params.text.{ln}.bias"),
     Rule("text_projection", "params.text.text_projection"),
     Rule("logit_scale", "params.logit_scale"),
-    # Constants that OpenAI's archives keep beside the weights, and the causal mask of scripted models
+    # Constants beside the weights in OpenAI's archives, and the causal mask of scripted models
     Rule("input_resolution", None),
     Rule("context_length", None),
     Rule("vocab_size", None),
@@ -95,16 +98,16 @@ RULES = (
 )
 
 
-def to_flax(key: str) -> tuple[Rule, str | None] | None:
-    """The first rule that knows the torch `key`, and the dotted Flax name (None: dropped); None for an unknown key."""
+def flax_target(key: str) -> tuple[Rule, str | None] | None:
+    """The rule for a torch `key`, and the dotted Flax name (None: the tensor is dropped). None for an unknown key."""
     for rule in RULES:
         if match := rule.torch_regex.fullmatch(key):
             return rule, None if rule.flax is None else rule.flax.format(**match.groupdict())
     return None
 
 
-def to_torch(name: str) -> tuple[Rule, str] | None:
-    """The first rule that makes the dotted Flax `name`, and the torch key; None for an unknown name."""
+def torch_target(name: str) -> tuple[Rule, str] | None:
+    """The rule for a dotted Flax `name`, and the torch key. None for an unknown name."""
     for rule in RULES:
         if rule.flax_regex and (match := rule.flax_regex.fullmatch(name)):
             return rule, rule.torch.format(**match.groupdict())

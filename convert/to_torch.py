@@ -1,4 +1,4 @@
-"""Back again: `python -m convert.to_torch --weights=DIR --output=FILE.pt` writes a plain state dict for open_clip."""
+"""Convert weights to a state dict for open_clip: `python -m convert.to_torch --weights=DIR --output=FILE.pt`."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from convert import require
-from convert.rules import TRANSFORMS
-from convert.rules import to_torch as torch_key
+from convert.rules import TRANSFORMS, torch_target
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.errors import UserError, run
 from remoteclip_jax.files.writing import write_atomically
@@ -16,13 +15,13 @@ from remoteclip_jax.tasks.loading import load
 
 
 def to_torch(variables: Variables) -> dict[str, np.ndarray]:
-    """The state dict, as NumPy arrays by torch's names, that `from_torch` would turn into `variables`.
+    """The state dict of `variables`, as NumPy arrays by torch's names: the inverse of `from_torch`.
 
-    `num_batches_tracked`, which the Flax model does not keep, is written as zero: a strict load asks for it.
+    `num_batches_tracked`, which the Flax model does not have, is set to zero, because a strict load needs it.
     """
     state: dict[str, np.ndarray] = {}
     for path, value in flatten_dict(variables).items():
-        target = torch_key(".".join(path))
+        target = torch_target(".".join(path))
         if target is None:
             raise ValueError(f"no rule for {'/'.join(path)}")
         rule, key = target
@@ -36,7 +35,7 @@ def to_torch(variables: Variables) -> dict[str, np.ndarray]:
 def write_checkpoint(weights: Path, output: Path) -> None:
     """Write converted weights, or the best checkpoint of an `align` run, to the file `output`.
 
-    UserError where one of the two will not do.
+    UserError if `weights` cannot be converted, or if `output` exists.
     """
     torch = require("torch")
     if output.exists():
@@ -51,7 +50,7 @@ def write_checkpoint(weights: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Here and not above, because a program may import this module and have flags of these names itself.
+    # Defined only here, because a program that imports this module may have flags of these names.
     _WEIGHTS = DEFINE_path("weights", None, "converted weights, or an align run", required=True)
     _OUTPUT = DEFINE_path("output", None, "the .pt file to write", required=True)
     run(lambda: write_checkpoint(Path(_WEIGHTS.value), Path(_OUTPUT.value)))

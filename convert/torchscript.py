@@ -1,8 +1,8 @@
-"""Reading the tensors of a TorchScript archive (OpenAI's RN50.pt) without running anything in it.
+"""Reading the tensors of a TorchScript archive (OpenAI's RN50.pt) without running code in it.
 
-`torch.jit.load` would do, but it executes the archive's own `__setstate__` methods, and TorchScript can write files.
-The archive is a zip file with a pickle of the module tree (`data.pkl`) and the raw storages (`data/0`, `data/1`, …).
-Here the pickle may name only TorchScript's classes, which become inert boxes, and the function that rebuilds a tensor.
+`torch.jit.load` would execute the archive's own `__setstate__` methods, and TorchScript can write files. The archive is
+a zip file with a pickle of the module tree (`data.pkl`) and the raw storages (`data/0`, `data/1`, …). Here the pickle
+may name only TorchScript's classes, which become plain containers, and the function that rebuilds a tensor.
 """
 
 import pickle
@@ -27,7 +27,7 @@ _STORAGES = {
 
 
 class _Module:
-    """Stands for any class of the archive: it only keeps its attributes."""
+    """A stand-in for any class of the archive. It only stores attributes."""
 
     def __init__(self, *_: Any) -> None:
         self.attributes: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class _Module:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether `path` is a TorchScript archive; a plain checkpoint has no `constants.pkl`."""
+    """Whether `path` is a TorchScript archive. A plain checkpoint has no `constants.pkl`."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -45,10 +45,10 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of the archive's module, by their dotted names.
+    """All tensors of the archive's module, by dotted names.
 
-    pickle.UnpicklingError where the archive asks for anything else; KeyError, ValueError or zipfile's own errors where
-    it is damaged.
+    pickle.UnpicklingError if the pickle names anything that is not allowed. KeyError, ValueError or an error of zipfile
+    if the archive is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         root = next(n for n in archive.namelist() if n.endswith("/constants.pkl")).split("/")[0]
@@ -97,6 +97,7 @@ def _rebuild_tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple
 
 
 def _collect(module: Any, prefix: str, tensors: dict[str, np.ndarray]) -> None:
+    """Add the tensors of `module`, named with `prefix`, to `tensors`."""
     if isinstance(module, _Module):
         for name, value in module.attributes.items():
             _collect(value, f"{prefix}.{name}" if prefix else name, tensors)

@@ -1,4 +1,4 @@
-"""The certificate: how far the Flax model with the written weights is from open_clip with the file's weights."""
+"""The check of a conversion: the Flax model with the written weights against open_clip with those of the file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +18,18 @@ from remoteclip_jax.clip.prompts import prompts
 from remoteclip_jax.clip.tokenizer import tokenize
 from remoteclip_jax.data.classes import DIOR_CLASSES
 
-BOUND = 2e-5  # of unit-length embeddings, float32 on both sides; an RN50 stays about thirty times below
+BOUND = 2e-5  # for unit-length embeddings, in float32 on both sides; an RN50 stays about thirty times below it
 IMAGES = 4
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "attnpool")
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """`stages`: relative difference (norm over norm) after each part of the image tower; `image` and `text`: the
-    largest absolute difference in any component of the unit-length embeddings."""
+class ParityReport:
+    """Differences between the two models.
+
+    `stages` are relative differences (norm over norm) after each part of the image tower. `image` and `text` are the
+    largest absolute differences in any component of the unit-length embeddings.
+    """
 
     stages: dict[str, float]
     image: float
@@ -34,7 +37,8 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        return max(self.image, self.text) <= BOUND  # false for NaN too
+        """Whether the embeddings agree within the bound. NaN does not."""
+        return max(self.image, self.text) <= BOUND
 
     def __str__(self) -> str:
         rows = [f"  {name:<18}{value:.1e} relative" for name, value in self.stages.items()]
@@ -59,8 +63,8 @@ def torch_model(config: CLIPConfig) -> Any:
     return model.CLIP(config.embed_dim, vision, text, quick_gelu=config.quick_gelu).eval()
 
 
-def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables) -> Certificate:
-    """Compare open_clip under the torch `state` with ``CLIP(config)`` under `variables`, on fixed images and texts."""
+def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Variables) -> ParityReport:
+    """Compare open_clip with the torch `state` and ``CLIP(config)`` with `variables`, on fixed images and texts."""
     torch = require("torch")
     reference = torch_model(config)
     wanted = reference.state_dict().keys()
@@ -79,7 +83,7 @@ def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Varia
         found_text = np.asarray(jax.jit(partial(clip.apply, method="encode_text"))(variables, ids))
     found = [np.asarray(ours[name]) for name in ("stem", "c2", "c3", "c4", "c5", "embedding")]
     stages = zip(STAGES, found, expected, strict=True)
-    return Certificate(
+    return ParityReport(
         stages={name: float(np.linalg.norm(a - b) / np.linalg.norm(b)) for name, a, b in stages},
         image=float(np.abs(_unit(found[-1]) - _unit(expected[-1])).max()),
         text=float(np.abs(_unit(found_text) - _unit(expected_text)).max()),
@@ -87,7 +91,7 @@ def verify(state: Mapping[str, np.ndarray], config: CLIPConfig, variables: Varia
 
 
 def _images(size: int) -> Float32[np.ndarray, "n {size} {size} 3"]:
-    """Coarse patches with fine noise, so that every stage of the tower has something to see; always the same."""
+    """Coarse patches with fine noise, so that every stage of the tower sees structure at its scale. Always the same."""
     rng = np.random.default_rng(0)
     patches = rng.integers(0, 256, (IMAGES, 8, 8, 3)).repeat(size // 8, 1).repeat(size // 8, 2)
     return normalise((patches + rng.integers(-30, 31, patches.shape)).clip(0, 255).astype(np.uint8))

@@ -1,12 +1,31 @@
 """RemoteCLIP in pure-functional JAX.
 
-import remoteclip_jax as rc
-clip = rc.load("weights/remoteclip-rn50")
-z = rc.encode_image(clip, rc.preprocess([image], clip))
-t = rc.encode_text(clip, ["a satellite photo of a ship."])
+    import remoteclip_jax as rc
 
-detector = rc.load_detector("runs/my-detector")
-detections = rc.detect(detector, image, ["ship", "harbor"])
+    clip = rc.load("weights/remoteclip-rn50")
+    z = rc.encode_image(clip, rc.preprocess([image], clip))
+    t = rc.encode_text(clip, ["a satellite photo of a ship."])
+
+    detector = rc.load_detector("runs/my-detector")
+    detections = rc.detect(detector, image, ["ship", "harbor"])
+
+CLIP:
+
+- `load(path)` returns a `RemoteCLIP` from converted weights or from an `align` run.
+- `preprocess(images, clip)` turns images into the array that `encode_image` takes.
+- `encode_image(clip, pixels)` and `encode_text(clip, sentences)` return unit-length embeddings.
+- `class_embeddings(clip, names, templates)` returns one embedding per class, averaged over prompts.
+- `RemoteCLIP` is an immutable value: configuration and variables.
+
+Detection:
+
+- `load_detector(path)` returns a `TrainedDetector` from a `detect` run.
+- `detect(detector, image, prompts)` returns the `Detections` in one image: boxes, labels and scores.
+- `TrainedDetector` is an immutable value: configuration, variables and the run's classes.
+
+Errors:
+
+- `UserError` is raised for whatever a user can fix: a wrong path, a damaged file, an unknown class name.
 """
 
 import importlib
@@ -25,7 +44,7 @@ if TYPE_CHECKING:
     from remoteclip_jax.tasks.detect.loading import load_detector as load_detector
     from remoteclip_jax.tasks.loading import load as load
 
-_HOMES = {
+_MODULES = {
     "Detections": "detector.detections",
     "RemoteCLIP": "clip.inference",
     "TrainedDetector": "detector.inference",
@@ -39,14 +58,15 @@ _HOMES = {
     "preprocess": "clip.inference",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the processes that draw or read images must not load JAX."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, because the processes that render or read images must not load
+    JAX."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,7 @@
-"""`python -m remoteclip_jax.detect`; imported, the module is the function `remoteclip_jax.detect` itself."""
+"""The command `python -m remoteclip_jax.detect`. An import of this module gives the function `remoteclip_jax.detect`.
+
+Command and function have the same name, so this file must be both.
+"""
 
 import sys
 
@@ -6,7 +9,7 @@ if __name__ == "__main__":
     from remoteclip_jax.commands.detect import run
 
     run()
-else:  # the import system puts what is found here into the package, where the function has this name
+else:  # an import sets the package's attribute `detect` to what is in sys.modules, so that must be the function
     from remoteclip_jax.detector.inference import detect
 
     sys.modules[__name__] = detect  # type: ignore[assignment]

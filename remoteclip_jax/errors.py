@@ -1,7 +1,7 @@
-"""Errors that a user can cause, and the one way in which every command line reports them.
+"""Errors that a user can cause, and how all command lines report them.
 
-A command ends with exit code 2 and one line on stderr, ``error: …``, that names the file and what to do about it.
-Whatever is printed, the terminal or the pipe takes it: what its encoding lacks is escaped.
+A command ends with exit code 2 and one line on stderr, ``error: …``, which names the file and the remedy. Characters
+that the encoding of a terminal or a pipe lacks are printed escaped.
 """
 
 import errno
@@ -20,15 +20,15 @@ from remoteclip_jax.printable import printable
 
 
 class UserError(Exception):
-    """Something the user can put right: a wrong flag, a broken file, an unknown class name. The message is one line,
-    whatever names stand in it."""
+    """A problem that the user can fix: a wrong flag, a broken file, an unknown class name. The message is one line,
+    whatever names it contains."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
 
 def error_line(message: object) -> str:
-    """`message` as the one line on stderr, whatever names stand in it."""
+    """`message` as one line for stderr, whatever names it contains."""
     return "error: " + printable(" ".join(str(message).split()))
 
 
@@ -47,14 +47,14 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
-def explain(error: BaseException) -> str | None:
-    """The one line that tells a user what went wrong, or None where `error` is a defect of the program itself."""
+def user_message(error: BaseException) -> str | None:
+    """One line that tells the user what went wrong; None if `error` is a defect of the program itself."""
     if isinstance(error, UserError):
         return str(error)
     text = str(error)
     if "No space left" in text or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        return f"no space left on the disk{where}: free some and start the command again"
+        return f"no space left on the disk{where}: free some space and start the command again"
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "Out of memory" in text:
         return "out of memory: choose a smaller --batch_size or --image_size"
     if isinstance(error, OSError):
@@ -62,33 +62,33 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
-def _main_thread_only(unraisable: Any) -> None:
-    """For `sys.unraisablehook`: TensorStore's threads print a traceback for each piece that a full disk refused, in the
-    middle of the one line that says so."""
+def _main_thread_hook(unraisable: Any) -> None:
+    """A `sys.unraisablehook` that is silent in other threads. On a full disk, TensorStore's threads would print a
+    traceback for each failed write, in the middle of the error line."""
     if threading.current_thread() is threading.main_thread():
         sys.__unraisablehook__(unraisable)
 
 
-def _print_anything() -> None:
-    """An arrow to a pipe in cp1252, or a file name that is no UTF-8, must not end a command."""
+def _escape_unencodable_output() -> None:
+    """Without this, an arrow to a pipe in cp1252, or a file name that is not UTF-8, would end a command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _nobody_reads() -> bool:
-    """Whether what is printed has nobody to read it any more, as after ``| head``; from then on it goes nowhere."""
+def _redirect_closed_stdout() -> bool:
+    """Whether the reader of stdout has gone, as with ``| head``. If so, stdout is redirected to the null device."""
     output = sys.stdout.fileno()
     poll = select.poll()
     poll.register(output, 0)
     if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         return False
-    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more as it ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes stdout once more at exit
     return True
 
 
 def _show_in_help(main: Callable[[], None]) -> None:
-    """Let --help show the flags and the docstring of `main`'s module, which need not be the script that was started."""
+    """Let --help show the flags and the docstring of `main`'s module, even if another script was started."""
     module = sys.modules[main.__module__]
     for flag in flags.FLAGS.get_key_flags_for_module(module):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
@@ -96,11 +96,11 @@ def _show_in_help(main: Callable[[], None]) -> None:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Parse the absl flags, call `main()`, and turn whatever a user can cause into one line and exit code 2."""
+    """Parse the absl flags and call `main()`. Errors that a user can cause become one line and exit code 2."""
 
     def guarded(_: Sequence[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.FATAL)  # Orbax tells of each file, and tells errors twice
+            logging.set_verbosity(logging.FATAL)  # Orbax logs every file, and reports errors twice
         try:
             main()
             sys.stdout.flush()
@@ -108,15 +108,15 @@ def run(main: Callable[[], None]) -> NoReturn:
             print(f"\n{str(e) or 'interrupted'}", file=sys.stderr)
             sys.exit(getattr(e, "code", 128 + signal.SIGINT))
         except Exception as e:
-            if isinstance(e, BrokenPipeError) and _nobody_reads():
-                sys.exit(128 + signal.SIGPIPE)  # what a shell reports of a program that ends by it
-            message = explain(e)
+            if isinstance(e, BrokenPipeError) and _redirect_closed_stdout():
+                sys.exit(128 + signal.SIGPIPE)  # as a shell reports it for a program that this signal ends
+            message = user_message(e)
             if message is None:
                 raise
             _fail(message)
 
-    sys.unraisablehook = _main_thread_only
-    _print_anything()
+    sys.unraisablehook = _main_thread_hook
+    _escape_unencodable_output()
     _show_in_help(main)
     app.run(guarded, flags_parser=_parse_flags)
     raise AssertionError("app.run does not return")

@@ -1,16 +1,16 @@
-"""What each idea of the detector is worth: python studies/ablation.py --output=runs/ablation.
+"""An ablation of the detector's ideas: python studies/ablation.py --output=runs/ablation.
 
-All variants start from one and the same plain detector, which has none of the ideas, and go on for the same steps on
-the same drawn images: with all of the ideas (`full`), with all but one, with none (`plain`), and with those that the
-preset has (`default`). Every part starts as the identity, so that each begins as that plain detector. They are
-evaluated on drawn images of another seed. Minutes from random weights would say little: a detector of 20 classes finds
-next to nothing by then.
+All variants start from the same plain detector, which has none of the ideas. They continue for the same number of steps
+on the same synthetic images: with all ideas (`full`), with all but one, with none (`plain`), and with those of the
+preset (`default`). Each added part starts as the identity, so that every variant begins as the plain detector. They are
+evaluated on synthetic images of another seed. A few minutes from random weights would show little, because a detector
+of 20 classes finds almost nothing by then.
 
-With `--from_random` every variant starts from random weights instead; `--steps` should then be some thousands.
+With `--from_random` every variant starts from random weights instead. `--steps` should then be several thousand.
 
-Started again, it goes on where it stopped: a finished run's figures stand in `VARIANT-SEED.result.json`. Several may
-run side by side, each over a part of the table (`--variants`, `--seeds`), once the start is there; each prints all that
-is finished.
+Started again, the study continues where it stopped. The figures of a finished run are in `VARIANT-SEED.result.json`.
+Once the plain detector is trained, several processes may run side by side, each over a part of the table (`--variants`,
+`--seeds`). Each of them prints everything that is finished.
 """
 
 import dataclasses
@@ -46,68 +46,74 @@ PLAIN: dict[str, Any] = {
     "match_overlap": 2.0,
     "class_loss": "bce",
 }
-# Every idea, those among them that the evidence took out of the preset.
-EVERY: dict[str, Any] = {"contrast": 0.5, "match_overlap": 0.6}
+# All ideas, including those that the preset lacks because they did not help.
+FULL: dict[str, Any] = {"contrast": 0.5, "match_overlap": 0.6}
 WITHOUT: dict[str, dict[str, Any]] = {
     "gating: none": {"gating": "none"},
     "gating: concat_mlp": {"gating": "concat_mlp"},
     "no global contrast": {"contrast": 0.0},
     "truth left in I_g": {"remove_truth": False},
     "no presence loss": {"presence": 0.0},
-    "class target 1 in place of IoU": {"class_loss": "bce"},
+    "class target 1 instead of IoU": {"class_loss": "bce"},
     "no text conditioner": {"text_conditioning": False},
     "no denoising": {"denoising": 0},
     "learned queries": {"query_init": "learned"},
     "no dense loss": {"dense": 0.0},
-    "left-over queries are ground": {"match_overlap": 2.0},
+    "unmatched queries are background": {"match_overlap": 2.0},
 }
 # What each variant changes in the detector of the preset `small`.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "full": EVERY,
+    "full": FULL,
     "plain": PLAIN,
     "default": {},
     "default with a weak contrast": {"contrast": 0.1},
-    **{name: {**EVERY, **change} for name, change in WITHOUT.items()},
+    **{name: {**FULL, **change} for name, change in WITHOUT.items()},
+}
+# Old names in stored results, and their present names.
+RENAMED_VARIANTS = {
+    "left-over queries are ground": "unmatched queries are background",
+    "class target 1 in place of IoU": "class target 1 instead of IoU",
 }
 UNSEEN_SEED = 4242
 FIGURES = ("map", "map_50", "map_75")
 
-_OUTPUT = DEFINE_path("output", "runs/ablation", "where data, runs and results go")
-_VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "which rows of the table")
+_OUTPUT = DEFINE_path("output", "runs/ablation", "folder for data, runs and results")
+_VARIANTS = flags.DEFINE_list("variants", list(VARIANTS), "rows of the table")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the detector's weights and of its batches")
-_START = flags.DEFINE_integer("start_steps", 3600, "steps of the plain detector, of which the first align its tower")
+_START = flags.DEFINE_integer("start_steps", 3600, "steps of the plain detector, including those that align its tower")
 _STEPS = flags.DEFINE_integer("steps", 600, "steps of every variant")
 _RANDOM = flags.DEFINE_bool("from_random", False, "start every variant from random weights")
 _IMAGES = flags.DEFINE_integer("images", 200, "unseen images to evaluate on")
 
 
 def main() -> None:
+    """Train and evaluate what is missing, and print the table."""
     output = Path(_OUTPUT.value).absolute()
     for name in _VARIANTS.value:
         if name not in VARIANTS:
             raise errors.UserError(f"--variants: {name!r} is unknown; known: {', '.join(VARIANTS)}")
     preset = PRESETS["small"]
-    # The one validation image costs little and decides nothing: the last epoch alone is validated.
+    # One validation image is enough: it decides nothing, because only the last epoch is validated.
     generate_dataset(output / "data", preset.synthetic_train, 1, 0, 0, image_size=preset.synthetic_size, progress=True)
     generate_dataset(output / "unseen", 0, 0, _IMAGES.value, seed=UNSEEN_SEED, progress=True)
     jax.config.update("jax_compilation_cache_dir", str(output / "compiled"))
     plain = {"task": "detect", "preset": "small", "detector": preset.detector.replace(**PLAIN)}
     start = output / "start"
-    if not _RANDOM.value and not RunDirectory(start).evaluated():  # which a run is at its very end
+    if not _RANDOM.value and not RunDirectory(start).has_evaluation():  # a run is evaluated at its very end
         train({**plain, "data_dir": str(output / "data"), "max_steps": _START.value}, start)
-    missing = list(_missing(output))
+    missing = list(_missing_runs(output))
     for name, seed in missing:
         if len(missing) == 1:
-            _run(output, start, name, seed)
-        else:  # in a process of its own: the allocator keeps the gigabytes of a finished run's images
-            one = (f"--variants={name}", f"--seeds={seed}", f"--output={output}")
-            counts = (f"--{flag.name}={flag.value}" for flag in (_START, _STEPS, _IMAGES, _RANDOM))
-            subprocess.run([sys.executable, __file__, *one, *counts], check=True)
-    print(table(read(output)))
+            _train_and_evaluate(output, start, name, seed)
+        else:  # in a process of its own, because the allocator keeps the gigabytes of a finished run's images
+            selection = (f"--variants={name}", f"--seeds={seed}", f"--output={output}")
+            settings = (f"--{flag.name}={flag.value}" for flag in (_START, _STEPS, _IMAGES, _RANDOM))
+            subprocess.run([sys.executable, __file__, *selection, *settings], check=True)
+    print(table(read_results(output)))
 
 
-def _run(output: Path, start: Path, name: str, seed: int) -> None:
-    """Train and evaluate one variant, and keep its figures."""
+def _train_and_evaluate(output: Path, start: Path, name: str, seed: int) -> None:
+    """Train and evaluate one variant, and write its figures."""
     begin, preset = time.monotonic(), PRESETS["small"]
     detector: DetectorConfig = preset.detector.replace(**VARIANTS[name])
     settings = {
@@ -118,7 +124,7 @@ def _run(output: Path, start: Path, name: str, seed: int) -> None:
         "seed": seed,
         "max_steps": _STEPS.value,
     }
-    if not _RANDOM.value:  # other than real weights, the start has learned for minutes only: its tower trains on
+    if not _RANDOM.value:  # unlike with real weights, the tower keeps training: it has only learned for minutes
         settings |= {"weights": str(start), "learning_rate": preset.learning_rate / 2, "backbone": "train"}
     run = train(settings, output / f"{_slug(name)}-{seed}")
     figures = evaluate(run, EvalSettings(data_dir=output / "unseen"))
@@ -130,8 +136,9 @@ def _run(output: Path, start: Path, name: str, seed: int) -> None:
     write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
 
 
-def _missing(output: Path) -> Iterator[tuple[str, int]]:
-    finished = read(output)
+def _missing_runs(output: Path) -> Iterator[tuple[str, int]]:
+    """The variants and seeds that have no result yet."""
+    finished = read_results(output)
     for seed in map(int, _SEEDS.value):
         for name in _VARIANTS.value:
             if str(seed) not in finished.get(name, {}):
@@ -142,19 +149,20 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name)
 
 
-def read(output: Path) -> dict[str, dict[str, Any]]:
-    """Figures of what is finished, by variant and seed."""
-    parts: dict[str, dict[str, Any]] = {}
+def read_results(output: Path) -> dict[str, dict[str, Any]]:
+    """The figures of the finished runs, by variant and seed."""
+    results: dict[str, dict[str, Any]] = {}
     for path in sorted(output.glob("*.result.json")):
-        part = json.loads(path.read_text())
-        parts.setdefault(part["variant"], {})[str(part["seed"])] = part
-    return {name: parts[name] for name in VARIANTS if name in parts}
+        result = json.loads(path.read_text())
+        name = RENAMED_VARIANTS.get(result["variant"], result["variant"])
+        results.setdefault(name, {})[str(result["seed"])] = result
+    return {name: results[name] for name in VARIANTS if name in results}
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: mean and standard deviation over seeds, and the mean difference from the full detector of the same
-    seeds with its standard error."""
-    lines = ["| variant | seeds | mAP@50 | mAP | mAP@50 less the full one's |", "| --- | --- | --- | --- | --- |"]
+    """A Markdown table: the mean and standard deviation over the seeds, and the mean difference from `full` with the
+    same seeds, with its standard error."""
+    lines = ["| variant | seeds | mAP@50 | mAP | mAP@50 minus that of `full` |", "| --- | --- | --- | --- | --- |"]
     full = results.get("full", {})
     for name, runs in results.items():
         cells = [name, str(len(runs))]

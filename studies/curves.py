@@ -13,12 +13,13 @@ from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import read_rows
 
-_RUNS = flags.DEFINE_list("runs", None, "run directories; a curve is called after its directory", required=True)
-_METRICS = flags.DEFINE_list("metrics", ["loss"], "names in metrics.jsonl, a panel each")
+_RUNS = flags.DEFINE_list("runs", None, "run directories; a curve is named after its directory", required=True)
+_METRICS = flags.DEFINE_list("metrics", ["loss"], "names in metrics.jsonl, one panel each")
 _OUTPUT = DEFINE_path("output", None, "the picture", required=True)
 
 
 def main() -> None:
+    """Plot the curves that the flags name."""
     _, axes = plt.subplots(1, len(_METRICS.value), figsize=(4 * len(_METRICS.value), 3), squeeze=False)
     for axis, metric in zip(axes[0], _METRICS.value, strict=True):
         for run in (Path(name).expanduser() for name in _RUNS.value):

@@ -1,6 +1,6 @@
-"""AP of a detector on a split and on its mirror images: python studies/flipped.py --workdir=RUN --split=val.
+"""The AP of a detector on a split and on its mirror images: python studies/flipped.py --workdir=RUN --split=val.
 
-An aerial image has no left and right, so the two figures should be nearly the same.
+An aerial image has no left and right, so the two figures should be almost equal.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
-_SPLIT = flags.DEFINE_string("split", "test", "which split of the run's own data")
+_SPLIT = flags.DEFINE_string("split", "test", "the split of the run's own data")
 
 
 def mirrored(dataset: Dataset, folder: Path) -> Dataset:
-    """`dataset` from left to right; its images are written, without loss, into `folder`."""
+    """`dataset` mirrored left to right. Its images are written into `folder` as PNG files."""
     examples = []
     for i, example in enumerate(dataset.examples):
         path = folder / f"{i}.png"
@@ -39,6 +39,7 @@ def mirrored(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def main() -> None:
+    """Print the figures of the split and of its mirror images."""
     run = RunDirectory(Path(_WORKDIR.value))
     detector, config = load_detector(run.root), load_config(run.config)
     data_dir = Path(config.data_dir) if config.data_dir else run.data

@@ -1,1 +1,1 @@
-"""How fast training and inference are on this machine: `python -m remoteclip_jax.benchmark`."""
+"""The speed of training and inference on this machine: `python -m remoteclip_jax.benchmark`."""

@@ -1,4 +1,4 @@
-"""What is timed: the very training step of `train.py`, and inference, on random weights."""
+"""What is timed: the training step of `train.py`, and inference. Both have random weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.workload import Batch, MakeBatches, Workload
 
 WORKLOADS: dict[str, Any] = {"align": align_workload, "detect": detect_workload}
-SYNTHETIC = 64  # images, where no data are given
+SYNTHETIC_IMAGES = 64  # if no data are given
 INFERENCE_BATCHES = {"align": (1, 32), "detect": (1,)}
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A training as `train.py` would run it; `batch` is one of its batches with random pixels, on the device."""
+    """A training as `train.py` runs it. `batch` is one of its batches, with random pixels, on the device."""
 
     config: TrainConfig
     data: RunData
@@ -48,18 +48,19 @@ class Case:
     batch: Batch
 
     def new_batches(self) -> MakeBatches:
-        """The task's input pipeline, with nothing decoded yet."""
+        """A new input pipeline of the task, which has not decoded any image yet."""
         return WORKLOADS[self.config.task].make_batches(self.config, self.data.train)
 
     def new_state(self) -> TrainState:
+        """A new state before the first step, on all devices."""
         config, optimizer = self.config, make_optimizer(self.config, self.workload.rules)
         return replicate(create_state(self.variables, optimizer, 10**6, config.ema > 0, config.seed))
 
 
 def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
-    """The case of the settings of a `TrainConfig`; draws data into `run` where they name none. UserError as from
-    `train.py`."""
-    counts = {"synthetic_train": SYNTHETIC, "synthetic_val": 1, "synthetic_test": 0}
+    """The case of a training with these settings (see `tasks.configuration.new_config`). If they name no data, a few
+    synthetic images are made in `run`. UserError as for `train.py`."""
+    counts = {"synthetic_train": SYNTHETIC_IMAGES, "synthetic_val": 1, "synthetic_test": 0}
     config = new_config({**counts, **settings}, accelerator=jax.default_backend() != "cpu")
     data = find_task(config.task).read(config, run)
     check_batches(config, data)
@@ -85,12 +86,12 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
         workload,
         workload.variables(),
         parallel(step, donate_first=True),
-        split_batch(_random(workload)),
+        split_batch(_batch_with_random_pixels(workload)),
     )
 
 
-def _random(workload: Workload) -> Batch:
-    """A real batch of the task with random pixels."""
+def _batch_with_random_pixels(workload: Workload) -> Batch:
+    """A batch of the task with its images replaced by noise."""
     batches = workload.batches(0, 0)
     batch = next(batches)
     batches.close()
@@ -98,22 +99,22 @@ def _random(workload: Workload) -> Batch:
 
 
 class Trainer:
-    """Steps of a case, each from the state that the last one left."""
+    """Trains a case, step by step. `step` is the compiled step of the case."""
 
     def __init__(self, case: Case, step: Any) -> None:
         self._step, self._state = step, case.new_state()
         self._batch = case.batch
         self._batches = case.workload.batches(0, 0)
 
-    def random(self) -> dict[str, Array]:
-        """One step on the random batch, which lies on the device."""
-        return self._take(self._batch)
+    def random_step(self) -> dict[str, Array]:
+        """Do one step on the random batch, which is already on the device. Returns the metrics."""
+        return self._train(self._batch)
 
-    def real(self) -> dict[str, Array]:
-        """One step on the pipeline's next batch."""
-        return self._take(split_batch(next(self._batches)))
+    def real_step(self) -> dict[str, Array]:
+        """Do one step on the next batch of the input pipeline. Returns the metrics."""
+        return self._train(split_batch(next(self._batches)))
 
-    def _take(self, batch: Batch) -> dict[str, Array]:
+    def _train(self, batch: Batch) -> dict[str, Array]:
         self._state, metrics = self._step(self._state, batch)
         return dict(metrics)
 
@@ -122,7 +123,7 @@ class Trainer:
 
 
 def inference_call(case: Case, batch_size: int) -> Callable[[], Any]:
-    """Inference on `batch_size` random images: embeddings as by `encode_image`, or detections in images of the run's
+    """A function that runs inference on `batch_size` random images: image embeddings, or detections at the run's
     views."""
     rng, config = np.random.default_rng(0), case.config
     if not isinstance(config, DetectConfig):
@@ -131,6 +132,9 @@ def inference_call(case: Case, batch_size: int) -> Callable[[], Any]:
         return lambda: encode_image(case.clip, jnp.asarray(images))
     model = Detector(case.clip.config, config.detector, dtype=jnp.dtype(config.dtype))
     views = [rng.integers(0, 256, (batch_size, v, v, 3), np.uint8) for v in config.views]
-    most = config.max_detections
-    find = jax.jit(lambda variables, views, texts: find_objects(model, variables, views, texts, count=most))
-    return lambda: find(case.variables, views, case.texts)
+
+    @jax.jit
+    def detect(variables: Any, views: Any, texts: Any) -> Any:
+        return find_objects(model, variables, views, texts, count=config.max_detections)
+
+    return lambda: detect(case.variables, views, case.texts)

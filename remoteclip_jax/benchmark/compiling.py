@@ -1,4 +1,4 @@
-"""How long compiling takes: from nothing, and with the program in the persistent cache."""
+"""The time of compilation, with an empty persistent cache and with the program in it."""
 
 import tempfile
 import time
@@ -9,7 +9,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 
 class Compilation(NamedTuple):
-    """`seconds` and `seconds_cached` count tracing and lowering too: a start has to do them in either case."""
+    """A compiled function. `seconds` and `seconds_cached` include tracing and lowering, which every start has to do."""
 
     lowered: jax.stages.Lowered
     compiled: jax.stages.Compiled
@@ -18,26 +18,27 @@ class Compilation(NamedTuple):
 
 
 def compile_twice(function: Any, *arguments: Any) -> Compilation:
-    """Compile a jitted or pmapped function into an empty cache, and once more as a new process would."""
+    """Compile a jitted or pmapped function with an empty cache, and once more as a new process would."""
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         try:
             _use_cache(folder, 0.0)
-            (_, _, cold), (lowered, compiled, cached) = _compile(function, arguments), _compile(function, arguments)
+            _, _, seconds = _timed_compile(function, arguments)
+            lowered, compiled, seconds_cached = _timed_compile(function, arguments)
         finally:
             _use_cache(*before)
-    return Compilation(lowered, compiled, cold, cached)
+    return Compilation(lowered, compiled, seconds, seconds_cached)
 
 
-def _compile(function: Any, arguments: Any) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float]:
-    jax.clear_caches()  # in memory
+def _timed_compile(function: Any, arguments: Any) -> tuple[jax.stages.Lowered, jax.stages.Compiled, float]:
+    jax.clear_caches()  # those in memory
     begin = time.perf_counter()
     lowered = function.lower(*arguments)
     compiled = lowered.compile()
     return lowered, compiled, time.perf_counter() - begin
 
 
-def _use_cache(folder: str | None, least_seconds: float) -> None:
-    compilation_cache.reset_cache()  # it looks at the configuration once
+def _use_cache(folder: str | None, min_seconds: float) -> None:
+    compilation_cache.reset_cache()  # the cache reads the configuration only once
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", min_seconds)

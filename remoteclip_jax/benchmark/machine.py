@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine that is measured: its devices, packages, peak rates and memory."""
 
 import importlib.metadata
 import platform
@@ -7,18 +7,20 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from remoteclip_jax.benchmark.clock import Action, block_length, run
+from remoteclip_jax.benchmark.clock import Action, block_length, seconds_per_step
 
-CPU_SIZE, ACCELERATOR_SIZE = 2048, 8192  # of the square matrices whose product tells the peak
+CPU_MATRIX_SIZE, ACCELERATOR_MATRIX_SIZE = 2048, 8192  # for the peak rate of a matrix product
+TRIALS = 5  # the fastest counts
 
 
-def device() -> str:
+def device_name() -> str:
+    """The number and the name of the devices."""
     first = jax.local_devices()[0]
-    kind = _processor() if first.platform == "cpu" else first.device_kind
+    kind = _processor_name() if first.platform == "cpu" else first.device_kind
     return f"{jax.local_device_count()} × {kind}"
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
@@ -27,24 +29,25 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions(*more: str) -> dict[str, str]:
+def package_versions(*more: str) -> dict[str, str]:
+    """The versions of Python, of JAX and its libraries, and of the packages `more`."""
     names = ("jax", "jaxlib", "flax", "optax", *more)
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
 
 
-def matmul_peak(dtype: str) -> float:
-    """FLOP/s of one device in a product of large square matrices, at the default precision: the peak that
-    `peak_fraction` is a share of."""
-    size = CPU_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_SIZE
+def matmul_flops_per_second(dtype: str) -> float:
+    """The FLOP/s of one device in a product of large square matrices, at the default precision. The figure
+    `peak_fraction` is relative to this."""
+    size = CPU_MATRIX_SIZE if jax.default_backend() == "cpu" else ACCELERATOR_MATRIX_SIZE
     a = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
     product = jax.jit(lambda a: a @ a)
     action = Action(lambda: product(a))
     length = block_length(action)
-    return 2 * size**3 / min(run(action, length) for _ in range(5))
+    return 2 * size**3 / min(seconds_per_step(action, length) for _ in range(TRIALS))
 
 
 def memory_bandwidth() -> float:
-    """Bytes/s that one device reads and writes when it adds one to a large array, in place."""
+    """The bytes/s that one device reads and writes when it adds one to a large array in place."""
     x = jnp.zeros(2**26)
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
 
@@ -53,15 +56,14 @@ def memory_bandwidth() -> float:
         x = add(x)
         return x
 
-    # Waiting for an array that the next addition has consumed is an error; each waits for the last one anyhow.
+    # The next addition consumes the array, and waiting for a consumed array is an error. So always wait for the last.
     action = Action(start, lambda _: jax.block_until_ready(x))
     length = block_length(action)
-    return 2 * x.nbytes / min(run(action, length) for _ in range(5))
+    return 2 * x.nbytes / min(seconds_per_step(action, length) for _ in range(TRIALS))
 
 
 def peak_memory(compiled: jax.stages.Compiled) -> int:
-    """Bytes of one device's memory: what the device counted at most so far, else what the compiled step needs at
-    once."""
+    """The peak memory of one device in bytes, as the device reports it, or else as the compiled step needs it."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return int(stats["peak_bytes_in_use"])

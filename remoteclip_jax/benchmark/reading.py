@@ -1,4 +1,4 @@
-"""The input pipeline alone."""
+"""The speed of the input pipeline on its own."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from remoteclip_jax.benchmark.clock import Spread, ratios, spread
+from remoteclip_jax.benchmark.clock import Quartiles, quartiles, speed_ratios
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.transforms import WHOLE_IMAGE, crop, required_shorter_side, use_one_opencv_thread
 from remoteclip_jax.training.workload import MakeBatches
@@ -16,25 +16,29 @@ from remoteclip_jax.training.workload import MakeBatches
 REPEATS = 7
 
 
-def images_per_second(make_batches: Callable[[], MakeBatches], steps: int, batch_size: int) -> tuple[float, float]:
-    """Images/s of the pipeline with all of its threads: while it decodes every image for the first time, and once it
-    has decoded all (which it keeps as far as memory allows). `steps` make an epoch."""
-    first: list[float] = []
-    later: list[float] = []
+def pipeline_rates(make_batches: Callable[[], MakeBatches], steps: int, batch_size: int) -> tuple[float, float]:
+    """The images/s of the pipeline with all its threads, in the first epoch and in the second, of `steps` each.
+
+    The first one decodes every image. The second one has them decoded, as far as memory allows.
+    """
+    first_epoch: list[float] = []
+    second_epoch: list[float] = []
     for _ in range(REPEATS):
         batches = make_batches()(0, 0)
-        for rates in (first, later):
+        for rates in (first_epoch, second_epoch):
             begin = time.perf_counter()
             for _ in range(steps):
                 next(batches)
             rates.append(steps * batch_size / (time.perf_counter() - begin))
         batches.close()
-    return statistics.median(first), statistics.median(later)
+    return statistics.median(first_epoch), statistics.median(second_epoch)
 
 
-def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spread:
-    """How many times faster one core reads the images for training at `size` pixels than `theirs` does: ratios of
-    processor time, in pairs of passes over all images."""
+def reading_speed_ratio(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Quartiles:
+    """How many times faster than `theirs` this project reads the images for training at `size` pixels, on one core.
+
+    These are ratios of processor time, in pairs of passes over all images.
+    """
 
     def ours(path: Path) -> Any:
         return crop(np.asarray(read_image(path, at_least=required_shorter_side(WHOLE_IMAGE, size))), WHOLE_IMAGE, size)
@@ -48,4 +52,4 @@ def against(theirs: Callable[[Path], Any], paths: list[Path], size: int) -> Spre
                 read(path)
             if not warm_up:
                 times.append(time.process_time() - begin)
-    return spread(ratios(*seconds))
+    return quartiles(speed_ratios(*seconds))

@@ -1,4 +1,4 @@
-"""The step of `--task=align` in PyTorch, with open_clip's image tower: what the benchmark holds ours against."""
+"""The training step of `--task=align` in PyTorch, with open_clip's image tower, to compare with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,21 @@ from jaxtyping import Float, Float32, UInt8
 from convert import require
 from convert.to_torch import to_torch
 from convert.verify import torch_model
-from remoteclip_jax.benchmark.clock import Action, alternate
+from remoteclip_jax.benchmark.clock import Action, alternating_times
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.preprocess import MEAN, STD
 from remoteclip_jax.tasks.align.config import AlignConfig
 
 FORMATS = "channels_last", "contiguous_format"
-TRIALS = 5  # blocks of each memory format in turn, whose fastest tell them apart
+TRIALS = 5  # blocks of steps with each memory format; the fastest one counts
 
 
 class TorchAlign:
-    """The image tower in training mode, from the weights of `clip`, at its best: the faster of the two memory formats,
-    fused AdamW, all cores; on a GPU TF32 and `torch.compile`; `autocast` where the run's type is bfloat16."""
+    """The image tower in PyTorch with the weights of `clip`, as fast as PyTorch allows.
+
+    It uses the faster of two memory formats, fused AdamW and all cores; on a GPU also TF32 and `torch.compile`; and
+    `autocast` if the run's dtype is bfloat16.
+    """
 
     def __init__(self, clip: RemoteCLIP, config: AlignConfig, texts: Float[Any, "k d"]) -> None:
         self._torch = torch = require("torch")
@@ -34,9 +37,9 @@ class TorchAlign:
         self._statistics = [torch.tensor(x, device=self.device).view(1, 3, 1, 1) * 255 for x in (MEAN, STD)]
         self.memory_format = ""
 
-    def start(self, images: UInt8[np.ndarray, "b s s 3"], target: Float32[np.ndarray, "b k"]) -> Callable[[], Any]:
-        """A function that trains one step on this batch and returns its loss, a scalar on the device; chooses the
-        memory format."""
+    def train_step(self, images: UInt8[np.ndarray, "b s s 3"], target: Float32[np.ndarray, "b k"]) -> Callable[[], Any]:
+        """A function that does one training step on this batch and returns its loss, a scalar on the device. The faster
+        memory format is chosen here."""
         torch = self._torch
         batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
         steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
@@ -44,7 +47,7 @@ class TorchAlign:
         return self._step(getattr(torch, self.memory_format), *batch)
 
     def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
-        """A function that embeds these normalised images, in the memory format that is faster for it."""
+        """A function that embeds these normalised images, in the faster memory format."""
         calls = {name: self._encoder(getattr(self._torch, name), images) for name in FORMATS}
         return calls[_fastest({name: Action(call, lambda _: None) for name, call in calls.items()})]
 
@@ -94,18 +97,21 @@ class TorchAlign:
 
 
 def _fastest(actions: dict[str, Action]) -> str:
-    """Which of these takes the least time, at its best."""
-    times = alternate(actions, TRIALS)
+    """The name of the action with the fastest block."""
+    times = alternating_times(actions, TRIALS)
     return min(times, key=lambda name: min(times[name]))
 
 
 def torchvision_reader(size: int) -> Callable[[Path], Any]:
-    """torchvision's usual way to a training image: decode with Pillow, resize bicubically with antialiasing, normalise
-    to a float tensor; on one thread, as in a DataLoader's worker, for the rest of the process."""
+    """A function that reads a training image as is usual with torchvision: it decodes with Pillow, resizes bicubically
+    with antialiasing, and normalises to a float tensor.
+
+    From now on PyTorch uses a single thread in this process, as in the worker of a DataLoader.
+    """
     transforms, image = require("torchvision.transforms"), require("PIL.Image")
-    require("torch").set_num_threads(1)  # several would wait for each other in vain
+    require("torch").set_num_threads(1)
     bicubic = transforms.InterpolationMode.BICUBIC
-    change = transforms.Compose(
+    transform = transforms.Compose(
         [
             transforms.Resize((size, size), bicubic, antialias=True),
             transforms.ToTensor(),
@@ -115,6 +121,6 @@ def torchvision_reader(size: int) -> Callable[[Path], Any]:
 
     def read(path: Path) -> Any:
         with image.open(path) as opened:
-            return change(opened.convert("RGB"))
+            return transform(opened.convert("RGB"))
 
     return read

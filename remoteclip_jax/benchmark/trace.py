@@ -1,7 +1,7 @@
-"""A profile read back: which operations a step spends its time on.
+"""A profile of a training step: the operations that it spends its time on.
 
-XLA's profiler writes an event for every operation that the device runs, by the name of its instruction in the compiled
-program; that program says what kind of instruction it is, and which line of the model it comes from.
+XLA's profiler writes an event for every operation that the device runs, with the name of its instruction in the
+compiled program. The program tells the kind of the instruction, and the part of the model that it comes from.
 """
 
 import re
@@ -59,19 +59,20 @@ _CALLS = re.compile(r"(?:calls|to_apply|body)=%?([\w.-]+)")
 
 @dataclass(frozen=True)
 class Instruction:
-    """What the compiled program says of one of its instructions; `path` leads to its line in the model."""
+    """An instruction of the compiled program. `path` is its place in the model, by module names."""
 
     kind: str
     path: str
 
     @property
     def stage(self) -> str:
+        """The stage of the model: one of `STAGES`, or "other"."""
         return next((name for name, pattern in STAGES.items() if re.search(pattern, self.path)), "other")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An instruction's own share of a step's time, without what runs inside it."""
+    """An instruction and its share of a step's time, without the operations that run inside it."""
 
     name: str
     instruction: Instruction
@@ -80,9 +81,10 @@ class Operation:
 
 @dataclass(frozen=True)
 class Profile:
-    """Shares of a step's time, in all 1: by operation, costliest first, by kind, and by stage of the model.
+    """Shares of a step's time: by operation, the most expensive first; by kind; and by stage of the model.
 
-    Where several operations run at once, each counts by its part of them all; "host" is the time in which none ran.
+    The shares of the kinds add up to one, and so do those of the stages. "host" is the time in which no operation ran.
+    If operations run at the same time, they share that time.
     """
 
     operations: list[Operation]
@@ -90,21 +92,21 @@ class Profile:
     stages: dict[str, float]
 
 
-def profile(call: Callable[[], Any], steps: int, folder: Path, program: str) -> Profile:
-    """Trace `steps` calls into `folder` (for TensorBoard or Perfetto, too) and read the trace back. `program` is the
-    text of the compiled program that `call` runs."""
+def trace_profile(call: Callable[[], Any], steps: int, folder: Path, program: str) -> Profile:
+    """The profile of `steps` calls. Their trace is written into `folder`, where TensorBoard and Perfetto can read it.
+    `program` is the text of the compiled program that `call` runs."""
     jax.block_until_ready(call())
     with jax.profiler.trace(str(folder)):
         for _ in range(steps):
             result = call()
         jax.block_until_ready(result)
     latest = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    return summarise(_events(latest), instructions(program))
+    return profile_from_events(_device_events(latest), parse_instructions(program))
 
 
-def instructions(program: str) -> dict[str, Instruction]:
-    """Every instruction of a compiled program's text, by its name."""
-    bodies: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # computation to name, opcode and line
+def parse_instructions(program: str) -> dict[str, Instruction]:
+    """The instructions in the text of a compiled program, by name."""
+    bodies: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # by computation: name, opcode and line
     computation = ""
     for line in program.splitlines():
         if found := _INSTRUCTION.match(line):
@@ -132,38 +134,40 @@ def _kind(opcode: str, line: str, inside: set[str], path: str) -> str:
     return "other"
 
 
-def summarise(lines: Iterable[list[tuple[str, float, float]]], known: dict[str, Instruction]) -> Profile:
-    """The profile of events (name, begin, end), a list for each thread or stream."""
-    own: dict[str, float] = defaultdict(float)
+def profile_from_events(
+    lines: Iterable[list[tuple[str, float, float]]], instructions: dict[str, Instruction]
+) -> Profile:
+    """The profile of events (name, begin, end), one list for each thread or stream. ValueError if there are none."""
+    self_times: dict[str, float] = defaultdict(float)
     spans: list[tuple[float, float]] = []
     for events in lines:
         spans += [(begin, end) for _, begin, end in events]
-        for name, seconds in _own_times(events):
-            own[name] += seconds
-    total = sum(own.values())
+        for name, seconds in _self_times(events):
+            self_times[name] += seconds
+    total = sum(self_times.values())
     if not total:
         raise ValueError("the trace has no operations of the device")
-    busy = _covered(spans) / (max(end for _, end in spans) - min(begin for begin, _ in spans))
-    nothing = Instruction("other", "")
-    found = [Operation(name, known.get(name, nothing), busy * t / total) for name, t in own.items()]
-    found.sort(key=lambda operation: -operation.share)
+    busy = _union_length(spans) / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+    unknown = Instruction("other", "")
+    operations = [Operation(name, instructions.get(name, unknown), busy * t / total) for name, t in self_times.items()]
+    operations.sort(key=lambda operation: -operation.share)
     kinds, stages = dict.fromkeys(KINDS, 0.0), dict.fromkeys([*STAGES, "other", "host"], 0.0)
-    for operation in found:
+    for operation in operations:
         kinds[operation.instruction.kind] += operation.share
         stages[operation.instruction.stage] += operation.share
     kinds["host"] = stages["host"] = 1 - busy
-    return Profile(found, kinds, stages)
+    return Profile(operations, kinds, stages)
 
 
-def _own_times(events: list[tuple[str, float, float]]) -> list[tuple[str, float]]:
-    """Each event's time less that of the events inside it."""
-    own: list[tuple[str, float]] = []
-    stack: list[tuple[str, float, float]] = []  # name, end, own time
+def _self_times(events: list[tuple[str, float, float]]) -> list[tuple[str, float]]:
+    """The name and the time of each event, without the events inside it."""
+    times: list[tuple[str, float]] = []
+    stack: list[tuple[str, float, float]] = []  # name, end, self time
 
     def close(until: float) -> None:
         while stack and stack[-1][1] <= until:
             name, _, seconds = stack.pop()
-            own.append((name, seconds))
+            times.append((name, seconds))
 
     for name, begin, end in sorted(events, key=lambda event: (event[1], -event[2])):
         close(begin)
@@ -172,10 +176,10 @@ def _own_times(events: list[tuple[str, float, float]]) -> list[tuple[str, float]
             stack[-1] = outer, outer_end, seconds - (end - begin)
         stack.append((name, end, end - begin))
     close(float("inf"))
-    return own
+    return times
 
 
-def _covered(spans: list[tuple[float, float]]) -> float:
+def _union_length(spans: list[tuple[float, float]]) -> float:
     """The length of the union of intervals."""
     covered, reached = 0.0, float("-inf")
     for begin, end in sorted(spans):
@@ -184,8 +188,8 @@ def _covered(spans: list[tuple[float, float]]) -> float:
     return covered
 
 
-def _events(path: Path) -> list[list[tuple[str, float, float]]]:
-    """Operations in a trace, by thread or stream: those that name an instruction."""
+def _device_events(path: Path) -> list[list[tuple[str, float, float]]]:
+    """The events of a trace that name an instruction, as (name, begin, end), one list for each thread or stream."""
     data = jax.profiler.ProfileData.from_file(str(path))
     lines = []
     for plane in data.planes:

@@ -1,4 +1,4 @@
-"""The command lines, a file each: they parse absl flags, call a function of the library, and print what it returns.
+"""The command lines, one file each. They parse absl flags, call a function of the library, and print its result.
 
-A wrong flag and --help answer at once: JAX is loaded after the flags are looked at.
+JAX is loaded after the flags have been parsed, so that --help and errors in the flags appear at once.
 """

@@ -1,4 +1,4 @@
-"""The command line: `python -m remoteclip_jax.benchmark --task={align,detect}`."""
+"""Measure the speed of training and inference: `python -m remoteclip_jax.benchmark --task={align,detect}`."""
 
 import json
 import os
@@ -13,26 +13,27 @@ from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
 
 SETTINGS = (
-    flags.DEFINE_enum("task", "align", ["align", "detect"], "whose training step and inference"),
+    flags.DEFINE_enum("task", "align", ["align", "detect"], "the task to measure"),
     flags.DEFINE_string("preset", None, "as for train.py"),
-    flags.DEFINE_integer("batch_size", None, "images a step (the preset's)"),
+    flags.DEFINE_integer("batch_size", None, "images per step (the preset's)"),
     flags.DEFINE_integer("image_size", None, "pixels (the preset's)"),
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "compute type (the preset's)"),
-    DEFINE_path("data_dir", None, "images to read (else some are drawn)"),
+    DEFINE_path("data_dir", None, "images to read (synthetic ones)"),
 )
 _STEPS = flags.DEFINE_integer("steps", 20, "training steps to time, and pairs of steps to compare, at least ten")
-_TORCH = flags.DEFINE_bool("compare_torch", False, "time the same step in PyTorch too (--task=align)")
-_PROFILE = DEFINE_path("profile_dir", None, "write an XLA trace there, and print what it says")
+_TORCH = flags.DEFINE_bool("compare_torch", False, "also time the same step in PyTorch (--task=align)")
+_PROFILE = DEFINE_path("profile_dir", None, "write an XLA trace to this folder, and print a summary")
 _JSON = DEFINE_path("json", None, "write the figures to this file")
 
 
 def main() -> None:
+    """Measure the task that the flags name, and print the figures."""
     settings = {flag.name: flag.value for flag in SETTINGS if flag.value is not None}
     if _STEPS.value < 1:
         raise errors.UserError(f"--steps={_STEPS.value} must be at least 1")
     if _TORCH.value:
         if settings["task"] != "align":
-            raise errors.UserError("--compare_torch: there is no such detector in PyTorch; it compares --task=align")
+            raise errors.UserError("--compare_torch works with --task=align only: PyTorch has no such detector")
         from convert import require
 
         for module in ("torch", "open_clip", "torchvision"):
@@ -40,15 +41,16 @@ def main() -> None:
     if _JSON.value and not os.access(Path(_JSON.value).absolute().parent, os.W_OK):
         raise errors.UserError(f"--json={_JSON.value}: this folder is missing, or cannot be written")
 
-    from remoteclip_jax.benchmark.measure import Plan, measure
+    from remoteclip_jax.benchmark.measure import Options, measure
     from remoteclip_jax.runs.directory import RunDirectory
     from remoteclip_jax.runtime.memory import keep_freed_memory
 
     keep_freed_memory()
     folder = Path(_PROFILE.value) if _PROFILE.value else None
     with tempfile.TemporaryDirectory() as scratch:
-        figures, profile = measure(settings, Plan(_STEPS.value, _TORCH.value, folder), RunDirectory(Path(scratch)))
-    print(report(figures))
+        options = Options(_STEPS.value, _TORCH.value, folder)
+        figures, profile = measure(settings, options, RunDirectory(Path(scratch)))
+    print(figures_table(figures))
     if profile is not None:
         print("\n" + profile_tables(profile))
         print(f"\ntrace for TensorBoard or Perfetto: {folder}")
@@ -56,8 +58,8 @@ def main() -> None:
         write_atomically(Path(_JSON.value), json.dumps(figures, indent=2) + "\n")
 
 
-def report(f: dict[str, Any]) -> str:
-    """The figures as a table."""
+def figures_table(f: dict[str, Any]) -> str:
+    """The figures of `measure` as a table."""
     low, high = f["iterations_per_sec_quartiles"]
     rows = [
         ("", f"{f['task']}, {f['arch']}, batch {f['batch_size']}, {f['image_size']} pixels, {f['dtype']}"),
@@ -72,8 +74,8 @@ def report(f: dict[str, Any]) -> str:
         ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's"),
         (
             "floor",
-            f"{f['floor_sec']:.3g} s a step by the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
-            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; it takes {1 / f['iterations_per_sec']:.3g} s",
+            f"{f['floor_sec']:.3g} s per step at the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
+            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; measured {1 / f['iterations_per_sec']:.3g} s",
         ),
         ("peak memory", f"{f['peak_memory_bytes'] / 2**30:.2f} GiB"),
         (
@@ -83,12 +85,12 @@ def report(f: dict[str, Any]) -> str:
         ),
         (
             "input alone",
-            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once all are decoded",
+            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once they are decoded",
         ),
     ]
-    for size, of in f["inference"].items():
-        against = f", {_ratio(of)} PyTorch's speed" if "torch_ratio" in of else ""
-        value = f"{of['images_per_sec']:.3g} images/s, {of['milliseconds']:.1f} ms{against}"
+    for size, inference in f["inference"].items():
+        comparison = f", {_ratio(inference)} PyTorch's speed" if "torch_ratio" in inference else ""
+        value = f"{inference['images_per_sec']:.3g} images/s, {inference['milliseconds']:.1f} ms{comparison}"
         rows.append((f"inference, {size}", value))
     if f["torch_ratio"] is not None:
         rows += [
@@ -104,7 +106,7 @@ def _ratio(f: dict[str, Any]) -> str:
 
 
 def profile_tables(profile: Any) -> str:
-    """The ten costliest operations, and the shares by kind and by stage of the model."""
+    """The ten most expensive operations, and the shares of time by kind and by stage of the model."""
     lines = ["share  kind           operation, where"]
     for operation in profile.operations[:10]:
         path = operation.instruction.path.rsplit("jvp", 1)[-1][-70:]

@@ -1,4 +1,4 @@
-"""Find what prompts name in images of your own: `python -m remoteclip_jax.detect --workdir=RUN --image='*.jpg'`."""
+"""Detect objects in your own images: `python -m remoteclip_jax.detect --workdir=RUN --image='*.jpg' --output=DIR`."""
 
 import dataclasses
 import sys
@@ -10,20 +10,24 @@ from tqdm import tqdm
 from remoteclip_jax import errors
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
-from remoteclip_jax.tasks.detect.image_results import check_output, detect_file, find_images, stems
+from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names, write_detections
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
 _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
-_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] for the run's own")
-_THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections of a lower score")
+_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
+_THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections with a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
-_MOST = flags.DEFINE_integer("max_detections", None, "at most this many an image (the run's)")
-_BANDS = flags.DEFINE_string("bands", None, "of images with more than three: red, green, blue, as 3,2,1 (the run's)")
+_MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this many per image (the run's)")
+_BANDS = flags.DEFINE_string(
+    "bands", None, "red, green and blue of images with more than three bands, such as 3,2,1 (the run's)"
+)
 _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
-def main() -> None:  # JAX is loaded after the flags are looked at, so that --help and wrong flags answer at once
+def main() -> None:
+    """Detect objects in each image, write the results, and print the counts."""
+    # The first imports do not load JAX, so that errors in the flags appear at once.
     from remoteclip_jax.data.bands import parse_bands
     from remoteclip_jax.data.notes import Notes
     from remoteclip_jax.data.views import check_size, resized_views
@@ -34,11 +38,11 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
         raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
     if _SIZE.value is not None:
         check_size(_SIZE.value)
-    if _MOST.value is not None:
-        check_max_detections(_MOST.value)
+    if _MAX_DETECTIONS.value is not None:
+        check_max_detections(_MAX_DETECTIONS.value)
     notes = Notes("images")
     images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
-    names = stems(images)
+    names = result_names(images)
     check_output(output, images, names)
 
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
@@ -51,8 +55,8 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
     detector = load_detector(_WORKDIR.value)
     if _SIZE.value is not None:
         detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
-    if _MOST.value is not None:
-        detector = dataclasses.replace(detector, max_detections=_MOST.value)
+    if _MAX_DETECTIONS.value is not None:
+        detector = dataclasses.replace(detector, max_detections=_MAX_DETECTIONS.value)
     if _TEXTS.value:
         detector = with_embeddings(detector, _TEXTS.value)
     prompts = encode_prompts(detector, _PROMPTS.value)
@@ -62,15 +66,15 @@ def main() -> None:  # JAX is loaded after the flags are looked at, so that --he
     failed = False
     for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
         try:
-            counts = detect_file(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
+            counts = write_detections(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
         except errors.UserError as e:
             if len(images) == 1:
                 raise
             tqdm.write(errors.error_line(e), file=sys.stderr)
             failed = True
             continue
-        seen = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
-        tqdm.write(printable(f"{path}: {seen}"))
+        found = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
+        tqdm.write(printable(f"{path}: {found}"))
     for line in notes.lines():
         print(printable(line), file=sys.stderr)
     if failed:

@@ -14,7 +14,7 @@ _TRAIN = flags.DEFINE_integer("train", 70, "number of training images")
 _VAL = flags.DEFINE_integer("val", 15, "number of validation images")
 _TEST = flags.DEFINE_integer("test", 15, "number of test images")
 _SEED = flags.DEFINE_integer("seed", 0, "the same seed gives the same bytes")
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 800, "pixels a side")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 800, "pixels per side")
 
 
 def main() -> None:
@@ -25,5 +25,5 @@ def main() -> None:
 
 
 def run() -> NoReturn:
-    """Parse the flags and call `main`; a user's mistake ends with one line and exit code 2."""
+    """The command `python -m remoteclip_jax.scenes`."""
     errors.run(main)

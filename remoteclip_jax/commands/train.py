@@ -6,14 +6,15 @@ from remoteclip_jax import errors
 from remoteclip_jax.commands.config_flags import define_config_flags, define_set_flag
 from remoteclip_jax.path_flags import DEFINE_path
 
-_WORKDIR = DEFINE_path("workdir", None, "run directory; started again, a run resumes (runs/TASK-DATE-TIME)")
-_settings = define_config_flags()
-_assignments = define_set_flag()
+_WORKDIR = DEFINE_path("workdir", None, "run directory; a run in it is resumed (runs/TASK-DATE-TIME)")
+_user_settings = define_config_flags()
+_set_assignments = define_set_flag()
 
 
 def main() -> None:
-    settings = _settings()
-    if assignments := _assignments():
+    """Train or resume the run that the flags name."""
+    settings = _user_settings()
+    if assignments := _set_assignments():
         settings["set"] = assignments
 
     from remoteclip_jax.runtime.compilation import enable_compilation_cache

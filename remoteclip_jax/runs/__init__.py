@@ -1,4 +1,4 @@
-"""What lies on the disk of a training run: its directory, configuration, metrics, checkpoints, data and summary.
+"""The files of a training run: its directory, configuration, metrics, checkpoints, data and summary.
 
-Tasks and the training loop use it; it knows neither.
+The training loop and the tasks use this package. It depends on neither of them.
 """

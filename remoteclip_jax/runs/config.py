@@ -1,4 +1,4 @@
-"""What every training has for settings: data, length, optimizer, devices. A task adds its own (tasks/*/config.py)."""
+"""The settings that all tasks share: data, length, optimizer, devices. Each task adds its own to them."""
 
 import dataclasses
 import json
@@ -22,45 +22,47 @@ Backbone = Literal["train", "slow", "frozen"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a run; the defaults are those of the original experiment. Paths are strings, so that JSON holds
-    them. What is not set by users: `max_minutes` is turned into `total_steps`, of which the first `first_steps`
-    are of another kind (see `training.workload`); `fits` are the step counts found, and after which step (see
-    `training.plan`). UserError for a value that cannot be.
+    """The settings of a run. The defaults are those of the original experiment. Paths are strings, so that JSON can
+    hold them. UserError for an invalid value.
+
+    Users do not set the derived fields. `total_steps` is the number of steps, fitted to `max_minutes` if that is given.
+    The first `first_steps` are the first phase of the training (see `training.workload`). `fits` holds each fitted
+    pair of step counts, and the step after which it was fitted (see `training.plan`).
     """
 
     task: str = setting("align", derived=True)
     preset: str = setting("", derived=True)
-    # What to learn from
+    # Data
     data_dir: str | None = setting(None, "images and annotations; without it, synthetic images are made", path=True)
     dataset_format: DatasetFormat = setting("auto", "of --data_dir (auto)")
     train_split: str | None = setting(None, "split to train on, such as trainval or train+val (train)")
     val_split: str | None = setting(None, "split to validate on (val, valid, val2017, …, as the data call it)")
-    test_split: str | None = setting(None, "split to evaluate at the end, where the task does so (test)")
+    test_split: str | None = setting(None, "split to evaluate at the end, if the task does that (test)")
     val_share: float | None = setting(None, "take this share of the training images for validation, such as 0.1")
     skip_broken: bool = setting(False, "leave out images that cannot be read, and say which")
     bands: tuple[int, ...] | None = setting(
-        None, "of images with more than three: red, green and blue, such as 3,2,1 (1,2,3)", parse=parse_bands
+        None, "red, green and blue of images with more than three bands, such as 3,2,1 (1,2,3)", parse=parse_bands
     )
-    classes: str | None = setting(None, "file of class names, one a line", path=True)
-    synthetic_train: int = setting(70, between=(1, 10**6))  # made where no data are given: the mini_dataset's sizes
+    classes: str | None = setting(None, "file of class names, one per line", path=True)
+    synthetic_train: int = setting(70, between=(1, 10**6))  # images, if no data are given: as many as in mini_dataset
     synthetic_val: int = setting(15, between=(1, 10**6))
     synthetic_test: int = setting(15, between=(0, 10**6))
-    synthetic_size: int = setting(800, between=(64, 8192))  # pixels a side
-    # Where to start from
+    synthetic_size: int = setting(800, between=(64, 8192))  # pixels per side
+    # Initial weights
     arch: str = "RN50"
     weights: str | None = setting(
         None, "converted weights or a run (a detect run for detect only); else random", path=True
     )
     text_embeddings: str | None = setting(None, "npz with class_names[K] and embeddings[K, D]", path=True)
-    # What a step sees
-    augment: Augment = setting("none", "flips and turns; full: crops and colours too (none)")
+    # Batches
+    augment: Augment = setting("none", "flip: flips and quarter turns; full: crops and colours too (none)")
     image_size: int = setting(224, "side of the images in pixels, a multiple of 32 (224)")
-    batch_size: int = setting(8, "images a step, over all devices (8)", between=(1, 10**6))
+    batch_size: int = setting(8, "images per step, over all devices (8)", between=(1, 10**6))
     dtype: DType = setting("float32", "compute type; parameters stay float32 (float32)")
     seed: int = setting(
         0, "of the synthetic data, the initialisation, shuffling and augmentation (0)", between=(0, 2**31 - 1)
     )
-    # How long
+    # Length
     epochs: int = setting(10, "passes over the training images (10)", between=(1, 10**6))
     max_steps: int | None = setting(None, "stop after this many steps", between=(1, 10**9))
     max_minutes: float | None = setting(
@@ -71,15 +73,15 @@ class TrainConfig:
     total_steps: int | None = setting(None, derived=True)
     first_steps: int = setting(0, derived=True)
     fits: tuple[tuple[int, int, int], ...] = setting((), derived=True)
-    # How to optimise
+    # Optimizer
     learning_rate: float = setting(1e-4, "AdamW's learning rate (1e-4)", between=(1e-12, 1e3))
-    schedule: Schedule = setting("constant", "the learning rate's course (constant)")
+    schedule: Schedule = setting("constant", "learning rate schedule (constant)")
     weight_decay: float = setting(0.01, between=(0, 1e3))  # torch.optim.AdamW's default
-    decay_vectors: bool = True  # on norms, biases and the temperature too, as in the original experiment
+    decay_vectors: bool = True  # decay norms, biases and the temperature too, as in the original experiment
     beta2: float = setting(0.999, between=(0, 1 - 1e-9))
-    clip_norm: float = setting(0.0, between=(0, 1e9))  # bound on the gradient's length; 0: none
+    clip_norm: float = setting(0.0, between=(0, 1e9))  # bound on the norm of the gradient; 0: none
     ema: float = setting(0.0, between=(0, 1 - 1e-9))  # decay of the weights' moving average; 0: none
-    backbone: Backbone = "train"  # the image tower's learning rate: whole, a tenth, or none
+    backbone: Backbone = "train"  # the image tower's learning rate: full, a tenth, or zero
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -87,29 +89,31 @@ class TrainConfig:
             raise UserError(f"--val_share={self.val_share:g} is out of range: it must lie between 0 and 1")
         if self.val_share is not None and self.val_split is not None:
             raise UserError("--val_share takes the validation from the training images; leave out --val_split")
-        architecture(self.arch)
+        architecture(self.arch)  # UserError for an unknown one
         check_size(self.image_size)
 
     def save(self, path: Path) -> None:
+        """Write the configuration as JSON."""
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
 
-# What may differ when a run is started again; anything else would make it another run.
-EXTENDABLE = ("epochs", "max_steps", "max_minutes")
-# What may have moved since: the same data, names and weights under another path.
-PATHS = ("data_dir", "classes", "weights", "text_embeddings")
+# Settings that may change when a run is resumed. A change of any other would make it another run.
+EXTENDABLE_FIELDS = ("epochs", "max_steps", "max_minutes")
+# Paths may change too: the same data, names and weights may have moved.
+PATH_FIELDS = ("data_dir", "classes", "weights", "text_embeddings")
 
-# Settings of runs of version 0.1.0, which wrote those of all tasks into every run's config.json, by today's names.
-RENAMED = {
+# Old names of fields in the config.json of version 0.1.0, and their present names.
+RENAMED_FIELDS = {
     "draw_train": "synthetic_train",
     "draw_val": "synthetic_val",
     "draw_test": "synthetic_test",
     "draw_size": "synthetic_size",
     "align_steps": "first_steps",
 }
-FORMER = {
+# Version 0.1.0 wrote the settings of all tasks into every config.json. These are ignored if the run's task lacks them.
+FIELDS_OF_OTHER_TASKS = {
     *("label", "temperature", "novel", "align_share", "detector"),
     *("views", "jitter", "mosaic", "max_objects", "max_detections"),
 }
 # Settings that version 0.1.0 did not have and whose default is not what it did: it decayed norms and biases too.
-ADDED = {"decay_vectors": True}
+ADDED_FIELDS = {"decay_vectors": True}

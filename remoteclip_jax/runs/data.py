@@ -1,4 +1,4 @@
-"""The data of a run, and that a run goes on with the data that it began with."""
+"""The data of a run, and the check that a resumed run still has the same data."""
 
 import hashlib
 import json
@@ -14,9 +14,11 @@ from remoteclip_jax.runs.directory import RunDirectory
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """The splits that a run uses, and notes for the user about them. `final` is what is evaluated at the end, where the
-    task does so: the test split, or else the validation split. `train` may have fewer classes than the others, which
-    have all."""
+    """The splits that a run uses, and notes about them for the user.
+
+    `final` is evaluated at the end, if the task does that. It is the test split, or else the validation split. `train`
+    may have fewer classes than `classes`; the other splits have all of them.
+    """
 
     classes: tuple[str, ...]
     train: Dataset
@@ -26,8 +28,8 @@ class RunData:
 
 
 def check_same_data(run: RunDirectory, data: RunData) -> None:
-    """UserError where a run that has begun would go on with other classes or other images than it began with: labels
-    would mean something else, and nothing would show it."""
+    """UserError if a run would be resumed with other classes or other images than it began with. Its labels would then
+    mean something else, and nothing would show it."""
     if not run.has_begun():
         return
     if run.text_embeddings.exists():
@@ -48,25 +50,28 @@ def check_same_data(run: RunDirectory, data: RunData) -> None:
 
 
 def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
-    """Two lists of classes, in a few words."""
+    """The difference between two lists of classes, in a few words."""
     gone = [name for name in before if name not in now]
     new = [name for name in now if name not in before]
     if not gone and not new:
-        return f"they have another order, which was {', '.join(before)}"
+        return f"they are in another order, which was {', '.join(before)}"
     parts = [f"{', '.join(names)} {verb}" for names, verb in ((gone, "is gone"), (new, "is new")) if names]
     return " and ".join(parts)
 
 
 def fingerprints(data: RunData) -> dict[str, str]:
-    """What must be the same for a run to go on: names, sizes, boxes and labels of the splits that it trains and
-    validates on, wherever they lie."""
+    """Hashes of the training and validation splits, by split. A run may be resumed only if they are unchanged.
+
+    Image names, sizes, boxes and labels count. Folders do not, since the data may have moved.
+    """
     result = {}
     for dataset in (data.train, data.val):
         if dataset is not None:
             digest = hashlib.sha256()
-            for x in dataset.examples:
-                digest.update(f"{x.image.name}\0{x.width}\0{x.height}\0".encode("utf-8", "surrogateescape"))
-                for array in (x.boxes, x.labels, x.ignored, x.ignored_labels):
+            for example in dataset.examples:
+                header = f"{example.image.name}\0{example.width}\0{example.height}\0"
+                digest.update(header.encode("utf-8", "surrogateescape"))
+                for array in (example.boxes, example.labels, example.ignored, example.ignored_labels):
                     digest.update(np.ascontiguousarray(array).tobytes())
             result[dataset.split] = digest.hexdigest()
     return result

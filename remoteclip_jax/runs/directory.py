@@ -1,4 +1,4 @@
-"""Where the files of a run lie: the one place that knows."""
+"""The paths of a run's files, defined in this one place."""
 
 import shutil
 import time
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A run's directory. It is self-contained: evaluation and inference need nothing beside it but images."""
+    """A run's directory. It is self-contained: besides it, evaluation and inference need only images."""
 
     root: Path
 
     @classmethod
     def new(cls, task: str) -> "RunDirectory":
-        """`runs/TASK-DATE-TIME`, with a number behind it where two runs start in the same second."""
+        """`runs/TASK-DATE-TIME`, with a number appended if two runs start in the same second."""
         stem = f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
         names = (stem, *(f"{stem}-{i}" for i in range(2, 1000)))
         return cls(next(path for name in names if not (path := Path("runs", name)).exists()))
@@ -32,18 +32,18 @@ class RunDirectory:
         return self.root / "checkpoints"
 
     @property
-    def frozen(self) -> Path:
-        """The text tower as weights, stored once; absent where the run was given text embeddings instead."""
+    def text_tower(self) -> Path:
+        """The frozen text tower as weights. Absent if the run was given text embeddings instead."""
         return self.root / "text_tower"
 
     @property
     def text_embeddings(self) -> Path:
-        """The class names and the embeddings that the run trained against."""
+        """The class names and the embeddings that the run trains against."""
         return self.root / "text_embeddings.npz"
 
     @property
     def data(self) -> Path:
-        """Drawn data, where the run was given none."""
+        """Synthetic data, if the run was given no data."""
         return self.root / "data"
 
     @property
@@ -61,11 +61,11 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that trains here (see `run_lock`); the file alone means nothing."""
+        """Locked by the process that trains here (see `runs.lock`). The file alone means nothing."""
         return self.root / ".lock"
 
     def is_run(self) -> bool:
-        """Whether this is the directory of a training run, and not of converted weights."""
+        """Whether this is the directory of a training run, rather than of converted weights."""
         return self.metrics.exists() or self.checkpoints.is_dir()
 
     def has_begun(self) -> bool:
@@ -74,14 +74,16 @@ class RunDirectory:
         return saved or (self.metrics.exists() and self.metrics.stat().st_size > 0)
 
     def clear(self) -> None:
-        """Remove what was prepared for a run that has not begun; drawn data stay, for they know their own settings."""
-        shutil.rmtree(self.frozen, ignore_errors=True)
+        """Remove what was prepared for a run that has not begun. Synthetic data stay: they record the settings that
+        they were made with, and are checked against these."""
+        shutil.rmtree(self.text_tower, ignore_errors=True)
         for path in (self.text_embeddings, self.summary, self.config):
             path.unlink(missing_ok=True)
 
-    def evaluated(self) -> bool:
+    def has_evaluation(self) -> bool:
         """Whether any split has been evaluated."""
         return any(self.root.glob("eval/*/metrics.json"))
 
     def evaluation(self, split: str) -> Path:
+        """The folder for the evaluation on `split`."""
         return self.root / "eval" / split

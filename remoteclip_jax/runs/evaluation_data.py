@@ -1,4 +1,4 @@
-"""What an evaluation reads: a split of a run's own or of other data, and the embeddings of its classes."""
+"""The data of an evaluation: a split of the run's own data or of other data, and the embeddings of its classes."""
 
 import dataclasses
 import functools
@@ -24,7 +24,8 @@ from remoteclip_jax.runs.splits import Refine
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """What the user named; None means the run's own (`data_dir`, `classes`, …) or the default."""
+    """The user's settings for an evaluation. None stands for the run's own (`data_dir`, `classes`, …) or the
+    default."""
 
     split: str = "test"
     data_dir: Path | None = None
@@ -40,65 +41,70 @@ class EvalSettings:
     skip_broken: bool = False
 
 
-def read_for_evaluation(
+def read_evaluation_split(
     run: RunDirectory, config: TrainConfig | None, settings: EvalSettings, dim: int, refine: Refine
 ) -> tuple[Dataset, TextEmbeddings | None]:
-    """The split, and the class embeddings that are known without a text tower: the user's, else the run's. `refine` is
-    what training made of its images before it took a share of them for validation."""
+    """The split to evaluate, and the class embeddings that are stored: the user's, else the run's, else None.
+
+    `config` is None for converted weights. `dim` is the length of an embedding. `refine` is the task's selection of
+    images. Training applies it before it takes a share of the images for validation, so it is repeated here.
+    """
     own_format = config.dataset_format if config and settings.data_dir is None else "auto"
     dataset_format = settings.dataset_format if settings.dataset_format != "auto" else own_format
-    stored = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
-    given = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
-    classes = _class_names(settings, given, stored)
+    of_run = load_text_embeddings(run.text_embeddings) if run.text_embeddings.exists() else None
+    of_user = load_text_embeddings(settings.text_embeddings, dim) if settings.text_embeddings else None
+    classes = _class_names(settings, of_user, of_run)
     bands = settings.bands or (config.bands if config else None)
-    data_dir = evaluation_directory(run, config, settings)
+    data_dir = evaluation_data_dir(run, config, settings)
     skip_broken = settings.skip_broken or bool(config and config.skip_broken)
     read = functools.partial(
         read_dataset, data_dir, dataset_format=dataset_format, classes=classes, bands=bands, skip_broken=skip_broken
     )
     if config and config.val_share is not None and settings.data_dir is None and split_role(settings.split) == VAL:
-        train = refine(read(config.train_split or TRAIN), data_dir)  # the run took its validation from these
+        train = refine(read(config.train_split or TRAIN), data_dir)  # the run took its validation images from these
         dataset = dataclasses.replace(hold_out(train, config.val_share, config.seed)[1], split=settings.split)
     else:
         dataset = read(settings.split)
     print(dataset_summary(data_dir, [dataset]))
-    return dataset, given or stored
+    return dataset, of_user or of_run
 
 
-def evaluation_directory(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
-    """The data to evaluate on. UserError where neither the user nor a run says."""
-    return settings.data_dir or _own_data(run, config)
+def evaluation_data_dir(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
+    """The folder of the data to evaluate on. UserError if neither the user nor a run names one."""
+    return settings.data_dir or _run_data_dir(run, config)
 
 
-def _own_data(run: RunDirectory, config: TrainConfig | None) -> Path:
+def _run_data_dir(run: RunDirectory, config: TrainConfig | None) -> Path:
     if config is None:
-        raise UserError(f"{run.root} holds weights, not a run: say with --data_dir what to evaluate on")
+        raise UserError(f"{run.root} holds weights, not a run: name the data to evaluate on with --data_dir")
     return Path(config.data_dir) if config.data_dir else run.data
 
 
 def _class_names(
-    settings: EvalSettings, given: TextEmbeddings | None, stored: TextEmbeddings | None
+    settings: EvalSettings, of_user: TextEmbeddings | None, of_run: TextEmbeddings | None
 ) -> tuple[str, ...] | None:
-    """The user's list, else the names in the user's embeddings, else the run's on its own data, else the data's own."""
+    """The user's list, else the names in the user's embeddings, else, on the run's own data, the run's; else None: the
+    data decide."""
     if settings.classes:
         return read_class_file(settings.classes)
-    if given:
-        return given.class_names
-    return stored.class_names if stored and settings.data_dir is None else None
+    if of_user:
+        return of_user.class_names
+    return of_run.class_names if of_run and settings.data_dir is None else None
 
 
-def embeddings_of(
-    clip: RemoteCLIP | None, classes: Sequence[str], known: TextEmbeddings | None, templates: Sequence[str] | None
+def evaluation_embeddings(
+    clip: RemoteCLIP | None, classes: Sequence[str], stored: TextEmbeddings | None, templates: Sequence[str] | None
 ) -> np.ndarray:
-    """Rows of `known` where it has every class and no templates were asked for; else encoded by the text tower."""
-    if known is not None and templates is None:
-        rows = [find_class_index(name, known.class_names) for name in classes]
+    """The embeddings [k, d] of `classes`: rows of `stored` if it has every class and no templates are given, else
+    encoded by the text tower. UserError if there is no text tower."""
+    if stored is not None and templates is None:
+        rows = [find_class_index(name, stored.class_names) for name in classes]
         if None not in rows:
-            return known.embeddings[np.array(rows)]
+            return stored.embeddings[np.array(rows)]
     if clip is None or not clip.has_text_tower:
-        names = ", ".join(known.class_names) if known else "none"
+        names = ", ".join(stored.class_names) if stored else "none"
         raise UserError(
             f"this run has no text tower (it was trained from --text_embeddings) and cannot encode other names or "
-            f"templates; stored names: {names}; others can be given as an npz of their own with --text_embeddings"
+            f"templates; stored names: {names}; give the embeddings of others as an npz with --text_embeddings"
         )
     return np.asarray(class_embeddings(clip, classes, templates or (TEMPLATE,)))

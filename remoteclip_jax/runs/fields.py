@@ -1,4 +1,4 @@
-"""Settings as fields of a dataclass: what each means, its bounds, and how a command line writes it, in one place."""
+"""Settings as fields of a dataclass. Each field carries its help text, its bounds and its form on the command line."""
 
 import dataclasses
 import difflib
@@ -14,8 +14,11 @@ from remoteclip_jax.files.json_files import schema_mismatch, schema_of
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field's metadata say of it. With a `help` text the field is a flag of its own; every field that is not
-    `derived` by the program can be given as `--set=FIELD=VALUE`."""
+    """The metadata of a field.
+
+    A field with a `help` text has a flag of its own. Every field can be given as `--set=FIELD=VALUE`, unless it is
+    `derived` by the program. `between` are inclusive bounds. `path` marks a path. `parse` reads the flag's text.
+    """
 
     help: str | None = None
     between: tuple[float, float] | None = None
@@ -25,34 +28,35 @@ class Setting:
 
 
 def setting(default: Any, help: str | None = None, **properties: Any) -> Any:
-    """A dataclass field with this default and the properties of a `Setting`."""
+    """A dataclass field with this default. `properties` are the other fields of `Setting`."""
     return field(default=default, metadata={"setting": Setting(help, **properties)})
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
-    """The settings of a dataclass, by field."""
+    """The `Setting` of each field of a dataclass, by name."""
     return {f.name: f.metadata.get("setting", Setting()) for f in dataclasses.fields(kind)}
 
 
 def choices_of(hint: Any) -> tuple[Any, ...]:
-    """The values of a `Literal`; none for any other type."""
+    """The values of a `Literal`; an empty tuple for any other type."""
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def check_fields(config: Any) -> None:
-    """UserError for a number out of its bounds, or a word that is none of the choices."""
+    """UserError for a number out of its bounds, or a value that is not one of the choices."""
     hints = get_type_hints(type(config))
-    for name, about in settings_of(type(config)).items():
+    for name, properties in settings_of(type(config)).items():
         value = getattr(config, name)
-        if about.between and value is not None and not about.between[0] <= value <= about.between[1]:
-            low, high = about.between
+        if properties.between and value is not None and not properties.between[0] <= value <= properties.between[1]:
+            low, high = properties.between
             raise UserError(f"--{name}={value} is out of range: it must lie between {low:g} and {high:g}")
         if (choices := choices_of(hints[name])) and value not in choices:
             raise UserError(f"--{name}={value} is unknown; known: {', '.join(map(str, choices))}")
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`FIELD=VALUE` of `--set`, such as `detector.layers=4`; the value is JSON. UserError where it is not."""
+    """The name and the value in `FIELD=VALUE`, as given to `--set`, such as `detector.layers=4`. UserError if the value
+    is not JSON."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UserError(f"--set={text}: expected FIELD=VALUE, such as --set=detector.layers=4")
@@ -60,33 +64,35 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name.strip(), json.loads(value)
     except (ValueError, RecursionError):
         hint = f"'{name.strip()}={json.dumps(value)}'"
-        raise UserError(f"--set={text}: {value!r} is no JSON value; a string needs quotes: --set={hint}") from None
+        raise UserError(f"--set={text}: {value!r} is not a JSON value; a string needs quotes: --set={hint}") from None
 
 
-def check_assignment(kind: type, name: str, value: Any, prefix: str = "") -> Any:
-    """`value` as the field `name` of the dataclass `kind` has it; a dot leads into a field that is a dataclass, and
-    `prefix` is what led to this one. UserError for a field that does not exist, naming the nearest, or that does not
-    take this value."""
+def checked_value(kind: type, name: str, value: Any, prefix: str = "") -> Any:
+    """`value`, checked against the field `name` of the dataclass `kind`; a list becomes a tuple.
+
+    A dot in `name` leads into a field that is a dataclass itself; `prefix` is the path that led to `kind`. UserError
+    for a field that does not exist, naming the nearest, and for a value that the field does not take.
+    """
     first, dot, rest = name.partition(".")
-    full, about, hints = prefix + name, settings_of(kind), get_type_hints(kind)
+    path, settings, hints = prefix + name, settings_of(kind), get_type_hints(kind)
     inner = _dataclass_in(hints.get(first))
-    if first not in about or about[first].derived or (dot and inner is None):
-        possible = [path for path in _paths(kind, prefix) if path != full]
-        near = difflib.get_close_matches(full, possible, n=1, cutoff=0.0)
-        raise UserError(f"--set={full}=…: there is no such setting; the nearest is {near[0]}")
+    if first not in settings or settings[first].derived or (dot and inner is None):
+        possible = [other for other in _dotted_names(kind, prefix) if other != path]
+        nearest = difflib.get_close_matches(path, possible, n=1, cutoff=0.0)[0]
+        raise UserError(f"--set={path}=…: there is no such setting; the nearest is {nearest}")
     if inner is not None:
         if dot:
-            return check_assignment(inner, rest, value, f"{prefix}{first}.")
-        raise UserError(f"--set={full}=…: set its fields one by one, such as {full}.{next(iter(settings_of(inner)))}=…")
-    if problem := schema_mismatch(value, schema_of(hints[first]), full):
-        raise UserError(f"--set={full}={json.dumps(value)}: {problem}, which is not {_described(hints[first])}")
+            return checked_value(inner, rest, value, f"{prefix}{first}.")
+        raise UserError(f"--set={path}=…: set its fields one by one, such as {path}.{next(iter(settings_of(inner)))}=…")
+    if problem := schema_mismatch(value, schema_of(hints[first]), path):
+        raise UserError(f"--set={path}={json.dumps(value)}: {problem}, which is not {_description(hints[first])}")
     if (choices := choices_of(hints[first])) and value not in choices:
-        raise UserError(f"--set={full}={json.dumps(value)}: known are {', '.join(map(str, choices))}")
+        raise UserError(f"--set={path}={json.dumps(value)} is unknown; known: {', '.join(map(str, choices))}")
     return tuple(value) if isinstance(value, list) else value
 
 
-def assigned(config: Any, values: Mapping[str, Any]) -> Any:
-    """The dataclass `config` with `values` by dotted field names in place of its own. UserError for an invalid one."""
+def with_assignments(config: Any, values: Mapping[str, Any]) -> Any:
+    """A copy of the dataclass `config` with `values`, given by dotted field names. UserError for an invalid one."""
     for name, value in values.items():
         try:
             config = _with_value(config, name, value)
@@ -100,7 +106,7 @@ def _with_value(config: Any, name: str, value: Any) -> Any:
     return dataclasses.replace(config, **{first: _with_value(getattr(config, first), rest, value) if rest else value})
 
 
-def value_of(config: Any, name: str) -> Any:
+def field_value(config: Any, name: str) -> Any:
     """The value of a field by its dotted name."""
     for part in name.split("."):
         config = getattr(config, part)
@@ -108,40 +114,41 @@ def value_of(config: Any, name: str) -> Any:
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """A value of the type `kind` from what JSON made of it: dataclasses are objects, tuples are lists."""
+    """A value of type `kind` from its JSON form, in which dataclasses are objects and tuples are lists."""
     inner = _dataclass_in(kind)
     if inner is not None and isinstance(value, dict):
         hints = get_type_hints(inner)
-        return inner(**{name: from_json(hints.get(name), one) for name, one in value.items()})
+        return inner(**{name: from_json(hints.get(name), item) for name, item in value.items()})
     if isinstance(value, list):
-        return tuple(from_json(None, one) for one in value)
+        return tuple(from_json(None, item) for item in value)
     return value
 
 
 def _dataclass_in(hint: Any) -> type | None:
-    """The dataclass that `hint` is, or is besides None."""
+    """The dataclass in a type hint, which may be a union of it and None; None if there is none."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    return next((one for one in options if dataclasses.is_dataclass(one) and isinstance(one, type)), None)
+    return next((option for option in options if dataclasses.is_dataclass(option) and isinstance(option, type)), None)
 
 
-def _paths(kind: type, prefix: str = "") -> list[str]:
-    """The dotted names of all that can be set."""
-    hints, paths = get_type_hints(kind), []
-    for name, about in settings_of(kind).items():
+def _dotted_names(kind: type, prefix: str = "") -> list[str]:
+    """The dotted names of all fields that can be set."""
+    hints, names = get_type_hints(kind), []
+    for name, properties in settings_of(kind).items():
         inner = _dataclass_in(hints[name])
         if inner is not None:
-            paths += _paths(inner, f"{prefix}{name}.")
-        elif not about.derived:
-            paths.append(prefix + name)
-    return paths
+            names += _dotted_names(inner, f"{prefix}{name}.")
+        elif not properties.derived:
+            names.append(prefix + name)
+    return names
 
 
-def _described(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
+def _description(hint: Any) -> str:
+    """A type in words, for error messages."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", type(None): "null"}
     if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_described(one) for one in get_args(hint))
+        return " or ".join(_description(option) for option in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"a list, each {_described(get_args(hint)[0])}"
+        return f"a list, each {_description(get_args(hint)[0])}"
     if choices := choices_of(hint):
         return "one of " + ", ".join(map(str, choices))
-    return names.get(hint, "such a value")
+    return words.get(hint, "such a value")

@@ -15,7 +15,7 @@ _held: set[int] = set()
 
 
 def _forget_in_child() -> None:
-    """A forked child would keep the lock of a parent that was killed."""
+    """Without this, a forked child would keep the lock of a parent that was killed."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -25,25 +25,26 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 @contextlib.contextmanager
-def exclusive(run: RunDirectory) -> Iterator[None]:
-    """Hold the directory of `run`, which is made where it is missing. UserError where another process holds it.
+def exclusive_lock(run: RunDirectory) -> Iterator[None]:
+    """Hold the lock of the directory of `run`; create the directory if it is missing. UserError if another process
+    holds the lock.
 
-    The lock is the kernel's (`flock`) and goes with the process, however that ends. Where the file system has no locks,
-    a line says so and nothing is held.
+    It is a kernel lock (`flock`), which is released however the process ends. If the file system has no locks, a note
+    is printed and nothing is locked.
     """
     run.root.mkdir(parents=True, exist_ok=True)
-    descriptor = _locked(run)
+    descriptor = _locked_descriptor(run)
     _held.add(descriptor)
     try:
         yield
     finally:
-        run.lock.unlink(missing_ok=True)  # before it is let go: who comes then finds no file, or one of its own
+        run.lock.unlink(missing_ok=True)  # before the release, so that the next process creates a file of its own
         _held.discard(descriptor)
         os.close(descriptor)
 
 
-def _locked(run: RunDirectory) -> int:
-    """A descriptor of the lock file that holds the lock, if there can be one."""
+def _locked_descriptor(run: RunDirectory) -> int:
+    """A descriptor of the lock file. It holds the lock, unless the file system has no locks."""
     while True:
         descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -60,7 +61,7 @@ def _locked(run: RunDirectory) -> int:
                 os.close(descriptor)
                 raise
             print(
-                f"note: {run.root} is on a file system without locks ({e.strerror}): take care that no second "
+                f"note: {run.root} is on a file system without locks ({e.strerror}): make sure that no second "
                 "training is started there",
                 file=sys.stderr,
             )
@@ -69,7 +70,7 @@ def _locked(run: RunDirectory) -> int:
 
 
 def _is_current(descriptor: int, run: RunDirectory) -> bool:
-    """Whether the locked file still is the one of that name, and not one that its last holder has just removed."""
+    """Whether the locked file still has its name. Its last holder may just have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), run.lock.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Which splits of which data a training uses: its own directory's or synthetic ones, and how validation is chosen."""
+"""The splits that a training uses, from the user's data or from synthetic data, and the choice of its validation."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,18 +18,18 @@ from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import check_batch_size
 from remoteclip_jax.scenes import generate_dataset
 
-# What a task makes of a split that was read from a directory: a smaller one, or a UserError.
+# A task's selection from a split that was read from a directory: a smaller split, or a UserError.
 Refine = Callable[[Dataset, Path], Dataset]
 
 
 def read_splits(config: TrainConfig, run: RunDirectory, refine: Refine, test: bool = False) -> RunData:
-    """Read the training and validation splits, with `test` that one, too; make synthetic ones first where no
-    `data_dir` is given. The first of the notes says which splits were read, or that there is no validation."""
+    """Read the training and validation splits, and with `test` the test split too. Without a `data_dir`, synthetic
+    data are made first. The first note says which splits were read, and whether there is no validation."""
     if config.data_dir is None:
         counts = {"train": config.synthetic_train, "val": config.synthetic_val, "test": config.synthetic_test}
         generate_dataset(run.data, **counts, seed=config.seed, image_size=config.synthetic_size, progress=True)
     data_dir = data_directory(config, run)
-    named = class_names(config, run)
+    named = named_classes(config, run)
     train = read_split(config, run, config.train_split or TRAIN, named, refine)
     present = {int(label) for example in train.examples for label in example.labels}
     if not present:
@@ -38,33 +38,32 @@ def read_splits(config: TrainConfig, run: RunDirectory, refine: Refine, test: bo
     final = val
     if test and (config.test_split or find_component_splits(data_dir, TEST, config.dataset_format)):
         final = read_split(config, run, config.test_split or TEST, train.classes, refine)
-    every = train.classes
-    read = list(dict.fromkeys(dataset for dataset in (train, val, final) if dataset))
-    notes = [dataset_summary(data_dir, read) + (f"; {remark}" if remark else "")]
-    if named and (lacking := [name for i, name in enumerate(every) if i not in present]):
-        notes.append(f"{train.split}: no object of {', '.join(lacking)}, which --classes or --text_embeddings names")
-    notes += [note for dataset in read for note in dataset.notes]
-    notes += [note for dataset in read[1:] for note in duplicate_notes(dataset, train)]
-    return RunData(every, train, val, final, tuple(dict.fromkeys(notes)))
+    splits = list(dict.fromkeys(dataset for dataset in (train, val, final) if dataset))
+    notes = [dataset_summary(data_dir, splits) + (f"; {remark}" if remark else "")]
+    if named and (missing := [name for i, name in enumerate(train.classes) if i not in present]):
+        notes.append(f"{train.split}: no object of {', '.join(missing)}, which --classes or --text_embeddings names")
+    notes += [note for dataset in splits for note in dataset.notes]
+    notes += [note for dataset in splits[1:] for note in duplicate_notes(dataset, train)]
+    return RunData(train.classes, train, val, final, tuple(dict.fromkeys(notes)))
 
 
 def read_split(
     config: TrainConfig, run: RunDirectory, split: str, classes: tuple[str, ...] | None, refine: Refine
 ) -> Dataset:
-    """One split of the run's own data. UserError where nothing is left to learn from."""
+    """One split of the run's own data, refined by the task. UserError if it cannot be used."""
     data_dir = data_directory(config, run)
     dataset = read_dataset(data_dir, split, config.dataset_format, classes, config.bands, config.skip_broken)
     return refine(dataset, data_dir)
 
 
 def data_directory(config: TrainConfig, run: RunDirectory) -> Path:
-    """Where the run's data lie."""
+    """The folder of the run's data."""
     return Path(config.data_dir) if config.data_dir else run.data
 
 
-def class_names(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | None:
-    """The classes the user named: `--classes`, else those of `--text_embeddings`, else None (the data decide). A run
-    that has begun knows them, and needs neither file any more."""
+def named_classes(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | None:
+    """The classes that the user named: those of `--classes`, else of `--text_embeddings`, else None (the data decide).
+    A run that has begun has stored them, and no longer needs either file."""
     named = config.classes or config.text_embeddings
     if named and run.text_embeddings.exists() and not Path(named).exists():
         return load_text_embeddings(run.text_embeddings).class_names
@@ -78,32 +77,32 @@ def class_names(config: TrainConfig, run: RunDirectory) -> tuple[str, ...] | Non
 def _validation(
     config: TrainConfig, run: RunDirectory, train: Dataset, refine: Refine
 ) -> tuple[Dataset, Dataset | None, str]:
-    """What is trained on and what is validated on, and what there is to say about that. UserError where the user asks
-    for validation on what is trained on."""
+    """The training split, the validation split (None if there is none), and a remark on the choice, perhaps empty.
+    UserError if the user asks for validation on the training images."""
     data_dir, hint = data_directory(config, run), "--val_share=0.1 takes one from the training images"
     found = find_component_splits(data_dir, config.val_split or VAL, config.dataset_format)
     trained = {split_role(name) or name for name in train.source_split.split("+")}
     trained |= {TRAIN, VAL} if TRAINVAL in trained else set()
-    inside = bool(found) and {split_role(name) or name for name in found} <= trained
+    is_trained_on = bool(found) and {split_role(name) or name for name in found} <= trained
     if config.val_share is not None:
-        unused = f"its split {found[0]!r} is not used" if found and not inside else ""
+        unused = f"its split {found[0]!r} is not used" if found and not is_trained_on else ""
         return *hold_out(train, config.val_share, config.seed), unused
     if config.val_split is None and not found:
         return train, None, f"no validation: there is no split for it ({hint})"
-    if inside and config.val_split is None:
+    if is_trained_on and config.val_split is None:
         return train, None, f"no validation: {train.split!r} has its images, too ({hint})"
-    if inside:
+    if is_trained_on:
         raise UserError(f"--val_split={config.val_split} is trained on (--train_split={train.split}): name another")
     val, shared = without_shared_files(read_split(config, run, config.val_split or VAL, train.classes, refine), train)
     if not len(val):
         return train, None, f"no validation: all images of {val.split!r} are trained on ({hint})"
     if shared:
-        note = f"{val.split}: {shared} images left out, which are trained on"
+        note = f"{val.split}: {shared} images left out, because they are trained on"
         val = dataclasses.replace(val, notes=(*val.notes, note))
     return train, val, ""
 
 
 def check_batches(config: TrainConfig, data: RunData) -> None:
-    """UserError where the batch size goes with neither the images nor the devices."""
+    """UserError if the batch size does not fit the images or the devices."""
     steps_per_epoch(data.train, config.batch_size)
     check_batch_size(config.batch_size)

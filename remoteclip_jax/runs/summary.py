@@ -1,4 +1,4 @@
-"""Facts about a run for its report, besides its settings and its metrics."""
+"""Facts about a run for its report, in addition to its settings and metrics."""
 
 import importlib.metadata
 import json
@@ -14,19 +14,22 @@ from remoteclip_jax.runs.directory import RunDirectory
 
 
 def write_summary(run: RunDirectory, data: RunData, params: dict[str, Any], frozen: Mapping[str, int]) -> None:
-    """Write classes, images, notes, parameters, device and versions. `params` are those that train; `frozen` are the
-    numbers of other parameters at the run's first start, which later starts keep."""
+    """Write classes, images, notes, parameter counts, device and versions.
+
+    `params` are the parameters in the training state. `frozen` are the counts of other parameters, by name. These are
+    known only at the run's first start, so later starts keep the stored counts.
+    """
     if run.has_begun() and run.summary.exists():
-        sizes = json.loads(run.summary.read_text())["parameters"]
+        counts = json.loads(run.summary.read_text())["parameters"]
     else:
-        sizes = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in params.items()} | dict(frozen)
+        counts = {name: int(sum(np.size(x) for x in jax.tree.leaves(p))) for name, p in params.items()} | dict(frozen)
     device = jax.local_devices()[0]
     summary = {
         "classes": list(data.classes),
         "images": {d.split: len(d) for d in (data.train, data.val) if d},
         "fingerprints": fingerprints(data),
         "notes": list(data.notes),
-        "parameters": sizes,
+        "parameters": counts,
         "device": f"{jax.local_device_count()} × {device.device_kind} ({device.platform})",
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint")},
     }

@@ -1,4 +1,4 @@
-"""What was named in place of a run or of converted weights, in words, and what to name instead."""
+"""Error messages for paths that are neither a run nor converted weights, but look like a likely mistake."""
 
 import shlex
 from pathlib import Path
@@ -10,33 +10,33 @@ _CHECKPOINTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 def check_directory(path: Path, expected: str) -> None:
-    """UserError where `path` is no directory of `expected` but a neighbour of one: a PyTorch file, a folder of them, a
-    folder of runs, a part of a run."""
+    """UserError if `path` is a likely mistake for a directory of `expected`, with a hint: a PyTorch file, a folder of
+    such files, a folder of runs, a part of a run, or nothing at all."""
     if path.is_file():
-        raise UserError(f"{path}: {_file(path, expected)}")
+        raise UserError(f"{path}: {_file_hint(path, expected)}")
     if not path.is_dir():
         raise UserError(f"{path}: no such directory; expected {expected}")
     if (path / "config.json").exists():
         return
-    for parent in list(path.resolve().parents)[:3]:  # CHECKPOINTS, CHECKPOINTS/STEP and CHECKPOINTS/STEP/default
+    for parent in list(path.resolve().parents)[:3]:  # of checkpoints, checkpoints/STEP and checkpoints/STEP/default
         if RunDirectory(parent).config.exists() and path.resolve().is_relative_to(RunDirectory(parent).checkpoints):
             raise UserError(f"{path}: this is a part of the run {parent}; name the run itself")
-    inside = sorted(path.iterdir())
-    if runs := [p.name for p in inside if (p / "config.json").exists()]:
+    entries = sorted(path.iterdir())
+    if runs := [entry.name for entry in entries if (entry / "config.json").exists()]:
         names = ", ".join(runs[:5]) + (" and others" if runs[5:] else "")
         raise UserError(f"{path}: this is a folder of {names}; name one of them")
-    if files := [p for p in inside if p.suffix in _CHECKPOINTS]:
-        raise UserError(f"{path}: expected {expected}; {files[0].name} in it is {_torch(files[0])}")
+    if files := [entry for entry in entries if entry.suffix in _CHECKPOINTS]:
+        raise UserError(f"{path}: expected {expected}; {files[0].name} in it is {_conversion_hint(files[0])}")
 
 
-def _file(path: Path, expected: str) -> str:
+def _file_hint(path: Path, expected: str) -> str:
     if path.suffix.lower() in _CHECKPOINTS:
-        return f"this is {_torch(path)}"
+        return f"this is {_conversion_hint(path)}"
     if path.suffix.lower() == ".npz":
         return f"this is an npz of arrays, which --text_embeddings takes; expected {expected}"
     return f"this is a file; expected {expected}"
 
 
-def _torch(path: Path) -> str:
+def _conversion_hint(path: Path) -> str:
     command = f"python -m convert --checkpoint={shlex.quote(str(path))} --output=DIR"
     return f"a PyTorch checkpoint: convert it first ({command}) and name DIR"

@@ -1,4 +1,4 @@
-"""The tasks: each is one folder with its settings, batches, loss, evaluation and report; `registry` lists them.
+"""The tasks. Each one is a folder with its settings, batches, loss, evaluation and report; `registry` lists them.
 
-What works on any task is here beside them: settings, training, evaluation, loading.
+The modules beside them work with any task: configuration, training, evaluation, loading, reports.
 """

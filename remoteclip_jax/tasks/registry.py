@@ -1,7 +1,7 @@
-"""The list of tasks. A task is a folder of this package, and its name is the folder's.
+"""The list of tasks. A task is a folder of this package, and has the folder's name.
 
-Its `config.py` has `CONFIG` (the dataclass of its settings), `PRESETS`, `default_preset` and `complete`. It must import
-nothing heavy, since command lines read it before anything else. Its `task.py` has `TASK`, a `training.task.Task`.
+Its `config.py` defines `CONFIG` (the dataclass of its settings), `PRESETS`, `default_preset` and `complete`. Command
+lines read it first, so it must import nothing heavy. Its `task.py` defines `TASK`, a `training.task.Task`.
 """
 
 import importlib
@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 
-if TYPE_CHECKING:  # it loads JAX
+if TYPE_CHECKING:  # the import loads JAX
     from remoteclip_jax.training.task import Task
 
 TASKS = {
     "align": "the image tower, against the text embeddings of class names",
     "detect": "a context-guided detector",
 }
-DEFAULT = "align"
+DEFAULT_TASK = "align"
 
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What a task's `config.py` says. `default_preset` is the preset's name where the user names none, given whether
-    there is an accelerator. `complete` takes the preset with the user's settings over it, and these settings alone, and
-    returns the configuration that follows."""
+    """The content of a task's `config.py`.
+
+    `default_preset(accelerator)` is the name of the preset if the user names none. `complete(config, settings)` returns
+    the final configuration. It takes the preset with the user's settings applied, and these settings on their own.
+    """
 
     config: type[TrainConfig]
     presets: Mapping[str, TrainConfig]
@@ -43,7 +45,7 @@ def task_settings(name: str) -> TaskSettings:
 
 
 def find_task(name: str) -> "Task":
-    """A task by its name. UserError for an unknown one."""
+    """The task of this name. UserError for an unknown name."""
     if name not in TASKS:
         raise UserError(f"--task={name} is unknown; known: {', '.join(TASKS)}")
     task: Task = importlib.import_module(f"{__package__}.{name}.task").TASK

@@ -1,4 +1,4 @@
-"""Training whatever a task says: the loop, the step, the state, the optimizer, and how many steps fit into a time.
+"""Training of any task: the loop, the step, the state, the optimizer, and the fit of the step count to a given time.
 
-It names no task; a `task.Task` tells it what to read and a `workload.Workload` what to train.
+The package names no task. A `task.Task` says what to read, and a `workload.Workload` what to train.
 """

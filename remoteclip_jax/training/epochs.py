@@ -1,7 +1,8 @@
-"""A training: step, and at each epoch's end evaluate, log, save, in this order, before the next batch is taken.
+"""The epochs of a training. At the end of each one: evaluate, log and save, in this order.
 
-That order, and batches that depend on the seed and the step alone, make a resumed run end as an unbroken one: with the
-same bits on a CPU, and on a GPU where its operations are deterministic (docs/data.md).
+All of this happens before the next batch is taken, and a batch depends only on the seed and the step. So a resumed run
+ends like an uninterrupted one: with the same bits on a CPU, and on a GPU if its operations are deterministic
+(docs/data.md).
 """
 
 import contextlib
@@ -21,12 +22,12 @@ from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Ranking, append_row, read_rows
 from remoteclip_jax.runtime.devices import replicate, split_batch
 from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
-from remoteclip_jax.training.meter import Meter, NotFinite, check_finite
+from remoteclip_jax.training.meter import Meter, NonFiniteError, check_finite
 from remoteclip_jax.training.plan import Plan
-from remoteclip_jax.training.state import TrainState, evaluated
+from remoteclip_jax.training.state import TrainState, evaluation_variables
 from remoteclip_jax.training.workload import Step, Workload
 
-SAVE_SECONDS = 90.0  # what a killed run loses at most
+MAX_UNSAVED_SECONDS = 90.0  # a killed run loses at most about this much
 
 
 def run_training(
@@ -39,70 +40,70 @@ def run_training(
     plan: Plan,
     checkpoints: Checkpoints,
 ) -> None:
-    """Train from `state` to the end of `plan`. Interrupted at SIGINT or SIGTERM, with the state saved; UserError for a
-    loss that is no number."""
+    """Train from `state` to the end of `plan`.
+
+    Raises Interrupted after SIGINT or SIGTERM, with the state saved. UserError if a metric is not finite.
+    """
     done = int(jax.device_get(state.step))
     rows = read_rows(run.metrics)
     best = min(map(ranking, rows), default=math.inf)
-    partial = checkpoints.metrics(done).get("partial") if done else None
+    partial = checkpoints.metrics(done).get("partial") if done else None  # of an epoch that was saved before its end
     meter = Meter(partial)
-    spent, begin = (partial["seconds"] if partial else rows[-1]["seconds"] if rows else 0.0), time.monotonic()
-    saved = begin
+    earlier_seconds = partial["seconds"] if partial else rows[-1]["seconds"] if rows else 0.0
+    begin = last_save = time.monotonic()
     with (
         deferred_signals() as signal,
-        contextlib.closing(_Feed(workload, done, plan.first_steps)) as feed,
+        contextlib.closing(_BatchStream(workload, done, plan.first_steps)) as stream,
         tqdm(total=plan.total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar,
     ):
         while done < plan.total:
-            epoch = done // workload.per_epoch + 1
+            epoch = done // workload.steps_per_epoch + 1
             try:
-                while done < min(epoch * workload.per_epoch, plan.total):
-                    state, metrics = step(state, split_batch(next(feed)))
+                while done < _epoch_end(epoch, workload, plan):
+                    state, metrics = step(state, split_batch(next(stream)))
                     done += 1
                     if shown := meter.add(done, metrics):
                         bar.set_postfix(loss=f"{shown['loss']:.3f}", lr=f"{shown['learning_rate']:.1e}", refresh=False)
                     bar.update()
                     if plan.after_step(done):
-                        state = state._replace(**planned(plan))
-                        feed.replan(done, plan.first_steps)
+                        state = state._replace(**step_counts(plan))
+                        stream.set_first_steps(done, plan.first_steps)
                         bar.total = plan.total
-                    ended = done >= min(epoch * workload.per_epoch, plan.total)
-                    if not ended and (signal() or time.monotonic() - saved > SAVE_SECONDS):
-                        spent_so_far = spent + time.monotonic() - begin
-                        partial = {**meter.to_json(), "seconds": spent_so_far}
-                        checkpoints.save(state, {"step": done, "partial": partial})
-                        saved = time.monotonic()
-                        _stop_if(signal(), done, run, checkpoints)
+                    within_epoch = done < _epoch_end(epoch, workload, plan)
+                    if within_epoch and (signal() or time.monotonic() - last_save > MAX_UNSAVED_SECONDS):
+                        seconds = earlier_seconds + time.monotonic() - begin
+                        checkpoints.save(state, {"step": done, "partial": {**meter.to_json(), "seconds": seconds}})
+                        last_save = time.monotonic()
+                        _raise_if_interrupted(signal(), done, run, checkpoints)
+                epochs = math.ceil(plan.total / workload.steps_per_epoch)
                 row = {"step": done, "epoch": epoch, **meter.means()}
-                validated = (
-                    _validated(config, math.ceil(plan.total / workload.per_epoch)) if workload.evaluate else set()
-                )
-                if workload.evaluate and epoch in validated:
-                    row |= {f"val_{name}": value for name, value in _evaluate(workload, state, plan).items()}
+                validated = _validated_epochs(config, epochs) if workload.evaluate else set()
+                if epoch in validated:
+                    row |= {f"val_{name}": value for name, value in _validate(workload, state, plan).items()}
                 check_finite(row, done)
-            except NotFinite as e:
-                raise UserError(f"{e}; {checkpoints.describe_last()}; a lower --learning_rate may help") from None
-            row["seconds"] = spent + time.monotonic() - begin
-            append_row(run.metrics, row)  # before saving: a kill between the two repeats the epoch, row and all
-            bar.write(_describe(row, math.ceil(plan.total / workload.per_epoch)))
+            except NonFiniteError as e:
+                raise UserError(f"{e}; {checkpoints.describe_latest()}; a lower --learning_rate may help") from None
+            row["seconds"] = earlier_seconds + time.monotonic() - begin
+            append_row(run.metrics, row)  # before saving: a kill in between repeats the whole epoch and its row
+            bar.write(_progress_line(row, epochs))
             better = (epoch in validated or not validated) and ranking(row) < best
-            stopped = signal()  # asked once: what comes after this has not made the step be saved
-            overdue = stopped or time.monotonic() - saved > SAVE_SECONDS
+            received = signal()  # asked only once: a later signal does not find this step saved
+            overdue = received or time.monotonic() - last_save > MAX_UNSAVED_SECONDS
             if epoch % config.checkpoint_every == 0 or done == plan.total or better or overdue:
                 checkpoints.save(state, row)
-                saved = time.monotonic()
-            _stop_if(stopped, done, run, checkpoints)
+                last_save = time.monotonic()
+            _raise_if_interrupted(received, done, run, checkpoints)
             best, meter = min(best, ranking(row)), Meter()
 
 
-def planned(plan: Plan) -> dict[str, Any]:
-    """The parts of a state that follow from `plan`."""
-    steps = {"total_steps": plan.total, "first_steps": plan.first_steps}
-    return dict(replicate({name: np.asarray(n, np.int32) for name, n in steps.items()}))
+def step_counts(plan: Plan) -> dict[str, Any]:
+    """The fields of a `TrainState` that follow from `plan`: `total_steps` and `first_steps`, on all devices."""
+    counts = {"total_steps": plan.total, "first_steps": plan.first_steps}
+    return dict(replicate({name: np.asarray(count, np.int32) for name, count in counts.items()}))
 
 
-class _Feed:
-    """The batches of a training; of other ones from here on where the plan changes what kind they are."""
+class _BatchStream:
+    """The batches of a training. It starts again from the current step if the length of the first phase changes."""
 
     def __init__(self, workload: Workload, done: int, first_steps: int) -> None:
         self._workload, self._first_steps = workload, first_steps
@@ -111,7 +112,7 @@ class _Feed:
     def __next__(self) -> dict[str, Any]:
         return next(self._batches)
 
-    def replan(self, done: int, first_steps: int) -> None:
+    def set_first_steps(self, done: int, first_steps: int) -> None:
         if first_steps == self._first_steps:
             return
         self.close()
@@ -121,29 +122,35 @@ class _Feed:
         self._batches.close()
 
 
-def _stop_if(signal: int | None, done: int, run: RunDirectory, checkpoints: Checkpoints) -> None:
+def _epoch_end(epoch: int, workload: Workload, plan: Plan) -> int:
+    """The step after which `epoch` ends."""
+    return min(epoch * workload.steps_per_epoch, plan.total)
+
+
+def _raise_if_interrupted(signal: int | None, done: int, run: RunDirectory, checkpoints: Checkpoints) -> None:
     if signal is None:
         return
     checkpoints.wait()
     raise Interrupted(signal, f"interrupted at step {done}, which is saved: --workdir={run.root} goes on from there")
 
 
-def _evaluate(workload: Workload, state: TrainState, plan: Plan) -> dict[str, float]:
+def _validate(workload: Workload, state: TrainState, plan: Plan) -> dict[str, float]:
+    """The validation metrics; tells `plan` how long they took."""
     assert workload.evaluate is not None
     begin = time.monotonic()
-    metrics = workload.evaluate(evaluated(state))
-    plan.evaluated(time.monotonic() - begin)
+    metrics = workload.evaluate(evaluation_variables(state))
+    plan.record_evaluation(time.monotonic() - begin)
     return metrics
 
 
-def _validated(config: TrainConfig, epochs: int) -> set[int]:
-    """The epochs after which to validate: all, or as many as the configuration says, the last among them."""
+def _validated_epochs(config: TrainConfig, epochs: int) -> set[int]:
+    """The epochs that end with a validation: all, or as many as the configuration says, including the last."""
     if config.validations is None:
         return set(range(1, epochs + 1))
     return {math.ceil(epochs * (i + 1) / config.validations) for i in range(config.validations)}
 
 
-def _describe(row: dict[str, Any], epochs: int) -> str:
+def _progress_line(row: dict[str, Any], epochs: int) -> str:
     parts = [f"epoch {row['epoch']}/{epochs}", f"step {row['step']}"]
     parts += [f"{name} {row[name]:.4f}" for name in row if name == "loss" or name.startswith("val_")]
     return "  ".join([*parts, f"{row['iterations_per_sec']:.2f} it/s"])

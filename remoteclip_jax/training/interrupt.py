@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while training: the step that runs is ended and saved before the program goes."""
+"""SIGINT and SIGTERM during training: the current step is completed and saved before the program ends."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted and has saved what it had. `code` is the exit code that a shell expects."""
+    """Training was interrupted, after its state was saved. `code` is the exit code that a shell expects."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
@@ -17,13 +17,13 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[Callable[[], int | None]]:
-    """A function that tells which of the two signals has come since, or None. A second SIGINT interrupts at once.
+    """A function that returns the number of the signal that has arrived, or None. A second SIGINT interrupts at once.
 
-    Signals belong to the main thread: in any other they stay as they are.
+    Only the main thread can receive signals. In any other thread nothing is changed.
     """
     received: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
+    def record(number: int, _: FrameType | None) -> None:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
@@ -31,9 +31,9 @@ def deferred_signals() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: received[0] if received else None
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -8,93 +8,59 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.config import TrainConfig
-from remoteclip_jax.runs.data import check_same_data
+from remoteclip_jax.runs.data import RunData, check_same_data
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import drop_rows_after, read_rows
 from remoteclip_jax.runs.splits import check_batches
 from remoteclip_jax.runs.summary import write_summary
 from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
-from remoteclip_jax.training import timing
-from remoteclip_jax.training.epochs import planned, run_training
+from remoteclip_jax.training.epochs import run_training, step_counts
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.plan import Plan
-from remoteclip_jax.training.state import TrainState, create_state, evaluated
+from remoteclip_jax.training.state import TrainState, create_state, evaluation_variables
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.task import Task
+from remoteclip_jax.training.timing import Fit
 from remoteclip_jax.training.workload import Step, Workload
 
-# The first steps compile, and those after them share the processor with the pipeline that fills its buffers.
-UNTIMED_STEPS, TIMED_STEPS = 4, 8
-REHEARSED = 32  # images by which the time of an evaluation is estimated
-FEW_STEPS = 50  # below which nothing is learned
+# The first trial steps compile. The next ones share the processor with the pipeline, which fills its buffers.
+UNTIMED_TRIAL_STEPS, TIMED_TRIAL_STEPS = 4, 8
+REHEARSAL_IMAGES = 32  # the time of an evaluation is estimated from this many images, or from two batches
+FEW_STEPS = 50  # with fewer steps, nothing is learned
+TRIAL_TOTAL_STEPS = 10**6  # the schedule needs some number of steps, and divides by it
 
 
 def train(task: Task, run: RunDirectory, config: TrainConfig, begin: float) -> None:
-    """Train or resume `run`, which nobody else may do meanwhile (see `runs.lock`), and evaluate it at the end.
-    `begin` is when the program started, of `time.monotonic`. UserError for whatever a user can put right."""
+    """Train or resume `run`, and evaluate it at the end. The caller holds the run's lock (see `runs.lock`).
+
+    `begin` is the time at which the program started, by `time.monotonic`. UserError for whatever a user can fix.
+    """
     print(f"run directory: {run.root}")
-    if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
-        raise UserError(
-            f"{config.data_dir}: no such directory; where the run's data have moved, name them anew: --data_dir=DIR"
-        )
-    data = task.read(config, run)
-    print("\n".join(data.notes))
-    check_same_data(run, data)
-    check_batches(config, data)  # what cannot work fails before anything slow
-    per_epoch = steps_per_epoch(data.train, config.batch_size)
-    with Checkpoints(run.checkpoints, task.ranking, config.checkpoint_every * per_epoch) as checkpoints:
-        latest = checkpoints.latest()
-        workload = task.prepare(config, run, data, latest is not None)
+    data = _read_data(task, run, config)
+    epoch_steps = steps_per_epoch(data.train, config.batch_size)
+    with Checkpoints(run.checkpoints, task.ranking, config.checkpoint_every * epoch_steps) as checkpoints:
+        resumed = checkpoints.latest_step() is not None
+        workload = task.prepare(config, run, data, resumed)
         config = workload.config
         optimizer = make_optimizer(config, workload.rules)
-        step = parallel(
-            make_train_step(
-                workload.loss,
-                optimizer,
-                make_schedule(config),
-                rules=workload.rules,
-                backbone=config.backbone,
-                ema=config.ema,
-                axis_name=AXIS,
-            ),
-            donate_first=True,
-        )
-
-        def first(variables: Any) -> TrainState:
-            return create_state(variables, optimizer, total_steps=0, ema=config.ema > 0, seed=config.seed)
-
-        if latest is None:
-            state = replicate(first(workload.variables()))
-        else:
-            state = checkpoints.restore(jax.eval_shape(first, workload.shapes()), latest)
-        write_summary(run, data, state.params, workload.frozen)
+        step = _parallel_step(config, workload, optimizer)
+        state = _initial_state(config, workload, optimizer, checkpoints)
+        write_summary(run, data, state.params, workload.frozen_counts)
         fit = None
         if config.total_steps is None:
-            total, first_steps = config.epochs * workload.per_epoch, config.first_steps
-            if latest is None:
-                first_steps = int(workload.first_share * total)
-            if config.max_minutes is not None and latest is None:
-                fit = _fit(config, workload, state, step, begin)
-                total, first_steps = fit.steps(0, None)
-                _tell_fit(total, config.max_minutes, begin)
-            if config.max_steps is not None and total > config.max_steps:
-                total = config.max_steps
-                first_steps = first_steps if latest is not None else int(workload.first_share * total)
-            config = dataclasses.replace(
-                config,
-                total_steps=total,
-                first_steps=first_steps,
-                fits=((0, total, first_steps),) if fit else (),
-            )
+            if config.max_minutes is not None and not resumed:
+                fit = _fit_from_trial(config, workload, state, step, begin)
+            config = _with_step_counts(config, workload, fit, resumed, begin)
         config.save(run.config)
         done = int(jax.device_get(state.step))
         plan = Plan(config, run.config, done, fit)
-        state = state._replace(**planned(plan))
+        state = state._replace(**step_counts(plan))
         drop_rows_after(run.metrics, done)
         finished = done >= plan.total and done >= (config.total_steps or 0)
         if finished and not read_rows(run.metrics):
@@ -102,34 +68,92 @@ def train(task: Task, run: RunDirectory, config: TrainConfig, begin: float) -> N
         if finished:
             print(f"this run is finished ({done} steps); give more --epochs to go on")
         else:
-            print(f"training from step {done} to {plan.total}, {workload.per_epoch} an epoch")
+            print(f"training from step {done} to {plan.total}, {workload.steps_per_epoch} per epoch")
             run_training(config, run, workload, task.ranking, step, state, plan, checkpoints)
-    if workload.finish is not None and not (finished and run.evaluated()):
+    if workload.finish is not None and not (finished and run.has_evaluation()):
         saved = Checkpoints(run.checkpoints, task.ranking)
-        best = saved.best()
+        best = saved.best_step()
         assert best is not None
         workload.finish(saved.restore_weights(best))
 
 
-def _fit(config: TrainConfig, workload: Workload, state: TrainState, step: Step, begin: float) -> timing.Fit:
-    """The fit of steps to `max_minutes` since `begin`, from a few trial steps; compiles what training needs."""
+def _read_data(task: Task, run: RunDirectory, config: TrainConfig) -> RunData:
+    """The data of the run. They are checked here, so that whatever is wrong with them shows before anything slow."""
+    if config.data_dir and run.has_begun() and not Path(config.data_dir).is_dir():
+        raise UserError(
+            f"{config.data_dir}: no such directory; if the run's data have moved, name the new folder: --data_dir=DIR"
+        )
+    data = task.read(config, run)
+    print("\n".join(data.notes))
+    check_same_data(run, data)
+    check_batches(config, data)
+    return data
+
+
+def _parallel_step(config: TrainConfig, workload: Workload, optimizer: optax.GradientTransformation) -> Step:
+    """The training step on all local devices. It consumes the state that it is given."""
+    step = make_train_step(
+        workload.loss,
+        optimizer,
+        make_schedule(config),
+        rules=workload.rules,
+        backbone=config.backbone,
+        ema=config.ema,
+        axis_name=AXIS,
+    )
+    return parallel(step, donate_first=True)
+
+
+def _initial_state(
+    config: TrainConfig, workload: Workload, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
+) -> TrainState:
+    """The state of the last checkpoint, or a new one if there is none."""
+
+    def new_state(variables: Any) -> TrainState:
+        return create_state(variables, optimizer, total_steps=0, ema=config.ema > 0, seed=config.seed)
+
+    latest = checkpoints.latest_step()
+    if latest is None:
+        return replicate(new_state(workload.variables()))
+    return checkpoints.restore(jax.eval_shape(new_state, workload.shapes()), latest)
+
+
+def _with_step_counts(
+    config: TrainConfig, workload: Workload, fit: Fit | None, resumed: bool, begin: float
+) -> TrainConfig:
+    """`config` with the number of steps in total and in the first phase: from the epochs, from `max_steps`, or from
+    `fit`. A resumed run has its first phase as it was."""
+    total = config.epochs * workload.steps_per_epoch
+    first_steps = config.first_steps if resumed else int(workload.first_share * total)
+    if fit is not None:
+        total, first_steps = fit.step_counts(0, None)
+        _print_fit(total, fit.minutes, begin)
+    if config.max_steps is not None and total > config.max_steps:
+        total = config.max_steps
+        first_steps = first_steps if resumed else int(workload.first_share * total)
+    fits = ((0, total, first_steps),) if fit is not None else ()
+    return dataclasses.replace(config, total_steps=total, first_steps=first_steps, fits=fits)
+
+
+def _fit_from_trial(config: TrainConfig, workload: Workload, state: TrainState, step: Step, begin: float) -> Fit:
+    """A fit to `max_minutes` since `begin`, from the times of some trial steps and of a small evaluation. This also
+    compiles what training needs."""
     assert config.max_minutes is not None
-    fit = timing.Fit(
+    fit = Fit(
         config.max_minutes,
         begin,
         workload.first_share,
         config.validations if workload.evaluate else 0,
-        workload.per_epoch,
+        workload.steps_per_epoch,
         workload.finish_share,
-        most=config.max_steps,
+        max_steps=config.max_steps,
     )
-    trial = replicate(state)  # a copy: a step consumes its argument
-    many = 10**6  # with a schedule, or its first steps would divide by nothing
+    trial = replicate(state)  # a copy, because a step consumes its argument
 
-    def pace(first_steps: int) -> float:
+    def seconds_per_step(first_steps: int) -> float:
         nonlocal trial
-        steps = replicate({"total_steps": jnp.asarray(many, jnp.int32), "first_steps": jnp.asarray(first_steps)})
-        trial = trial._replace(**steps)
+        counts = {"total_steps": jnp.asarray(TRIAL_TOTAL_STEPS, jnp.int32), "first_steps": jnp.asarray(first_steps)}
+        trial = trial._replace(**replicate(counts))
         with contextlib.closing(workload.batches(0, first_steps)) as batches:
 
             def one_step() -> None:
@@ -137,29 +161,30 @@ def _fit(config: TrainConfig, workload: Workload, state: TrainState, step: Step,
                 trial, metrics = step(trial, split_batch(next(batches)))
                 jax.block_until_ready(metrics)
 
-            for _ in range(UNTIMED_STEPS):
+            for _ in range(UNTIMED_TRIAL_STEPS):
                 one_step()
             start = time.monotonic()
-            for _ in range(TIMED_STEPS):
+            for _ in range(TIMED_TRIAL_STEPS):
                 one_step()
-            return (time.monotonic() - start) / TIMED_STEPS
+            return (time.monotonic() - start) / TIMED_TRIAL_STEPS
 
-    fit.step_seconds = pace(0)
+    fit.step_seconds = seconds_per_step(0)
     if workload.first_share:
-        fit.first_seconds = pace(many)
+        fit.first_seconds = seconds_per_step(TRIAL_TOTAL_STEPS)
     if workload.rehearse is not None:
-        variables, some = evaluated(trial), min(workload.rehearsed, max(REHEARSED, 2 * config.batch_size))
-        workload.rehearse(variables, some)  # compiles
+        variables = evaluation_variables(trial)
+        images = min(workload.rehearsal_images, max(REHEARSAL_IMAGES, 2 * config.batch_size))
+        workload.rehearse(variables, images)  # compiles
         start = time.monotonic()
-        workload.rehearse(variables, some)
-        fit.evaluation = (time.monotonic() - start) * workload.rehearsed / some
+        workload.rehearse(variables, images)
+        fit.evaluation_seconds = (time.monotonic() - start) * workload.rehearsal_images / images
     return fit
 
 
-def _tell_fit(total: int, minutes: float, begin: float) -> None:
-    print(f"{total} steps fit into {minutes:g} minutes; fitted again as the pace becomes known")
+def _print_fit(total: int, minutes: float, begin: float) -> None:
+    print(f"{total} steps fit into {minutes:g} minutes; the number is adjusted as the pace becomes known")
     if total < FEW_STEPS:
         print(
-            f"warning: so few steps learn nothing. The start took {time.monotonic() - begin:.0f} s, most of it to "
-            "compile, which another start need not do again: give more --max_minutes"
+            f"warning: so few steps learn nothing. Starting took {time.monotonic() - begin:.0f} s, mostly for "
+            "compilation, which is cached for the next start: give more --max_minutes"
         )

@@ -1,4 +1,4 @@
-"""An epoch's mean metrics and its speed, and the guard against a loss that is no number."""
+"""The mean metrics and the speed of an epoch, and the check that metrics are finite."""
 
 import math
 import time
@@ -9,37 +9,39 @@ import jax
 from jaxtyping import Array
 
 
-class NotFinite(Exception):
-    """A metric that is infinite or no number: what came after it is lost to training."""
+class NonFiniteError(Exception):
+    """A metric is infinite or not a number. What is trained after that is lost."""
 
 
 def check_finite(metrics: Mapping[str, float], step: int) -> None:
-    """Raise NotFinite, naming the first metric of `step` that is infinite or no number."""
+    """Raise NonFiniteError if a metric of `step` is not finite, naming the first one."""
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise NotFinite(f"{name} is {value} at step {step}")
+            raise NonFiniteError(f"{name} is {value} at step {step}")
 
 
 class Meter:
     """Collects the metrics of the steps of one epoch.
 
-    A step's metrics are fetched while the next step runs, so that the device never waits for the host; the first ones
-    at once, for the clock starts when that step, which may have compiled, has ended. `begun` is what `to_json` gave of
-    the epoch's steps before a checkpoint, so that a resumed epoch has the means of an unbroken one.
+    The metrics of a step are fetched while the next step runs, so that the device never waits for the host. Those of
+    the first step are fetched at once, because that step may have compiled, and the clock starts when it has ended.
+
+    `saved` is the result of `to_json` at a checkpoint within the epoch. With it, a resumed epoch has the means of an
+    uninterrupted one.
     """
 
-    def __init__(self, begun: Mapping[str, Any] | None = None) -> None:
-        begun = begun or {"sums": {}, "counts": {}, "last": {}}
-        self._sums: dict[str, float] = dict(begun["sums"])
-        self._counts: dict[str, int] = dict(begun["counts"])  # not every kind of step has all metrics
-        self._last: dict[str, float] = dict(begun["last"])
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        saved = saved or {"sums": {}, "counts": {}, "last": {}}
+        self._sums: dict[str, float] = dict(saved["sums"])
+        self._counts: dict[str, int] = dict(saved["counts"])  # by metric: the two phases have different metrics
+        self._last: dict[str, float] = dict(saved["last"])
         self._pending: tuple[int, dict[str, Array]] | None = None
         self._fetched, self._begin, self._end = 0, 0.0, 0.0
 
     def add(self, step: int, metrics: dict[str, Array]) -> dict[str, float]:
-        """Take in the metrics of `step` and return the latest that are there, the previous step's as a rule.
+        """Add the metrics of `step`. Returns the latest fetched ones, usually those of the previous step.
 
-        Raises NotFinite where those are not finite.
+        Raises NonFiniteError if the fetched metrics are not finite.
         """
         self._fetch()
         self._pending = step, metrics
@@ -48,13 +50,13 @@ class Meter:
         return self._last
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint in the middle of an epoch has to keep."""
+        """What a checkpoint within an epoch has to store."""
         self._fetch()
         return {"sums": self._sums, "counts": self._counts, "last": self._last}
 
     def means(self) -> dict[str, float]:
-        """Mean metrics of the epoch, its last learning rate, and `iterations_per_sec` from the end of the first step to
-        the end of the last (0 where there is but one)."""
+        """The mean metrics of the epoch, its last learning rate, and `iterations_per_sec` from the end of the first
+        step to the end of the last (0 for a single step)."""
         self._fetch()
         means = {name: total / self._counts[name] for name, total in self._sums.items()}
         means["learning_rate"] = self._last["learning_rate"]

@@ -1,4 +1,4 @@
-"""AdamW over the parameters that train, exact zeros over those that are frozen, and the learning rate's schedules."""
+"""AdamW for the parameters that train, exact zeros for those that are frozen, and the learning rate schedules."""
 
 import re
 from collections.abc import Callable
@@ -12,39 +12,37 @@ from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.runs.config import Backbone, TrainConfig
 
-Rules = tuple[tuple[str, str], ...]
-# The first pattern found in a parameter's path decides; a parameter that none matches is an error.
+Rules = tuple[tuple[str, str], ...]  # (pattern, label); the first pattern found in a parameter's path decides
 TOWER_RULES: Rules = (
     (r"^visual/", "backbone"),
     (r"^text/", "frozen"),
     (r"^logit_scale$", "frozen"),
 )
 
-# Share of the learning rate: a trained image tower moves less than what begins at random (Deformable DETR's tenth).
-SHARES = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
+# A trained image tower gets a smaller learning rate than random parameters: a tenth, as in Deformable DETR.
+LEARNING_RATE_FACTORS = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
 
 
 def label_parameters(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone = "train") -> Any:
-    """The tree of `params` with each leaf replaced by "train", "slow" or "frozen", as `rules` say; the image tower's is
-    `backbone`.
-    ValueError for a leaf that has no rule."""
+    """The tree of `params` with each leaf replaced by its label: "train", "slow" or "frozen", by `rules`. The label
+    "backbone" in a rule stands for `backbone`. ValueError for a leaf that no rule matches."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
         name = "/".join(str(key.key) for key in path)
-        for pattern, value in rules:
+        for pattern, label_of_rule in rules:
             if re.search(pattern, name):
-                return backbone if value == "backbone" else value
+                return backbone if label_of_rule == "backbone" else label_of_rule
         raise ValueError(f"no rule says whether {name} trains or is frozen")
 
     return jax.tree_util.tree_map_with_path(label, params)
 
 
 def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) at learning rate one; the step multiplies by the schedule.
+    """AdamW (Loshchilov and Hutter 2019) with learning rate one. The training step multiplies by the schedule.
 
-    The schedule stands outside because the number of steps may be fitted while the program runs. Frozen parameters
-    get exact zeros and no moments: `stop_gradient` alone would leave them to the weight decay. With `clip_norm` the
-    gradient's length is bounded first. Without `decay_vectors` norms, biases and scalars keep their size.
+    The schedule is applied there because the number of steps may change during the training. Frozen parameters get
+    exact zeros and no moments; with `stop_gradient` alone, weight decay would still change them. With `clip_norm` the
+    norm of the gradient is clipped first. Without `decay_vectors` norms, biases and scalars are not decayed.
     """
     mask = None if config.decay_vectors else partial(jax.tree.map, lambda x: x.ndim > 1)
     adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay, mask=mask)
@@ -54,10 +52,10 @@ def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.Gra
 
 
 def make_schedule(config: TrainConfig) -> Callable[[Int[Array, ""], Int[Array, ""]], Float[Array, ""]]:
-    """The learning rate as a function of (steps done, steps in all).
+    """The learning rate as a function of (steps done, total steps).
 
-    `constant` is the original's. `cosine` falls to zero, `step` falls tenfold after two thirds of the steps (DETR's
-    200 of 300 epochs); both rise linearly over the first twentieth.
+    `constant` is that of the original experiment. `cosine` falls to zero. `step` falls tenfold after two thirds of the
+    steps (in DETR after 200 of 300 epochs). Both of them rise linearly over the first twentieth.
     """
 
     def schedule(step: Int[Array, ""], total: Int[Array, ""]) -> Float[Array, ""]:

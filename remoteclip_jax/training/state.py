@@ -1,4 +1,4 @@
-"""All that changes during training, as one pytree."""
+"""Everything that changes during training, as one pytree."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,15 @@ from remoteclip_jax.clip.model import Variables
 
 
 class TrainState(NamedTuple):
-    """`step` counts the updates done, `total_steps` those planned, for the schedule, of which the first `first_steps`
-    are of another kind. `ema` is a moving average of params and batch_stats, or None. There is no
-    random key in here, for randomness follows from the `seed` and the step, and no text tower, which no step needs.
-    (The seed is here and not in the program, so that runs of several seeds share one compilation.)"""
+    """The state of a training.
+
+    `step` counts the updates done, `total_steps` those planned. The first `first_steps` of these are the first phase.
+    Both matter to the schedule. `ema` is the moving average of `params` and `batch_stats`, or None.
+
+    There is no random key here: randomness follows from `seed` and `step`. The seed is part of the state, rather than
+    of the program, so that runs of different seeds share one compilation. There is no text tower, since no step needs
+    it.
+    """
 
     seed: Int[Array, ""]
     step: Int[Array, ""]
@@ -43,11 +48,11 @@ def create_state(
     )
 
 
-def trainable(params: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
-    """The part of `params` that gets gradients: all but what its labels (see `optimizer`) call frozen altogether."""
+def trainable_params(params: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:
+    """The part of `params` that gets gradients: all but the modules whose labels (see `optimizer`) are all "frozen"."""
     return {name: value for name, value in params.items() if set(jax.tree.leaves(labels[name])) != {"frozen"}}
 
 
-def evaluated(state: TrainState) -> Variables:
-    """The variables to evaluate and to deploy: the moving average where there is one."""
+def evaluation_variables(state: TrainState) -> Variables:
+    """The variables to evaluate and to deploy: the moving average if there is one."""
     return state.ema or {"params": state.params, "batch_stats": state.batch_stats}

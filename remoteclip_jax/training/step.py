@@ -1,4 +1,4 @@
-"""One update, as a pure function of the state and a batch."""
+"""One training step, as a pure function of the state and a batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ import optax
 from jaxtyping import Array
 
 from remoteclip_jax.runtime.devices import mean_over_devices
-from remoteclip_jax.training.optimizer import SHARES, TOWER_RULES, Backbone, Rules, label_parameters
-from remoteclip_jax.training.state import TrainState, trainable
+from remoteclip_jax.training.optimizer import LEARNING_RATE_FACTORS, TOWER_RULES, Backbone, Rules, label_parameters
+from remoteclip_jax.training.state import TrainState, trainable_params
 from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
@@ -24,39 +24,39 @@ def make_train_step(
     ema: float = 0.0,
     axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Parts]]:
-    """The update of a task: state and batch to state and mean metrics.
+    """A function from a state and a batch to the next state and the mean metrics.
 
-    With `axis_name` set, it runs inside pmap and averages over the devices. `ema` is the decay of the moving average
-    of the weights, which rises to it from the start; 0 for none.
+    With `axis_name` it runs inside of pmap and averages over the devices. `ema` is the decay of the moving average of
+    the weights, 0 for none. The decay rises to this value over the first steps.
     """
 
-    def total_loss(training: dict[str, Any], state: TrainState, batch: Batch, key: Array) -> tuple[Array, Any]:
-        return loss_fn({**jax.lax.stop_gradient(state.params), **training}, state.batch_stats, batch, key)
+    def total_loss(trainable: dict[str, Any], state: TrainState, batch: Batch, key: Array) -> tuple[Array, Any]:
+        return loss_fn({**jax.lax.stop_gradient(state.params), **trainable}, state.batch_stats, batch, key)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         labels = label_parameters(state.params, rules, backbone)
         grad_fn = jax.value_and_grad(total_loss, has_aux=True)
-        (loss, (parts, batch_stats)), grads = grad_fn(trainable(state.params, labels), state, batch, key)
+        (loss, (parts, batch_stats)), grads = grad_fn(trainable_params(state.params, labels), state, batch, key)
         loss, parts, grads = mean_over_devices((loss, parts, grads), axis_name)
         grad_norm = optax.tree.norm(grads)
         grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        # Each phase has a course of the learning rate of its own.
-        in_first = state.step < state.first_steps
+        # The schedule begins again with the second phase.
+        in_first_phase = state.step < state.first_steps
         learning_rate = schedule(
-            jnp.where(in_first, state.step, state.step - state.first_steps),
-            jnp.where(in_first, state.first_steps, state.total_steps - state.first_steps),
+            jnp.where(in_first_phase, state.step, state.step - state.first_steps),
+            jnp.where(in_first_phase, state.first_steps, state.total_steps - state.first_steps),
         )
-        # A frozen parameter is passed through rather than having zero added: −0.0 + 0.0 would change a bit.
+
+        def updated(label: str, param: Array, update: Array) -> Array:
+            if label == "frozen":  # nothing is added, because −0.0 + 0.0 would change a bit
+                return param
+            return param + (learning_rate * LEARNING_RATE_FACTORS[label] * update).astype(param.dtype)
+
         with jax.named_scope("optimizer"):
-            params = jax.tree.map(
-                lambda label, p, u: p if label == "frozen" else p + (learning_rate * SHARES[label] * u).astype(p.dtype),
-                labels,
-                state.params,
-                updates,
-            )
+            params = jax.tree.map(updated, labels, state.params, updates)
         average = state.ema
         if average is not None:
             decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))

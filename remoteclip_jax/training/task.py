@@ -1,4 +1,4 @@
-"""What a task is to the rest of the program: the functions that its folder offers (see `tasks.registry`)."""
+"""The interface of a task: the functions that its folder offers to the rest of the program (see `tasks.registry`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +18,18 @@ from remoteclip_jax.training.workload import Workload
 class Task:
     """The parts of a task.
 
-    `read(config, run)` reads the data of a training. `prepare(config, run, data, begun)` makes what is trained, where
-    `begun` says that a checkpoint holds the variables. `evaluate(run, config, settings)` is what `eval.py` does with a
-    run, or with converted weights, for which `config` is None; `describe` puts its result into words. `report(run,
-    config, rows)` gives the parts of the report. `ranking` makes one row of the metrics better than another, the lower
-    the better.
-
-    `towers(path)` is the CLIP inside a run of this task, from its best checkpoint, for another training to start from;
-    where `embeds`, for users as well. `purpose` says what its runs are for, where another kind of run was expected.
-    `eval_settings` are the settings that `evaluate` knows besides the common ones.
+    - `read(config, run)` reads the data of a training.
+    - `prepare(config, run, data, resumed)` returns what is trained. A `resumed` run takes its variables from a
+      checkpoint.
+    - `evaluate(run, config, settings)` is what `eval.py` does with a run. For converted weights `config` is None.
+      `describe` puts its result into words.
+    - `report(run, config, rows)` returns the parts of the report: Markdown and pictures.
+    - `ranking` maps a row of the metrics to a number, lower is better.
+    - `towers(path)` is the CLIP inside a run of this task, at its best checkpoint. Other trainings start from it, and
+      users load it if `embeds` is set.
+    - `purpose` says what a run of this task is for. It completes the error message "PATH …" if another kind of run was
+      expected.
+    - `eval_settings` names the fields of `EvalSettings` that this task uses and others may not.
     """
 
     read: Callable[[Any, RunDirectory], RunData]

@@ -1,18 +1,18 @@
-"""How many steps fit into a given time (`--max_minutes`), by the pace that training has shown so far."""
+"""How many steps fit into a given time (`--max_minutes`), judged by the pace of the training so far."""
 
 import time
 from dataclasses import dataclass, field
 
-RESERVE = 0.035  # share of the time kept back: for the program's own start and end, and because machines drift
-# Shares of the time after which the number of steps is fitted again, and steps of a new kind after which it is.
-MOMENTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.92, 0.97)
-SETTLED = 40
-UNTIMED = 3  # the first steps of a kind compile, allocate, and read images for the first time
+RESERVE = 0.035  # share of the time kept back: for the program's own start and end, and for drifting machines
+# The number of steps is fitted again after these shares of the time, and after this many steps of a new phase.
+REFIT_SHARES = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.92, 0.97)
+REFIT_STEPS = 40
+UNTIMED_STEPS = 3  # the first steps of a phase compile, allocate, and read images for the first time
 
 
 @dataclass
 class Stopwatch:
-    """The pace of the latest steps of one kind; `mark` after every step, `pause` where other work came between."""
+    """The time of consecutive steps. Call `mark` after every step, and `pause` before other work."""
 
     seconds: float = 0.0
     steps: int = 0
@@ -33,54 +33,58 @@ class Stopwatch:
 
 @dataclass
 class Fit:
-    """Fits steps into `minutes` since `begin` (of `time.monotonic`).
+    """Fits steps into `minutes` since `begin` (by `time.monotonic`).
 
-    `first_share` of the steps are of another kind than the others, and come first; `first_seconds` and `step_seconds`
-    are the paces. `evaluation` seconds are spent `validations` times over the training (None: after each `per_epoch`
-    steps; 0: never), and `final_share` times more at its end. There are never more than `most` steps.
+    The first phase has the share `first_share` of the steps. A step takes `first_seconds` there and `step_seconds`
+    after it. An evaluation takes `evaluation_seconds`. There are `validations` of them during the training (None: one
+    every `steps_per_epoch` steps; 0: none). The evaluation at the end takes `final_share` times as long as one of them.
+    There are never more than `max_steps` steps.
     """
 
     minutes: float
     begin: float
     first_share: float
     validations: int | None
-    per_epoch: int
+    steps_per_epoch: int
     final_share: float
     first_seconds: float = 0.0
     step_seconds: float = 0.0
-    evaluation: float = 0.0
-    most: int | None = None
-    _evaluated: int = 0
+    evaluation_seconds: float = 0.0
+    max_steps: int | None = None
+    _validations_done: int = 0
     _watch: Stopwatch = field(default_factory=Stopwatch)
-    _moments: list[float] = field(default_factory=lambda: list(MOMENTS))
-    _steps_of_kind: int = 0
+    _refit_shares: list[float] = field(default_factory=lambda: list(REFIT_SHARES))
+    _phase_steps: int = 0
 
-    def steps(self, done: int, first_steps: int | None) -> tuple[int, int]:
-        """The total number of steps, at least one, and how many of them are of the first phase; `first_steps` is
-        what was planned of these, None before the first step."""
-        left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self.begin) - self._end(done)
-        step = self.step_seconds
+    def step_counts(self, done: int, first_steps: int | None) -> tuple[int, int]:
+        """The number of steps in total, at least one, and in the first phase.
+
+        `done` steps are behind us. `first_steps` is the present plan for the first phase, None before the first step.
+        """
+        elapsed = time.monotonic() - self.begin
+        seconds_left = self.minutes * 60 * (1 - RESERVE) - elapsed - self._evaluation_seconds_left()
+        step_seconds = self.step_seconds
         if self.validations is None:
-            step += self.evaluation / self.per_epoch
+            step_seconds += self.evaluation_seconds / self.steps_per_epoch
         if first_steps is None or done < first_steps:
-            mean = self.first_share * self.first_seconds + (1 - self.first_share) * step
-            total = self._bounded(int((left + done * self.first_seconds) / mean), done)
+            mean = self.first_share * self.first_seconds + (1 - self.first_share) * step_seconds
+            total = self._bounded(int((seconds_left + done * self.first_seconds) / mean), done)
             return total, max(done, int(self.first_share * total))
-        return self._bounded(done + int(left / step), done), first_steps
+        return self._bounded(done + int(seconds_left / step_seconds), done), first_steps
 
-    def after_step(self, done: int, in_first_phase: bool, *, changed: bool) -> bool:
-        """Take in that step `done` has ended, `changed` where it was the first of its kind; whether it is time to fit
-        again."""
-        if changed:
-            self._watch, self._steps_of_kind = Stopwatch(), 0
-        self._steps_of_kind += 1
-        if self._steps_of_kind <= UNTIMED:
+    def after_step(self, in_first_phase: bool, *, new_phase: bool) -> bool:
+        """Measure the pace after a step, which is the first of its phase if `new_phase`. Returns whether it is time to
+        fit again."""
+        if new_phase:
+            self._watch, self._phase_steps = Stopwatch(), 0
+        self._phase_steps += 1
+        if self._phase_steps <= UNTIMED_STEPS:
             self._watch.pause()
         self._watch.mark()
-        passed = (time.monotonic() - self.begin) / (self.minutes * 60)
-        due = self._steps_of_kind == SETTLED + UNTIMED
-        while self._moments and passed >= self._moments[0]:
-            self._moments.pop(0)
+        elapsed_share = (time.monotonic() - self.begin) / (self.minutes * 60)
+        due = self._phase_steps == REFIT_STEPS + UNTIMED_STEPS
+        while self._refit_shares and elapsed_share >= self._refit_shares[0]:
+            self._refit_shares.pop(0)
             due = True
         if not due or not self._watch.steps:
             return False
@@ -93,17 +97,20 @@ class Fit:
         return True
 
     def pause(self) -> None:
-        """Something other than steps comes next."""
+        """Do not count the time until the next step."""
         self._watch.pause()
 
-    def evaluated(self, seconds: float) -> None:
-        """Take in that an evaluation took so long."""
-        self.evaluation, self._evaluated = seconds, self._evaluated + 1
+    def record_evaluation(self, seconds: float) -> None:
+        """Take note of how long an evaluation took."""
+        self.evaluation_seconds, self._validations_done = seconds, self._validations_done + 1
 
     def _bounded(self, total: int, done: int) -> int:
-        return max(1, done, total if self.most is None else min(total, self.most))
+        return max(1, done, total if self.max_steps is None else min(total, self.max_steps))
 
-    def _end(self, done: int) -> float:
-        """Seconds of the evaluations that are still to come, but those that follow every epoch."""
-        times = 1 if self.validations is None else self.validations and max(1, self.validations - self._evaluated)
-        return (times + self.final_share) * self.evaluation
+    def _evaluation_seconds_left(self) -> float:
+        """The time of the remaining evaluations, except those that follow every epoch but the last."""
+        if self.validations is None:
+            validations = 1
+        else:
+            validations = self.validations and max(1, self.validations - self._validations_done)
+        return (validations + self.final_share) * self.evaluation_seconds

@@ -1,4 +1,4 @@
-"""What the training loop needs to know of what it trains; every task makes one."""
+"""What the training loop needs to know about what it trains. Every task makes one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from remoteclip_jax.training.state import TrainState
 
 Batch = dict[str, Any]
 Parts = dict[str, Array]
-# (parameters, batch statistics, batch, random key) → (loss, (further metrics, new batch statistics))
+# (params, batch_stats, batch, random key) → (loss, (further metrics, new batch_stats))
 Loss = Callable[[dict[str, Any], dict[str, Any], Batch, Array], tuple[Float[Array, ""], tuple[Parts, dict[str, Any]]]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, Parts]]
 MakeBatches = Callable[[int, int], Batches]  # see `Workload.batches`
@@ -23,18 +23,21 @@ Evaluate = Callable[[Variables], dict[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """A loss over batches, where the variables start, and how they are evaluated.
+    """A loss, the batches it is computed on, the initial variables, and their evaluation.
 
-    `config` is the run's, with the architecture of the weights it starts from. `variables` makes the first variables,
-    and `shapes` their shapes alone, for a checkpoint to fill. `rules` say which parameters train (see `optimizer`).
-    A training may have two phases: `batches(step, first_steps)` iterates from that step on, and the batches of the
-    first `first_steps`, a share `first_share` of all, are of another kind.
+    `config` is the run's, with the architecture of the initial weights. `variables` makes the initial variables.
+    `shapes` gives only their shapes, which a checkpoint fills. `rules` say which parameters train (see `optimizer`).
+    An epoch has `steps_per_epoch` steps.
 
-    `evaluate` gives validation metrics that the task's ranking knows; None where there is nothing to validate on.
-    `rehearse(variables, n)` evaluates n images of the validation, which has `rehearsed`, to see how long that takes; of
-    the final evaluation where there is no validation. `finish` evaluates the best weights after the last step, and
-    takes `finish_share` times as long as all of them. `frozen` counts the parameters of what stays outside of the
-    training, by name, for the report.
+    A training may have two phases with batches of different kinds. `batches(step, first_steps)` iterates over the
+    batches from `step` on, the first phase being `first_steps` long. `first_share` is its share of all steps.
+
+    `evaluate` returns validation metrics, which the task's ranking uses; None without validation. `finish` evaluates
+    the best weights after the last step, and prints and writes the result. `rehearse(variables, n)` evaluates n images
+    to measure how long it takes. There are `rehearsal_images` in total: those of the validation, or of the final
+    evaluation if there is no validation. `finish` takes `finish_share` times as long as all of them.
+
+    `frozen_counts` are the numbers of parameters outside of the training state, by name, for the report.
     """
 
     config: TrainConfig
@@ -42,12 +45,12 @@ class Workload:
     shapes: Callable[[], Variables]
     loss: Loss
     batches: MakeBatches
-    per_epoch: int
+    steps_per_epoch: int
     evaluate: Evaluate | None
     rehearse: Callable[[Variables, int], object] | None = None
-    rehearsed: int = 0
+    rehearsal_images: int = 0
     finish: Callable[[Variables], None] | None = None
     finish_share: float = 0.0
     first_share: float = 0.0
     rules: Rules = TOWER_RULES
-    frozen: dict[str, int] = field(default_factory=dict)
+    frozen_counts: dict[str, int] = field(default_factory=dict)

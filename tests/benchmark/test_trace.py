@@ -1,4 +1,4 @@
-"""A profile read back: instructions by kind and place, events by their own time."""
+"""A trace_profile read back: parse_instructions by kind and place, events by their own time."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from remoteclip_jax.benchmark.trace import Instruction, instructions, profile, summarise
+from remoteclip_jax.benchmark.trace import Instruction, parse_instructions, profile_from_events, trace_profile
 
 PROGRAM = """
 HloModule jit_step
@@ -43,13 +43,13 @@ ENTRY %main (a: f32[8,8]) -> (f32[8,8], f32[]) {
     ],
 )
 def test_instructions_have_a_kind_and_a_stage(name: str, kind: str, stage: str) -> None:
-    found = instructions(PROGRAM)[name]
+    found = parse_instructions(PROGRAM)[name]
     assert (found.kind, found.stage) == (kind, stage)
 
 
 def test_an_operation_counts_without_those_inside_it() -> None:
     known = {"loop": Instruction("other", ""), "product": Instruction("matmul/conv", "/visual/")}
-    found = summarise([[("loop", 0, 10), ("product", 2, 5), ("product", 5, 8)]], known)
+    found = profile_from_events([[("loop", 0, 10), ("product", 2, 5), ("product", 5, 8)]], known)
     assert {operation.name: pytest.approx(operation.share) for operation in found.operations} == {
         "loop": 0.4,
         "product": 0.6,
@@ -59,7 +59,7 @@ def test_an_operation_counts_without_those_inside_it() -> None:
 
 def test_threads_side_by_side_share_the_time_and_gaps_are_the_hosts() -> None:
     known = {"a": Instruction("other", ""), "b": Instruction("matmul/conv", "")}
-    found = summarise([[("a", 0, 4), ("a", 8, 10)], [("b", 0, 6)]], known)
+    found = profile_from_events([[("a", 0, 4), ("a", 8, 10)], [("b", 0, 6)]], known)
     assert found.kinds["host"] == pytest.approx(0.2)  # from 6 to 8 of 10
     assert found.kinds["matmul/conv"] == pytest.approx(0.8 * 6 / 12)
     assert sum(found.kinds.values()) == pytest.approx(1)
@@ -68,6 +68,6 @@ def test_threads_side_by_side_share_the_time_and_gaps_are_the_hosts() -> None:
 
 def test_a_real_trace_is_read_back(tmp_path: Path) -> None:
     compiled = jax.jit(lambda x: jnp.sin(x @ x)).lower(jnp.ones((256, 256))).compile()
-    found = profile(lambda: compiled(jnp.ones((256, 256))), 3, tmp_path, compiled.as_text() or "")
+    found = trace_profile(lambda: compiled(jnp.ones((256, 256))), 3, tmp_path, compiled.as_text() or "")
     assert found.kinds["matmul/conv"] > 0
     assert sum(found.kinds.values()) == pytest.approx(1)

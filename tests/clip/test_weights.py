@@ -12,7 +12,7 @@ import pytest
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import Variables, init_shapes
 from remoteclip_jax.clip.weights import load_weights, save_weights
-from remoteclip_jax.errors import UserError, explain
+from remoteclip_jax.errors import UserError, user_message
 
 TINY = ARCHITECTURES["tiny"]
 
@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, variables: Variables, mon
     monkeypatch.setattr(ocp.StandardCheckpointer, "save", full)
     with pytest.raises(OSError, match="No space left") as error:
         save_weights(tmp_path / "w", TINY, variables, {})
-    assert "disk" in (explain(error.value) or "")
+    assert "disk" in (user_message(error.value) or "")
     assert list(tmp_path.iterdir()) == []
 
 

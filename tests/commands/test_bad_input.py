@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import remoteclip_jax as rc
-from remoteclip_jax.errors import explain
+from remoteclip_jax.errors import user_message
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.tasks.align.task import ranking
@@ -168,5 +168,5 @@ def test_a_run_that_never_began_takes_other_settings(synthetic_data: Path, tmp_p
 
 def test_running_out_of_memory_suggests_a_smaller_batch() -> None:
     for error in (MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")):
-        assert "--batch_size" in (explain(error) or "")
-    assert explain(RuntimeError("a defect")) is None
+        assert "--batch_size" in (user_message(error) or "")
+    assert user_message(RuntimeError("a defect")) is None

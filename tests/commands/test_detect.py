@@ -17,7 +17,7 @@ from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
 from remoteclip_jax.evaluation import draw
-from remoteclip_jax.tasks.detect.image_results import detect_file
+from remoteclip_jax.tasks.detect.image_results import write_detections
 from tests.command import ROOT, environment, fails, run
 
 PROMPTS = ("storage tank", "ship", "red roof")  # two of the run's classes, in another spelling, and one other
@@ -170,7 +170,7 @@ def test_a_huge_image_takes_little_memory(
     monkeypatch.setattr(inference, "detect_with", noting("detected", inference.detect_with, 1))
     monkeypatch.setattr(draw, "draw", noting("drawn", draw.draw, 0))
     prompts = inference.encode_prompts(detector, ("ship",))
-    detect_file(detector, prompts, folder / f"huge.{kind}", tmp_path / "huge", 0.3, None, Notes("images"))
+    write_detections(detector, prompts, folder / f"huge.{kind}", tmp_path / "huge", 0.3, None, Notes("images"))
     assert sizes["detected"] <= 2 * draw.MAX_SIDE if kind == "jpg" else sizes["detected"] == HUGE
     assert sizes["drawn"] <= 4 * draw.MAX_SIDE
     assert json.loads((tmp_path / "huge.json").read_text())["width"] == HUGE

@@ -11,7 +11,7 @@ from PIL import Image
 import remoteclip_jax as rc
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector.inference import encode_prompts
-from remoteclip_jax.tasks.detect.image_results import check_output, detect_file, find_images, stems
+from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names, write_detections
 
 NAMES = ("a\nb.png", "bad\udcff.png", "船.png", "[1].png", "a*?.png", "~.png", "-x.png", " .png")
 
@@ -47,11 +47,11 @@ def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> N
     paths = [tmp_path / name for name in NAMES]
     for path in paths:
         image.save(path)
-    output, names = tmp_path / "out", stems(paths)
+    output, names = tmp_path / "out", result_names(paths)
     output.mkdir()
     check_output(output, paths, names)
     for path, name in zip(paths, names, strict=True):
-        detect_file(detector, prompts, path, output / name, 0.3, None, Notes("images"))
+        write_detections(detector, prompts, path, output / name, 0.3, None, Notes("images"))
         assert json.loads((output / f"{name}.json").read_text())["image"] == str(path)
         assert (output / f"{name}.jpg").exists()
     assert len(os.listdir(output)) == 2 * len(NAMES)

@@ -37,7 +37,7 @@ def rows_without_times(workdir: Path) -> list[dict]:
 
 def final_bits(workdir: Path) -> list[bytes]:
     checkpoints = Checkpoints(RunDirectory(workdir).checkpoints, ranking)
-    return [np.asarray(x).tobytes() for x in jax.tree.leaves(checkpoints.restore_weights(checkpoints.latest()))]
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(checkpoints.restore_weights(checkpoints.latest_step()))]
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_nan_stops_the_run_and_names_the_checkpoint(
     monkeypatch.setattr(workload, "training_batches", with_nan)
     with pytest.raises(rc.UserError, match=r"\w+ is nan at step 1\d; last good checkpoint: .*/9;"):
         train({"epochs": 6}, run)
-    assert Checkpoints(run / "checkpoints", ranking).latest() == 9
+    assert Checkpoints(run / "checkpoints", ranking).latest_step() == 9
 
 
 def test_unknown_flags_and_values_fail_in_one_line() -> None:

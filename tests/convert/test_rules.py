@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from convert.from_torch import expected_shapes
-from convert.rules import RULES, TRANSFORMS, to_flax, to_torch
+from convert.rules import RULES, TRANSFORMS, flax_target, torch_target
 from convert.verify import torch_model
 from remoteclip_jax.clip.config import ARCHITECTURES
 
@@ -26,20 +26,20 @@ def test_names_go_there_and_back(arch: str) -> None:
     expected = expected_shapes(ARCHITECTURES[arch])
     named = {}
     for key in keys(arch):
-        target = to_flax(key)
+        target = flax_target(key)
         assert target is not None
         rule, name = target
         if name is None:
             assert key.endswith("num_batches_tracked")
             continue
         named[name] = key
-        assert to_torch(name) == (rule, key)
+        assert torch_target(name) == (rule, key)
         assert len([r for r in RULES if r.flax_regex and r.flax_regex.fullmatch(name)]) == 1, name
     assert named.keys() == expected.keys()
 
 
 def test_every_rule_is_used() -> None:
-    used = {target[0] for key in keys("RN50") if (target := to_flax(key))}
+    used = {target[0] for key in keys("RN50") if (target := flax_target(key))}
     unused = [rule.torch for rule in RULES if rule not in used]
     assert unused == ["input_resolution", "context_length", "vocab_size", "{any}attn_mask"]
 
@@ -72,4 +72,4 @@ def test_layouts() -> None:
     ],
 )
 def test_other_keys_match_nothing(key: str) -> None:
-    assert to_flax(key) is None
+    assert flax_target(key) is None

@@ -17,7 +17,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
 from remoteclip_jax.tasks.configuration import load_config
-from remoteclip_jax.tasks.detect.batches import whole_images
+from remoteclip_jax.tasks.detect.batches import whole_image_batches
 from tests.data.sample_datasets import write_flat
 from tests.data.sample_images import write_file, write_gradient
 from tests.data.test_images import save
@@ -192,7 +192,7 @@ def test_batches_have_the_selected_bands(tmp_path: Path, rgb: Array) -> None:
     values[..., 3], values[..., 4] = 200, 100
     tiff(root / "images/a.tif", values)
     dataset = read_dataset(root, "train", bands=(4, 5, 1))
-    whole = next(whole_images(dataset, batch_size=1, views=(64,)))["0"]
+    whole = next(whole_image_batches(dataset, batch_size=1, views=(64,)))["0"]
     training = next(training_batches(dataset, batch_size=1, image_size=64, seed=0, rule="first"))["image"]
     evaluation = next(evaluation_batches(dataset, batch_size=1, image_size=64, rule="first"))["image"]
     sample = Sampler(dataset, SamplingConfig(64, (64,), level="none")).sample(

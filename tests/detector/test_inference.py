@@ -174,7 +174,7 @@ def test_runs_are_loaded_in_their_own_type(
         config.save(run.config)
         for module in (loading, detector_loading):
             best = lambda _, config=config, trained=trained: (run, config, trained)  # noqa: E731
-            monkeypatch.setattr(module, "best_variables", best)
+            monkeypatch.setattr(module, "best_checkpoint", best)
         loaded = rc.load(tmp_path) if task == "align" else rc.load_detector(tmp_path)
         assert loaded.dtype == "bfloat16"
     assert loaded.max_detections == 30

@@ -35,8 +35,8 @@ def test_both_terms_equal_torch() -> None:
     function = quick(
         lambda v: Detector(TINY, SMALL).apply(v, IMAGES, TEXTS, True, method="recognise", mutable=["batch_stats"])[0]
     )
-    likeness, presence = (torch.from_numpy(np.array(x)) for x in function(variables))
-    context = F.cross_entropy(likeness[[0, 2]], torch.tensor([2, 4]))
+    similarity, presence = (torch.from_numpy(np.array(x)) for x in function(variables))
+    context = F.cross_entropy(similarity[[0, 2]], torch.tensor([2, 4]))
     every = F.binary_cross_entropy_with_logits(presence, torch.from_numpy(SHOWN).float(), reduction="none")
     every = (every * torch.from_numpy(~IGNORED)).sum(-1)
     assert float(parts["align_context_loss"]) == pytest.approx(float(context), rel=1e-3)

@@ -29,7 +29,7 @@ def test_checkpoints(name: str, tmp_path: Path) -> None:
         checkpoints.save(state(), {"loss": 1.0})
     for again in (Checkpoints(directory, ranking), Checkpoints(directory, ranking, keep_every=1)):
         assert again.steps() == [3]
-        assert again.best() == again.latest() == 3
+        assert again.best_step() == again.latest_step() == 3
         np.testing.assert_array_equal(again.restore_weights(3)["params"]["visual"]["kernel"], VALUES)
     restored = again.restore(state(), 3)
     assert int(restored.step) == 3

@@ -7,13 +7,13 @@ import pytest
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.fields import (
-    assigned,
-    check_assignment,
     check_fields,
+    checked_value,
+    field_value,
     from_json,
     parse_assignment,
     setting,
-    value_of,
+    with_assignments,
 )
 from remoteclip_jax.tasks.detect.config import DetectConfig
 
@@ -64,10 +64,10 @@ def test_an_assignment_without_name_or_value_is_refused(text: str) -> None:
 
 
 def test_a_string_without_quotes_is_shown_with_quotes() -> None:
-    with pytest.raises(UserError, match="'Rurik' is no JSON value; a string needs quotes: --set='name=\"Rurik\"'"):
+    with pytest.raises(UserError, match="'Rurik' is not a JSON value; a string needs quotes: --set='name=\"Rurik\"'"):
         parse_assignment("name=Rurik")
     for text in ("name=", "cargo=[1,", "cargo=" + "[" * 100_000):
-        with pytest.raises(UserError, match="is no JSON value"):
+        with pytest.raises(UserError, match="is not a JSON value"):
             parse_assignment(text)
 
 
@@ -86,7 +86,7 @@ def test_a_string_without_quotes_is_shown_with_quotes() -> None:
     ],
 )
 def test_values_of_the_right_type_are_taken(name: str, value: Any, expected: Any) -> None:
-    found = check_assignment(Ship, name, value)
+    found = checked_value(Ship, name, value)
     assert (found, type(found)) == (expected, type(expected))
 
 
@@ -103,14 +103,14 @@ def test_values_of_the_right_type_are_taken(name: str, value: Any, expected: Any
         ("cargo", 5, "cargo is '5', not a list, which is not a list, each a whole number"),
         ("cargo", [1, "x"], r"cargo\[1\] is 'x', which is not a list, each a whole number"),
         ("flag", 3, "flag is '3', which is not one of red, green"),
-        ("flag", "blue", 'flag="blue": known are red, green'),
-        ("engine.fuel", "wind", '--set=engine.fuel="wind": known are diesel, steam'),
+        ("flag", "blue", 'flag="blue" is unknown; known: red, green'),
+        ("engine.fuel", "wind", '--set=engine.fuel="wind" is unknown; known: diesel, steam'),
         ("engine.cylinders", [], "engine.cylinders is '\\[\\]', which is not a whole number"),
     ],
 )
 def test_values_of_another_type_are_refused(name: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_assignment(Ship, name, value)
+        checked_value(Ship, name, value)
 
 
 @pytest.mark.parametrize(
@@ -126,39 +126,39 @@ def test_values_of_another_type_are_refused(name: str, value: Any, message: str)
 )
 def test_an_unknown_field_is_named_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(UserError, match=f"there is no such setting; the nearest is {nearest}$"):
-        check_assignment(Ship, name, 1)
+        checked_value(Ship, name, 1)
 
 
 def test_the_nearest_field_of_a_run() -> None:
     for name, nearest in (("detector.layer", "detector.layers"), ("layers", "detector.layers"), ("mosaik", "mosaic")):
         with pytest.raises(UserError, match=f"--set={name}=….* the nearest is {nearest}$"):
-            check_assignment(DetectConfig, name, 1)
+            checked_value(DetectConfig, name, 1)
 
 
 def test_a_derived_field_cannot_be_set() -> None:
     with pytest.raises(UserError, match="--set=built=…: there is no such setting"):
-        check_assignment(Ship, "built", 1900)
+        checked_value(Ship, "built", 1900)
     for name in ("task", "preset", "total_steps", "first_steps", "fits"):
         with pytest.raises(UserError, match=f"--set={name}=…: there is no such setting"):
-            check_assignment(DetectConfig, name, 1)
+            checked_value(DetectConfig, name, 1)
 
 
 def test_a_dataclass_is_set_field_by_field() -> None:
     with pytest.raises(UserError, match=r"--set=engine=…: set its fields one by one, such as engine\.fuel=…"):
-        check_assignment(Ship, "engine", {"fuel": "steam"})
+        checked_value(Ship, "engine", {"fuel": "steam"})
 
 
 def test_assigned_values_take_the_place_of_the_old_ones() -> None:
-    ship = assigned(Ship(), {"decks": 7, "engine.cylinders": 8, "engine.fuel": "steam"})
+    ship = with_assignments(Ship(), {"decks": 7, "engine.cylinders": 8, "engine.fuel": "steam"})
     assert ship == Ship(decks=7, engine=Engine("steam", 8))
-    assert value_of(ship, "engine.cylinders") == 8
-    assert value_of(ship, "decks") == 7
-    assert assigned(Ship(), {}) == Ship()
+    assert field_value(ship, "engine.cylinders") == 8
+    assert field_value(ship, "decks") == 7
+    assert with_assignments(Ship(), {}) == Ship()
 
 
 def test_what_the_dataclass_itself_refuses_names_the_assignment() -> None:
     with pytest.raises(UserError, match=r"--set=engine\.cylinders=0: cylinders=0 must be at least 1"):
-        assigned(Ship(), {"engine.cylinders": 0})
+        with_assignments(Ship(), {"engine.cylinders": 0})
 
 
 def test_bounds_and_choices() -> None:

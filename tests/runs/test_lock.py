@@ -14,15 +14,15 @@ import pytest
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.lock import exclusive
+from remoteclip_jax.runs.lock import exclusive_lock
 from tests.command import ROOT
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.lock import exclusive
-with exclusive(RunDirectory(Path(sys.argv[1]))):
+from remoteclip_jax.runs.lock import exclusive_lock
+with exclusive_lock(RunDirectory(Path(sys.argv[1]))):
     child = os.fork()  # which lives on when its parent is killed
     if child:
         print(child, flush=True)
@@ -32,7 +32,7 @@ with exclusive(RunDirectory(Path(sys.argv[1]))):
 
 def is_free(run: RunDirectory) -> bool:
     try:
-        with exclusive(run):
+        with exclusive_lock(run):
             return True
     except UserError:
         return False
@@ -40,8 +40,11 @@ def is_free(run: RunDirectory) -> bool:
 
 def test_a_second_one_is_refused_and_the_first_one_is_not_disturbed(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "runs" / "a")
-    with exclusive(run):
-        with pytest.raises(UserError, match="another process is training here; wait until it ends"), exclusive(run):
+    with exclusive_lock(run):
+        with (
+            pytest.raises(UserError, match="another process is training here; wait until it ends"),
+            exclusive_lock(run),
+        ):
             pass
         assert not is_free(run)
         assert is_free(RunDirectory(tmp_path / "runs" / "b"))
@@ -51,7 +54,7 @@ def test_a_second_one_is_refused_and_the_first_one_is_not_disturbed(tmp_path: Pa
 
 def test_an_error_lets_go(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with pytest.raises(ZeroDivisionError), exclusive(run):
+    with pytest.raises(ZeroDivisionError), exclusive_lock(run):
         raise ZeroDivisionError
     assert is_free(run)
 
@@ -85,7 +88,7 @@ def test_a_lock_removed_at_the_same_moment_is_taken_anew(tmp_path: Path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(fcntl, "flock", late)
-        with exclusive(run):
+        with exclusive_lock(run):
             assert run.lock.exists()
             assert not is_free(run)
     assert len(moments) == 3
@@ -98,6 +101,6 @@ def test_a_file_system_without_locks_is_told(
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    with exclusive(RunDirectory(tmp_path)):
+    with exclusive_lock(RunDirectory(tmp_path)):
         pass
     assert "file system without locks" in capsys.readouterr().err

@@ -51,11 +51,14 @@ def test_a_detector_that_starts_from_weights_is_fine_tuned_unless_the_user_says_
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "align", "novel": ("ship",)}, "--novel is for --task=detect; --task=align has no use for it"),
-        ({"task": "detect", "label": "first"}, "--label is for --task=align; --task=detect has no use for it"),
-        ({"colour": "red"}, "--colour is no setting; --task=align has no use for it"),
-        ({"set": {"detector.layers": 2}}, r"--set=detector\.layers=…: there is no such setting"),
-        ({"epochs": 3, "set": {"epochs": 4}}, "--set=epochs=… and --epochs say the same: leave one out"),
+        ({"task": "align", "novel": ("ship",)}, "--novel is for --task=detect; --task=align does not use it"),
+        ({"task": "detect", "label": "first"}, "--label is for --task=align; --task=detect does not use it"),
+        (
+            {"set": {"detector.layers": 4}},
+            r"--set=detector\.layers=…: detector is for --task=detect; --task=align does",
+        ),
+        ({"colour": "red"}, "--colour is not a setting; --task=align does not use it"),
+        ({"epochs": 3, "set": {"epochs": 4}}, "--set=epochs=… and --epochs set the same field: leave one out"),
         ({"set": {"epochs": 0}}, "--epochs=0 is out of range"),
         ({"task": "detect", "set": {"detector.layers": 0}}, r"--set=detector\.layers=0: layers=0 must lie between"),
         ({"task": "detect", "set": {"detector.width": 66}}, r"--set=detector\.width=66: width 66 must be a multiple"),
@@ -176,7 +179,7 @@ def test_a_damaged_configuration_is_one_line(content: str, tmp_path: Path) -> No
 
 
 def test_a_directory_without_a_configuration_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run directory: it has no config\.json"):
+    with pytest.raises(UserError, match=r"is not a run directory: it has no config\.json"):
         load_config(tmp_path / "config.json")
 
 

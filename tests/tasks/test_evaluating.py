@@ -39,7 +39,7 @@ def test_notes_are_written_and_told(dataset: Dataset, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(align, "load", lambda path: RemoteCLIP(TINY, {}, "bfloat16"))
     monkeypatch.setattr(evaluation_data, "read_dataset", lambda *_, **__: dataset)
-    monkeypatch.setattr(align, "embeddings_of", lambda *arguments: np.ones((1, 64), np.float32))
+    monkeypatch.setattr(align, "evaluation_embeddings", lambda *arguments: np.ones((1, 64), np.float32))
     monkeypatch.setattr(align, "make_evaluator", make_evaluator)
     result = evaluate(tmp_path, EvalSettings(data_dir=tmp_path))
     assert result["notes"] == [*NOTES, "test: 1 images without objects skipped"]

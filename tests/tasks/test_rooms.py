@@ -52,7 +52,7 @@ def test_a_copy_of_align_is_a_task(synthetic_data: Path, tmp_path: Path) -> None
     assert "top-1" in command("eval.py", f"--workdir={run}", at=tmp_path)
     assert json.loads((run / "eval" / "test" / "metrics.json").read_text())["images"] > 0
     assert "## Evaluations" in (run / "report.md").read_text()
-    assert "--novel is for --task=detect; --task=echo has no use for it" in command(
+    assert "--novel is for --task=detect; --task=echo does not use it" in command(
         "train.py", "--task=echo", "--preset=tiny", "--novel=ship", at=tmp_path, code=2
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from remoteclip_jax.training import meter
-from remoteclip_jax.training.meter import Meter, NotFinite
+from remoteclip_jax.training.meter import Meter, NonFiniteError
 
 
 class Clock:
@@ -59,5 +59,5 @@ def test_what_is_not_finite_is_named() -> None:
     epoch = Meter()
     epoch.add(1, {"loss": np.float32(1), "learning_rate": np.float32(1)})
     epoch.add(2, {"loss": np.float32("nan"), "learning_rate": np.float32(1)})
-    with pytest.raises(NotFinite, match="loss is nan at step 2"):
+    with pytest.raises(NonFiniteError, match="loss is nan at step 2"):
         epoch.means()

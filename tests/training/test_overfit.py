@@ -19,7 +19,7 @@ from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 from remoteclip_jax.tasks.detect.workload import RULES
 from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
-from remoteclip_jax.training.state import create_state, evaluated
+from remoteclip_jax.training.state import create_state, evaluation_variables
 from remoteclip_jax.training.step import make_train_step
 from tests.detector.small_model import random_texts
 
@@ -47,4 +47,4 @@ def test_one_image_is_learned_by_heart(synthetic_data: Path) -> None:
         state, metrics = step(state, batch)
     assert np.isfinite(metrics["loss"])
     predict = make_predictor(model, texts, data.classes, batch_size=2, views=(SIZE,))
-    assert evaluate_detections(one, predict(evaluated(state), one))["map_50"] == 1.0
+    assert evaluate_detections(one, predict(evaluation_variables(state), one))["map_50"] == 1.0

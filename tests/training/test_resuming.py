@@ -63,13 +63,13 @@ def test_killed_within_an_epoch(
     align_run: Path, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: Any
 ) -> None:
     """Saved by time after the fourth of nine steps, an epoch being three; killed in the fifth."""
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({**TINY, "data_dir": str(synthetic_data)}, tmp_path / "run")
     with Checkpoints(tmp_path / "run" / "checkpoints", ranking) as checkpoints:
-        assert checkpoints.latest() == 4
-        assert checkpoints.best() == 3  # what was validated goes before what was saved on the way
+        assert checkpoints.latest_step() == 4
+        assert checkpoints.best_step() == 3  # what was validated goes before what was saved on the way
     monkeypatch.undo()
     train({}, tmp_path / "run")
     assert_equal(tmp_path / "run", align_run)
@@ -102,7 +102,7 @@ def test_step_counts_that_were_fitted_on_the_way_are_repeated(
     shutil.copytree(whole, broken)
     train({}, whole)
     assert [row["step"] for row in read_rows(whole / "metrics.jsonl")] == [1, 3, 6, 8]
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     at_step(5, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({}, broken)

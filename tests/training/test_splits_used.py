@@ -82,7 +82,7 @@ def test_images_of_two_splits_are_left_out_of_validation(data: Path) -> None:
     write_lines(data / "splits/night.txt", "train_0", "val_8", "val_9")
     got = prepared(data, val_split="night")
     assert images(got.val) == {"val_8.jpg", "val_9.jpg"}
-    assert "night: 1 images left out, which are trained on" in got.notes
+    assert "night: 1 images left out, because they are trained on" in got.notes
     shutil.copy(data / "splits/train.txt", data / "splits/same.txt")
     got = prepared(data, val_split="same")
     assert got.val is None

@@ -35,16 +35,16 @@ def train(
     monkeypatch.setattr(timing, "time", clock)
     fit = Fit(minutes, 0.0, first_share, validations, per_epoch, 1.0, *guess, guessed_evaluation)
     clock.now = start
-    plans, done = [fit.steps(0, None)], 0
+    plans, done = [fit.step_counts(0, None)], 0
     while done < plans[-1][0]:
         done += 1
         first_steps = plans[-1][1]
         clock.now += pace(done <= first_steps, clock.now)
-        if fit.after_step(done, done <= first_steps, changed=done in (1, first_steps + 1)):
-            plans.append(fit.steps(done, first_steps))
+        if fit.after_step(done <= first_steps, new_phase=done in (1, first_steps + 1)):
+            plans.append(fit.step_counts(done, first_steps))
         if validations is None and done % per_epoch == 0:
             clock.now += evaluation
-            fit.evaluated(evaluation)
+            fit.record_evaluation(evaluation)
             fit.pause()
     clock.now += (0 if validations is None else evaluation) + evaluation
     return clock.now / 60, plans
@@ -82,10 +82,10 @@ def test_other_times(monkeypatch: pytest.MonkeyPatch, minutes: float) -> None:
 
 
 def test_a_bound_on_the_steps_bounds_the_steps_that_align() -> None:
-    fit = Fit(20, timing.time.monotonic(), 0.45, 1, 60, 1.0, 0.1, 0.15, most=200)
-    assert fit.steps(0, None) == (200, 90)
-    assert fit.steps(43, 90) == (200, 90)
-    assert fit.steps(120, 90) == (200, 90)
+    fit = Fit(20, timing.time.monotonic(), 0.45, 1, 60, 1.0, 0.1, 0.15, max_steps=200)
+    assert fit.step_counts(0, None) == (200, 90)
+    assert fit.step_counts(43, 90) == (200, 90)
+    assert fit.step_counts(120, 90) == (200, 90)
 
 
 def test_a_start_that_takes_longer_than_the_time_still_gives_one_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from remoteclip_jax.data.broken_images import ImageOpener
-from remoteclip_jax.data.classes import class_index, find_class_index
+from remoteclip_jax.data.classes import class_index
+from remoteclip_jax.data.formats.coco_categories import category_ids, grouping_category, normalised_id, read_categories
 from remoteclip_jax.data.formats.coco_layout import CocoLayout, coco_layout, load_coco
 from remoteclip_jax.data.formats.examples import make_example
 from remoteclip_jax.data.formats.file_finder import FileFinder
 from remoteclip_jax.data.formats.stated_size import SizedImage, resolve_frames
 from remoteclip_jax.data.formats.voc import MAX_COORDINATE
-from remoteclip_jax.data.notes import Notes, utf8_name
+from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.splits import reference_split
 from remoteclip_jax.data.types import Annotations, Dataset, Example
 from remoteclip_jax.errors import UserError
@@ -44,8 +45,8 @@ def coco_classes(data_dir: Path) -> tuple[str, ...]:
     path = files[reference_split(tuple(files))]
     try:
         content = load_coco(path)
-        categories = _categories(path, content)
-        grouping = _grouping_category(content, categories)
+        categories = read_categories(path, content)
+        grouping = grouping_category(content, categories)
     except _MALFORMED as e:
         raise _malformed(path, e) from None
     # Some tools export a name under two ids.
@@ -62,8 +63,8 @@ def read_coco(data_dir: Path, split: str, classes: Sequence[str], images: ImageO
     path, notes = layout.files[split], Notes(split)
     content = load_coco(path)
     try:
-        categories = _categories(path, content)
-        grouping = _grouping_category(content, categories)
+        categories = read_categories(path, content)
+        grouping = grouping_category(content, categories)
         if grouping is not None:
             del categories[grouping]
             notes.add("category left out, which only groups the others", path)
@@ -72,7 +73,7 @@ def read_coco(data_dir: Path, split: str, classes: Sequence[str], images: ImageO
         examples = _read_images(path, layout, data_dir, split, content, objects, images, notes)
     except _MALFORMED as e:
         raise _malformed(path, e) from None
-    ids = _category_ids(categories, classes)
+    ids = category_ids(categories, classes)
     return Dataset(split, tuple(classes), tuple(examples), notes=notes.lines(), category_ids=ids)
 
 
@@ -87,70 +88,15 @@ def _malformed(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: not in COCO's format ({type(error).__name__}: {error})")
 
 
-def _normalised_id(value: Any) -> Any:
-    """An id, the same whether it is written 7, "7", "007" or 7.0. TypeError unless it is a number or a string."""
-    if isinstance(value, str):
-        is_integer = value.isascii() and len(value) < 20 and value.removeprefix("-").isdigit()
-        return int(value) if is_integer else value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is not an id")
-    return int(value) if float(value).is_integer() else value
-
-
-def _categories(path: Path, content: Any) -> dict[Any, str]:
-    """The names of the categories by id, in the order of the ids."""
-    try:
-        items = [(_normalised_id(item["id"]), _category_name(path, item)) for item in content["categories"]]
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{path}: not in COCO's format (categories: {type(e).__name__}: {e})") from None
-    categories = dict(sorted(items, key=lambda item: (isinstance(item[0], str), item[0])))
-    if len(categories) < len(items):
-        raise UserError(f"{path}: two categories have the same id")
-    return categories
-
-
-def _category_name(path: Path, category: Any) -> str:
-    """The name of a category. UserError if it is blank or not valid Unicode; KeyError if it is missing."""
-    name = category["name"]
-    if not isinstance(name, str | int) or not str(name).strip() or utf8_name(str(name)) != str(name):
-        raise UserError(f"{path}: category {category['id']!r} is called {name!r}; give it a name")
-    return str(name)
-
-
-def _grouping_category(content: Any, categories: dict[Any, str]) -> Any:
-    """The id of the category that Roboflow adds as the supercategory of all others, and that no object has; None if
-    there is none."""
-    others = [item.get("supercategory") for item in content["categories"] if _normalised_id(item["id"]) != 0]
-    if 0 not in categories or not others or any(name != categories[0] for name in others):
-        return None
-    return None if any(_normalised_id(item["category_id"]) == 0 for item in content["annotations"]) else 0
-
-
-def _category_ids(categories: dict[Any, str], classes: Sequence[str]) -> tuple[int, ...]:
-    """The file's ids of `classes`. A class without a numeric id in the file gets an unused id, above all others."""
-    ids_in_file: dict[int, int] = {}
-    for category_id, name in categories.items():
-        index = find_class_index(name, classes)
-        if isinstance(category_id, int) and index is not None:
-            ids_in_file.setdefault(index, category_id)
-    unused = max((category_id for category_id in categories if isinstance(category_id, int)), default=0)
-    ids = []
-    for index in range(len(classes)):
-        if index not in ids_in_file:
-            unused += 1
-        ids.append(ids_in_file.get(index, unused))
-    return tuple(ids)
-
-
 def _annotations(path: Path, content: Any, labels: dict[Any, int], notes: Notes) -> dict[Any, list[Any]]:
     """For each image id, the annotations with a box, as (box, area, label, crowd)."""
-    objects: dict[Any, list[Any]] = {_normalised_id(image["id"]): [] for image in content["images"]}
+    objects: dict[Any, list[Any]] = {normalised_id(image["id"]): [] for image in content["images"]}
     if len(objects) < len(content["images"]):
         raise UserError(f"{path}: two images have the same id")
     for index, item in enumerate(content["annotations"]):
         which = f"annotation {item['id']!r}" if "id" in item else f"annotation at index {index} (counted from 0)"
         try:
-            image, category = _normalised_id(item["image_id"]), _normalised_id(item["category_id"])
+            image, category = normalised_id(item["image_id"]), normalised_id(item["category_id"])
             if image not in objects:
                 raise UserError(f"{path}: {which} belongs to image {item['image_id']!r}, which is not in the file")
             if category not in labels:
@@ -216,12 +162,12 @@ def _read_images(
             raise UserError(f"{path}: the images {names[file]!r} and {name!r} would both be {file}")
         header = images.header(file)
         if header is not None:
-            boxes = np.array([box for box, *_ in objects[_normalised_id(item["id"])]], np.float64).reshape(-1, 4)
+            boxes = np.array([box for box, *_ in objects[normalised_id(item["id"])]], np.float64).reshape(-1, 4)
             items.append(item)
             sized.append(SizedImage(path, file, _stated_size(path, item), header.size, header.orientation, boxes))
     examples = []
     for item, image, frame in zip(items, sized, resolve_frames(sized, notes), strict=True):
-        image_id = _normalised_id(item["id"])
+        image_id = normalised_id(item["id"])
         _, areas, labels, crowd = zip(*objects[image_id], strict=True) if objects[image_id] else ((), (), (), ())
         annotations = Annotations(
             item["id"] if isinstance(item["id"], str) else image_id,

@@ -1,4 +1,4 @@
-"""The task `align`: an image's embedding comes to match the text embedding of its class. The text tower is frozen.
+"""The task `align`: fine-tunes the image tower so that images match the text embeddings of their classes.
 
-A room refers to its own modules relatively, so that a copy of the folder is a task of its own.
+The text tower is frozen. The modules import each other relatively, so that a copy of the folder is a task of its own.
 """

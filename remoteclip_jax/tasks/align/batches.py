@@ -1,4 +1,4 @@
-"""Batches of images with the classes that they show, for training and for evaluation."""
+"""Batches of images and of distributions over their classes, for training and for evaluation."""
 
 import grain
 import numpy as np
@@ -16,7 +16,7 @@ from remoteclip_jax.data.transforms import (
 )
 from remoteclip_jax.data.types import Dataset
 
-from .targets import target
+from .targets import target_distribution
 
 
 def training_batches(
@@ -29,11 +29,11 @@ def training_batches(
     augmentation: str = "none",
     start_step: int = 0,
 ) -> Batches:
-    """Endless batches from step `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
+    """Endless batches from `start_step` on: `image` uint8 [b, s, s, 3] and `target` float32 [b, k].
 
-    Each epoch is shuffled afresh and no batch straddles two. `augmentation` is "none", "flip" (one of the eight flips
-    and quarter turns) or "full" (a random resized crop and other colours besides). Images are decoded once, as far as
-    there is room. UserError for a broken image.
+    Each epoch is shuffled again, and no batch belongs to two epochs. `rule` is that of `target_distribution`.
+    `augmentation` is "none", "flip" (one of the eight flips and quarter turns) or "full" (also a random resized crop
+    and colour jitter). Decoded images are kept as far as memory allows. UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
     cache = ImageCache(
@@ -41,30 +41,31 @@ def training_batches(
         bands=dataset.bands,
     )
 
-    def load(place: int) -> Batch:
-        example, rng = example_at(dataset, epoch_length, seed, place)
+    def load(position: int) -> Batch:
+        example, rng = example_at(dataset, epoch_length, seed, position)
         size = example.width, example.height
         window = random_window_with_object(example.boxes, *size, rng) if augmentation == "full" else WHOLE_IMAGE
         image = cache.read(example.image, at_least=required_shorter_side(window, image_size))
         pixels, boxes, labels = augment(image, example.boxes, example.labels, window, image_size, rng, augmentation)
-        return {"image": pixels, "target": target(labels, boxes, len(dataset.classes), rule)}
+        return {"image": pixels, "target": target_distribution(labels, boxes, len(dataset.classes), rule)}
 
     return iterate_batches(grain.MapDataset.range(start_step * batch_size, MAX_SAMPLES), load, batch_size)
 
 
 def evaluation_batches(dataset: Dataset, *, batch_size: int, image_size: int, rule: str) -> Batches:
-    """All images once, in order, through the evaluation transform.
+    """Batches of all images once, in order, as CLIP preprocesses them.
 
-    Batches have `image`, `target`, `classes` bool [b, k] (those that count as a hit) and `valid` bool [b], False in the
-    rows that fill up the last one. UserError for a broken image.
+    They have `image` uint8 [b, s, s, 3], `target` float32 [b, k], `classes` bool [b, k] (the classes that count as
+    correct) and `valid` bool [b]. The last image is repeated to fill the last batch; `valid` is False there. UserError
+    for a broken image.
     """
     padded = -(-len(dataset) // batch_size) * batch_size
 
-    def load(place: int) -> Batch:
-        example = dataset.examples[min(place, len(dataset) - 1)]  # the last image again, not counted
-        distribution = target(example.labels, example.boxes, len(dataset.classes), rule)
+    def load(position: int) -> Batch:
+        example = dataset.examples[min(position, len(dataset) - 1)]
+        target = target_distribution(example.labels, example.boxes, len(dataset.classes), rule)
         pixels = resize_and_crop(read_image(example.image, bands=dataset.bands), image_size)
-        valid = np.array(place < len(dataset))
-        return {"image": pixels, "target": distribution, "classes": distribution > 0, "valid": valid}
+        valid = np.array(position < len(dataset))
+        return {"image": pixels, "target": target, "classes": target > 0, "valid": valid}
 
     return iterate_batches(grain.MapDataset.range(padded), load, batch_size)

@@ -1,4 +1,4 @@
-"""Top-1, top-5 and loss of a split: while training, and of runs and converted weights."""
+"""Top-1 and top-5 accuracy and loss on a split, during training and for runs and converted weights."""
 
 import dataclasses
 import json
@@ -18,14 +18,19 @@ from remoteclip_jax.evaluation.classification import classification_sums
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.ops.similarity import class_logits
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
+from remoteclip_jax.runs.evaluation_data import (
+    EvalSettings,
+    evaluation_data_dir,
+    evaluation_embeddings,
+    read_evaluation_split,
+)
 from remoteclip_jax.runtime.devices import AXIS, check_batch_size, parallel, split_batch
 from remoteclip_jax.tasks.loading import load
 
 from .batches import evaluation_batches
 from .config import AlignConfig
 from .data import refine
-from .targets import drop_empty
+from .targets import without_empty_images
 
 Metrics = dict[str, float]
 
@@ -33,7 +38,8 @@ Metrics = dict[str, float]
 def make_eval_step(
     model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float
 ) -> Callable[[Variables, dict[str, Any]], dict[str, Array]]:
-    """Variables and a batch (see `evaluation_batches`) to the sums of `classification_sums`, over all devices."""
+    """A function from variables and a batch (see `evaluation_batches`) to the sums of `classification_sums`, over all
+    devices."""
 
     def eval_step(variables: Variables, batch: dict[str, Any]) -> dict[str, Array]:
         embeddings = jnp.asarray(model.apply(variables, normalise(batch["image"]), method="encode_image"))
@@ -54,15 +60,15 @@ def make_evaluator(
     image_size: int,
     label: str,
 ) -> Callable[..., Metrics]:
-    """A function from variables, and how many of the first images (None: all), to the mean `loss`, `top1` and `top5`
-    over these images of `dataset`; compiled once."""
+    """A function from variables to the mean `loss`, `top1` and `top5` over `dataset`. A second argument restricts it to
+    so many images. It is compiled once."""
     check_batch_size(batch_size)
     eval_step = parallel(make_eval_step(model, class_embeddings, temperature))
 
     def evaluate(variables: Variables, images: int | None = None) -> Metrics:
         image_tower = one_tower(variables, "visual")
-        some = dataclasses.replace(dataset, examples=dataset.examples[:images])
-        batches = evaluation_batches(some, batch_size=batch_size, image_size=image_size, rule=label)
+        subset = dataclasses.replace(dataset, examples=dataset.examples[:images])
+        batches = evaluation_batches(subset, batch_size=batch_size, image_size=image_size, rule=label)
         sums = [eval_step(image_tower, split_batch(batch)) for batch in batches]
         totals = {name: float(np.sum([np.asarray(s[name]) for s in sums])) for name in sums[0]}
         return {name: totals[name] / totals["count"] for name in ("top1", "top5", "loss")}
@@ -71,20 +77,20 @@ def make_evaluator(
 
 
 def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettings) -> dict[str, Any]:
-    """Classify a split by the run's best checkpoint, or by converted weights (`config` None), and write
-    `eval/SPLIT/metrics.json`."""
+    """Classify a split with the run's best checkpoint, or with converted weights (`config` is None). Writes
+    `eval/SPLIT/metrics.json` and returns its content."""
     clip = load(run.root)
-    dataset, known = read_for_evaluation(run, config, settings, clip.config.embed_dim, refine)
-    data_dir = evaluation_directory(run, config, settings)
-    dataset, dropped = drop_empty(dataset)
+    dataset, stored_embeddings = read_evaluation_split(run, config, settings, clip.config.embed_dim, refine)
+    data_dir = evaluation_data_dir(run, config, settings)
+    dataset, dropped = without_empty_images(dataset)
     notes = list(dataset.notes)
     if dropped:
         notes.append(f"{dataset.split}: {dropped} images without objects skipped")
     if not len(dataset):
         raise UserError(f"{data_dir}: no image of the split {settings.split!r} has an object")
-    embeddings = embeddings_of(clip, dataset.classes, known, settings.templates)
+    embeddings = evaluation_embeddings(clip, dataset.classes, stored_embeddings, settings.templates)
     defaults = config or AlignConfig(image_size=clip.config.image_size)
-    measure = make_evaluator(
+    evaluate_variables = make_evaluator(
         CLIP(clip.config, dtype=jnp.dtype(clip.dtype), axis_name=AXIS),
         jnp.asarray(embeddings),
         defaults.temperature,
@@ -94,7 +100,7 @@ def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettin
         label=defaults.label,
     )
     result = {
-        **measure(clip.variables),
+        **evaluate_variables(clip.variables),
         "images": len(dataset),
         "skipped": dropped,
         "data_dir": str(data_dir),
@@ -109,6 +115,6 @@ def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettin
 
 
 def describe(result: dict[str, Any]) -> str:
-    """A result for the screen: first what was dropped or repaired while the data were read, then the figures."""
+    """A result as text: first the notes on what was dropped or repaired while reading the data, then the figures."""
     shares = "  ".join(f"{name} {100 * result[key]:.2f} %" for name, key in (("top-1", "top1"), ("top-5", "top5")))
     return "\n".join([*result.get("notes", ()), f"images {result['images']}  {shares}", f"loss {result['loss']:.4f}"])

@@ -11,7 +11,7 @@ from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
 def make_align_loss(model: CLIP, class_embeddings: Float[Array, "k d"], temperature: float) -> Loss:
-    """The loss of a batch of `image` uint8 [b, s, s, 3] and `target` [b, k], in train mode."""
+    """The cross-entropy of a batch of `image` uint8 [b, s, s, 3] and `target` [b, k], with batch norm in train mode."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array

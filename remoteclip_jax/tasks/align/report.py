@@ -1,4 +1,4 @@
-"""The report of the task `align`."""
+"""The report of an `align` run."""
 
 from typing import Any
 
@@ -23,9 +23,9 @@ from remoteclip_jax.runs.metrics_log import Ranking, Row
 from .config import AlignConfig
 
 EVALUATION = {"top1": float, "top5": float, "loss": float}
-FROM_RANDOM = (
-    "From random weights a tower learns its training images by heart long before it learns what the classes look like: "
-    "only the validation figures say how well it sees. Real use starts from RemoteCLIP (`--weights`).\n"
+RANDOM_WEIGHTS_NOTE = (
+    "From random weights, a tower memorises its training images long before it learns what the classes look like. Only "
+    "the validation figures tell how well it generalises. For real use, start from RemoteCLIP (`--weights`).\n"
 )
 
 
@@ -38,11 +38,11 @@ def report(run: RunDirectory, config: AlignConfig, rows: list[Row], ranking: Ran
     parts.append(
         f"Fine-tuning the image tower ({config.arch}) on {data_line(config, summary)}. The loss went from "
         f"{first['loss']:.3f} in epoch {first['epoch']} to {last['loss']:.3f} in epoch {last['epoch']}.\n"
-        + ("" if config.weights else "\n" + FROM_RANDOM)
+        + ("" if config.weights else "\n" + RANDOM_WEIGHTS_NOTE)
     )
-    parts += ["## Course\n", Picture(run.curve, "loss by epoch"), _course(run, rows, best)]
+    parts += ["## Training\n", Picture(run.curve, "loss by epoch"), _epoch_table(run, rows, best)]
     parts += ["## Speed\n", speed_section(rows, summary)]
-    parts += ["## What trained, what was frozen\n", _parameters(config.text_embeddings, summary)]
+    parts += ["## Trained and frozen parameters\n", _parameters(config.text_embeddings, summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best)]
     if results := _evaluations(run):
         parts += ["## Evaluations\n", results]
@@ -53,7 +53,7 @@ def _validated(rows: list[Row]) -> bool:
     return all({"val_loss", "val_top1", "val_top5"} <= row.keys() for row in rows)
 
 
-def _course(run: RunDirectory, rows: list[Row], best: Row) -> str:
+def _epoch_table(run: RunDirectory, rows: list[Row], best: Row) -> str:
     saved = set(saved_steps(run))
     validated = _validated(rows)
     lines = []
@@ -63,18 +63,18 @@ def _course(run: RunDirectory, rows: list[Row], best: Row) -> str:
         figures = [f"{row['val_loss']:.4f}", percent(row["val_top1"]), percent(row["val_top5"])] if validated else []
         lines.append([row["epoch"], f"{row['loss']:.4f}", decline, *figures, ", ".join(remarks)])
     heads = ["val loss", "val top-1", "val top-5"] if validated else []
-    measure = "validation loss" if validated else "training loss, there being no validation split"
+    measure = "validation loss" if validated else "training loss, since there is no validation split"
     return (
         table(["epoch", "loss", "decline", *heads, "remarks"], lines)
-        + f"\nDecline is measured against the first epoch; best is the lowest {measure}.\n"
+        + f"\nThe decline is relative to the first epoch. The best epoch has the lowest {measure}.\n"
     )
 
 
 def _parameters(text_embeddings: str | None, summary: dict[str, Any]) -> str:
-    sizes = summary["parameters"]
-    lines = [f"- trained: the image tower, {sizes['visual']:,} parameters\n"]
-    if "text" in sizes:
-        lines.append(f"- frozen: the text tower, {sizes['text']:,} parameters, unchanged to the bit\n")
+    counts = summary["parameters"]
+    lines = [f"- trained: the image tower, {counts['visual']:,} parameters\n"]
+    if "text" in counts:
+        lines.append(f"- frozen: the text tower, {counts['text']:,} parameters, unchanged bit for bit\n")
     else:
         lines.append(f"- no text tower: the class embeddings come from {code(text_embeddings)}\n")
     return "".join(lines)

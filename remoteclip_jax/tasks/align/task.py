@@ -1,10 +1,10 @@
-"""The task `align`, as the rest of the program sees it."""
+"""The interface of the task `align` to the rest of the program."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
 from remoteclip_jax.tasks.loading import run_towers
 from remoteclip_jax.training.task import Task
 
@@ -13,14 +13,14 @@ from .config import AlignConfig
 
 
 def ranking(row: Mapping[str, Any]) -> float:
-    """The validation loss (not top-1: small validation sets tie on it); where nothing was validated, the training loss,
-    behind everything that was."""
-    return float(row["val_loss"]) if "val_loss" in row else UNVALIDATED + float(row["loss"])
+    """The validation loss. (Top-1 would give ties on small validation sets.) Without validation it is the training
+    loss, which comes after all validated rows."""
+    return float(row["val_loss"]) if "val_loss" in row else UNVALIDATED_OFFSET + float(row["loss"])
 
 
 def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[Any]:
-    """The parts of the report. Plotting is loaded when a report is written."""
-    from .report import report
+    """The parts of the report."""
+    from .report import report  # imported only here, because it loads Matplotlib
 
     return report(run, config, rows, ranking)
 

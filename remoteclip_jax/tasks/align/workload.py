@@ -1,4 +1,4 @@
-"""What a training of `align` is made of."""
+"""The workload of `align`: model, loss, batches and evaluation."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.towers import frozen_sizes, prepare_texts, prepare_towers
+from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
 from remoteclip_jax.runtime.devices import AXIS
 from remoteclip_jax.tasks.loading import load
 from remoteclip_jax.training.workload import MakeBatches, Workload
@@ -23,9 +23,9 @@ from .evaluation import make_evaluator
 from .loss import make_align_loss
 
 
-def prepare(config: AlignConfig, run: RunDirectory, data: RunData, begun: bool) -> Workload:
-    """The workload of a run; at its first start with the towers that training starts from."""
-    clip = None if begun else prepare_towers(config, run, load)
+def prepare(config: AlignConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
+    """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made."""
+    clip = None if resumed else prepare_towers(config, run, load)
     return make_workload(config, run, clip, prepare_texts(config, run, data.classes, clip), data)
 
 
@@ -36,7 +36,7 @@ def make_workload(
     class_embeddings: Float[Array, "k d"],
     data: RunData,
 ) -> Workload:
-    """As `prepare`; `clip` is where the image tower starts, None where a checkpoint says."""
+    """Like `prepare`. The image tower starts as that of `clip`; None if a checkpoint provides it."""
     train, val = data.train, data.val
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
@@ -69,13 +69,13 @@ def make_workload(
         steps_per_epoch(train, config.batch_size),
         evaluate,
         rehearse=evaluate,
-        rehearsed=len(val) if val else 0,
-        frozen=frozen_sizes(clip),
+        rehearsal_images=len(val) if val else 0,
+        frozen_counts=frozen_parameter_counts(clip),
     )
 
 
 def make_batches(config: AlignConfig, train: Dataset) -> MakeBatches:
-    """What training reads; images are decoded again by every iterator."""
+    """The batches that training reads. Every iterator decodes the images again."""
 
     def batches(step: int, _: int) -> Batches:
         return training_batches(

@@ -1,4 +1,4 @@
-"""The task `detect`: the context-guided detector, trained end to end, evaluated, and used on images.
+"""The task `detect`: trains the context-guided detector end to end, evaluates it, and applies it to images.
 
-A room refers to its own modules relatively, so that a copy of the folder is a task of its own.
+The modules import each other relatively, so that a copy of the folder is a task of its own.
 """

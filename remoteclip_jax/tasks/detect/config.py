@@ -1,4 +1,4 @@
-"""Settings of `detect`, and its presets."""
+"""The settings and presets of `detect`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,24 +14,25 @@ from remoteclip_jax.runs.fields import setting
 
 @dataclass(frozen=True)
 class DetectConfig(TrainConfig):
-    """`detector` has the model's shape and loss weights.
+    """The settings of a `detect` run. `detector` has the model's dimensions and loss weights.
 
-    Images are predicted whole at the sizes `views` (see `data.views`). For training, windows of `image_size` are cut
-    from these, `jitter` times larger or smaller; a share `mosaic` of the samples is put together from four tiles. Where
-    there are several classes, the first `align_share` of the steps align the image tower on crops of single objects.
-    Images have `max_objects` boxes at most, and get `max_detections` at most. `novel` names classes held out: training
-    and validation leave out every image that shows one, the test has them all.
+    Prediction sees the whole image at each size in `views` (see `data.views`). Training sees windows of `image_size`
+    pixels of these, at a scale that is up to `jitter` times larger or smaller. A share `mosaic` of the samples are
+    mosaics of four tiles. If there are several classes, the share `align_share` of the steps comes first and aligns the
+    image tower on object crops. An image has at most `max_objects` objects in training, and gets at most
+    `max_detections`. `novel` names classes to hold out: images that show them are left out of training and validation,
+    but not of the test split.
     """
 
     detector: DetectorConfig = DetectorConfig()
     views: tuple[int, ...] = setting(
-        (800,), "sizes in pixels to look at whole images, such as 128,256,896", parse=parse_views
+        (800,), "sizes in pixels at which whole images are predicted, such as 128,256,896", parse=parse_views
     )
     jitter: float = setting(1.0, between=(1, 100))
     mosaic: float = setting(0.0, between=(0, 1))
     align_share: float = setting(0.0, between=(0, 1))
     max_objects: int = setting(100, between=(1, 10_000))
-    max_detections: int = setting(MAX_DETECTIONS, "at most this many an image (300)")
+    max_detections: int = setting(MAX_DETECTIONS, "at most this many per image (300)")
     novel: tuple[str, ...] = setting((), "classes to hold out of training, for an open-vocabulary test")
     decay_vectors: bool = False
 
@@ -69,7 +70,7 @@ PRESETS = {
         synthetic_test=100,
         synthetic_size=640,
     ),
-    # A GPU and converted RemoteCLIP weights. Not trained to its end yet.
+    # A GPU and converted RemoteCLIP weights. Not yet trained to the end.
     "dior": DetectConfig(
         arch="RN50",
         image_size=800,
@@ -95,13 +96,13 @@ PRESETS = {
             class_loss="varifocal",
             prior=0.01,
             denoising=200,
-            contrast=0.5,  # from real weights I_g knows what an image shows
+            contrast=0.5,  # with real weights, the global context I_g knows what an image shows
         ),
         synthetic_train=1500,
         synthetic_val=100,
         synthetic_test=100,
     ),
-    # The whole pipeline in a minute or two, for a first look and for tests; it detects little.
+    # The whole pipeline in a minute or two, for a first look and for tests. It detects little.
     "tiny": DetectConfig(
         arch="tiny",
         image_size=96,
@@ -129,18 +130,18 @@ PRESETS = {
 
 
 def default_preset(accelerator: bool) -> str:
-    """The preset where the user names none."""
+    """The preset if the user names none."""
     return "dior" if accelerator else "small"
 
 
-def complete(config: DetectConfig, named: Mapping[str, Any]) -> DetectConfig:
-    """`config` with what follows from starting at `weights`: what has been trained keeps its batch statistics, moves
-    less, and needs no alignment. What the user has `named` stays."""
+def complete(config: DetectConfig, settings: Mapping[str, Any]) -> DetectConfig:
+    """`config` adapted to a start from `weights`: a trained image tower keeps its batch statistics, learns more slowly,
+    and needs no alignment. The user's `settings` take precedence."""
     if not config.weights:
         return config
     return dataclasses.replace(
         config,
-        backbone=named.get("backbone", "slow"),
-        detector=named.get("detector", config.detector.replace(train_norm=False)),
-        align_share=named.get("align_share", 0.0),
+        backbone=settings.get("backbone", "slow"),
+        detector=settings.get("detector", config.detector.replace(train_norm=False)),
+        align_share=settings.get("align_share", 0.0),
     )

@@ -1,4 +1,4 @@
-"""The images that `detect` learns from."""
+"""The data of a `detect` run."""
 
 import dataclasses
 from pathlib import Path
@@ -9,23 +9,23 @@ from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.splits import read_splits
 
-from .batches import crowded
+from .batches import surplus_notes
 from .config import DetectConfig
-from .novel import base_classes, without_images_of
+from .novel import without_classes, without_images_of
 
 
 def read(config: DetectConfig, run: RunDirectory) -> RunData:
-    """The splits of a run, the test split among them; training and validation without novel classes."""
+    """The splits of a run, including the test split. Training and validation are without the novel classes."""
     data = read_splits(config, run, refine, test=True)
     train, val, notes = data.train, data.val, data.notes
     if config.novel:
         val = without_images_of(val, config.novel) if val else None
-        train = base_classes(without_images_of(train, config.novel), config.novel)
+        train = without_classes(without_images_of(train, config.novel), config.novel)
         notes += tuple(note for dataset in (train, val) if dataset for note in dataset.notes)
-    notes += crowded(train, config.max_objects)
+    notes += surplus_notes(train, config.max_objects)
     return dataclasses.replace(data, train=train, val=val, notes=tuple(dict.fromkeys(notes)))
 
 
 def refine(dataset: Dataset, data_dir: Path) -> Dataset:
-    """`dataset`, as it is. UserError where its objects have no boxes."""
+    """`dataset` unchanged. UserError if its objects have no boxes."""
     return require_boxes(dataset, data_dir)

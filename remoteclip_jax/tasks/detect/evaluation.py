@@ -1,4 +1,4 @@
-"""Evaluating a detector on a split, and what is written of it: metrics, predictions, pictures, curves."""
+"""The evaluation of a detector on a split, and its files: metrics, predictions, curves and pictures."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,12 @@ from remoteclip_jax.evaluation.detection import class_indices, curves, metrics, 
 from remoteclip_jax.evaluation.pictures import best_and_worst, save_picture
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.evaluation_data import EvalSettings, embeddings_of, evaluation_directory, read_for_evaluation
+from remoteclip_jax.runs.evaluation_data import (
+    EvalSettings,
+    evaluation_data_dir,
+    evaluation_embeddings,
+    read_evaluation_split,
+)
 from remoteclip_jax.runtime.devices import AXIS
 
 from .config import DetectConfig
@@ -29,16 +34,19 @@ from .prediction import make_predictor
 def write_evaluation(
     dataset: Dataset, found: Sequence[Detections], directory: Path, facts: dict[str, Any], novel: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Score `found` against `dataset` and write into `directory`, made anew:
+    """Score the detections `found` in the images of `dataset`, and write the results into `directory`:
 
-    `metrics.json` (`evaluate_detections`, `facts`, and the `notes` of what was dropped or repaired), `predictions.json`
-    and `ground_truth.json` in COCO's format with the user's own ids, `precision_recall.png`, and `best-N.jpg` and
-    `worst-N.jpg`, annotation beside detections. Returns the metrics.
+    - `metrics.json`: the metrics (also for the `novel` classes), `facts`, and notes on what was dropped or repaired;
+    - `predictions.json` and `ground_truth.json` in COCO's format, with the user's own ids;
+    - `precision_recall.png`;
+    - `best-N.jpg` and `worst-N.jpg`: annotations beside detections.
+
+    Returns the content of `metrics.json`.
     """
     scores, predictions = score(dataset, found), coco_predictions(dataset, found)
     notes = list(dataset.notes)
     if left_out := sum(map(len, found)) - len(predictions):
-        notes.append(f"{dataset.split}: {left_out} detections left out whose box or score is not finite")
+        notes.append(f"{dataset.split}: {left_out} detections left out, because their box or score is not finite")
     result = {**metrics(scores, novel), "images": len(dataset), "notes": notes, **facts}
     directory.mkdir(parents=True, exist_ok=True)
     for path in (*directory.glob("best-*.jpg"), *directory.glob("worst-*.jpg")):
@@ -53,17 +61,17 @@ def write_evaluation(
 
 
 def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) -> dict[str, Any]:
-    """Evaluate the run's best checkpoint on a split (see `write_evaluation`)."""
+    """Evaluate the run's best checkpoint on a split. Writes and returns the results (see `write_evaluation`)."""
     detector = load_detector(run.root)
-    dataset, known = read_for_evaluation(run, config, settings, detector.clip.embed_dim, refine)
-    data_dir = evaluation_directory(run, config, settings)
+    dataset, stored_embeddings = read_evaluation_split(run, config, settings, detector.clip.embed_dim, refine)
+    data_dir = evaluation_data_dir(run, config, settings)
     refine(dataset, data_dir)
-    class_indices(settings.novel, dataset.classes)  # a typing error must not show after minutes
-    embeddings = embeddings_of(detector.text, dataset.classes, known, settings.templates)
-    views, most = detector.views, detector.max_detections
+    class_indices(settings.novel, dataset.classes)  # checked here, because a typing error must not show after minutes
+    embeddings = evaluation_embeddings(detector.text, dataset.classes, stored_embeddings, settings.templates)
+    views, max_detections = detector.views, detector.max_detections
     if settings.max_detections is not None:
         check_max_detections(settings.max_detections)
-        most = settings.max_detections
+        max_detections = settings.max_detections
     if settings.image_size:
         check_size(settings.image_size)
         views = resized_views(views, settings.image_size)
@@ -73,21 +81,21 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
         dataset.classes,
         batch_size=settings.batch_size or config.batch_size,
         views=views,
-        max_detections=most,
+        max_detections=max_detections,
     )
     facts = {
         "data_dir": str(data_dir),
         "views": views,
         "templates": list(settings.templates or ()),
-        "max_detections": most,
+        "max_detections": max_detections,
     }
     found = predict(detector.variables, dataset)
     return write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
 
 
 def describe(result: dict[str, Any]) -> str:
-    """A result for the screen: first what was dropped or repaired while the data were read, then the figures."""
+    """A result as text: first the notes on what was dropped or repaired while reading the data, then the figures."""
     lines = [*result.get("notes", ())]
-    most, views = result["max_detections"], format_views(result["views"])
-    lines.append(f"{result['images']} images, predicted at {views} pixels, at most {most} detections in each")
+    limit, views = result["max_detections"], format_views(result["views"])
+    lines.append(f"{result['images']} images, predicted at {views} pixels, at most {limit} detections in each")
     return "\n".join([*lines, table(result)])

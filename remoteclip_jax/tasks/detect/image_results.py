@@ -1,4 +1,7 @@
-"""Images by the name that a user gives, and what is found in each as files; JAX is loaded when it is needed."""
+"""Detection in the user's image files: finding the files, naming the results, writing them.
+
+JAX is imported only where it is needed, so that wrong paths are reported at once.
+"""
 
 import collections
 import glob
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def find_images(pattern: str, notes: "Notes") -> list[Path]:
-    """The images that a path or a pattern stands for, sorted; in a folder, those with an image's extension, with a note
-    on what may be images of other kinds. UserError where there is none."""
+    """The images that a path or a glob pattern stands for, sorted. For a folder these are the files with the extension
+    of an image; other files that may be images are added to `notes`. UserError if there are no images."""
     from remoteclip_jax.data.image_files import EXTENSIONS
     from remoteclip_jax.data.listing import image_paths, visible_entries
 
@@ -25,7 +28,10 @@ def find_images(pattern: str, notes: "Notes") -> list[Path]:
         found = [match for match in image_paths(visible_entries(path), notes) if match.is_file()]
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
-        matches = [path] if path.exists() else map(Path, sorted(set(glob.glob(_literal_folder(path), recursive=True))))
+        if path.exists():
+            matches = [path]
+        else:
+            matches = [Path(name) for name in sorted(set(glob.glob(_with_literal_folder(path), recursive=True)))]
         found = [match for match in matches if not match.is_dir()]
         problem = "no file matches this" if glob.has_magic(pattern) else "no such file"
     if not found:
@@ -33,26 +39,26 @@ def find_images(pattern: str, notes: "Notes") -> list[Path]:
     return found
 
 
-def _literal_folder(pattern: Path) -> str:
-    """The pattern, whose folder is no pattern where there is one of just that name, such as `photos [1]`."""
+def _with_literal_folder(pattern: Path) -> str:
+    """The pattern with its folder escaped if there is a folder of exactly this name, such as `photos [1]`."""
     folder = str(pattern.parent)
     return str(Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name))
 
 
-def stems(paths: list[Path]) -> list[str]:
-    """A name for the results of each image: its own without the extension, with a number where several share one."""
-    own = {path.stem for path in paths}
+def result_names(paths: list[Path]) -> list[str]:
+    """A unique name for the results of each image: its name without the extension, numbered if several share it."""
+    stems = {path.stem for path in paths}
     names: dict[str, None] = {}
     for path in paths:
         name, number = path.stem, 2
-        while name in names or (name != path.stem and name in own):
+        while name in names or (name != path.stem and name in stems):
             name, number = f"{path.stem}-{number}", number + 1
         names[name] = None
     return list(names)
 
 
 def check_output(output: Path, images: list[Path], names: list[str]) -> None:
-    """UserError where `output` is a file, or a picture of it would take the place of one of the images."""
+    """UserError if `output` is a file, or if a picture written there would overwrite one of the images."""
     if output.exists() and not output.is_dir():
         raise errors.UserError(f"--output={output} is a file, expected a folder")
     originals = {path.resolve() for path in images}
@@ -61,7 +67,7 @@ def check_output(output: Path, images: list[Path], names: list[str]) -> None:
             raise errors.UserError(f"--output={output}: {name}.jpg there is one of the images; choose another folder")
 
 
-def detect_file(
+def write_detections(
     detector: "TrainedDetector",
     prompts: "TextEmbeddings",
     path: Path,
@@ -70,8 +76,11 @@ def detect_file(
     bands: tuple[int, ...] | None,
     notes: "Notes",
 ) -> collections.Counter[str]:
-    """Write OUTPUT.json and OUTPUT.jpg for one image; how many objects of each name were found. What was done to a deep
-    image goes into `notes`."""
+    """Write OUTPUT.json and OUTPUT.jpg for the image at `path`. Returns the number of objects found, by class name.
+
+    Detections with a score below `threshold` are left out. If the image has more than three bands or more than eight
+    bits, a note says how it was converted.
+    """
     from remoteclip_jax.data.bands import note_raster
     from remoteclip_jax.data.images import read_header, read_image
     from remoteclip_jax.detector.inference import detect_with
@@ -81,12 +90,12 @@ def detect_file(
     header = read_header(path, bands)
     width, height = header.size
     # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
-    shorter = max(MAX_SIDE, detector.views[-1]) * min(width, height) / max(width, height)
-    image = read_image(path, at_least=max(1, round(shorter)), bands=bands)
+    shorter_side = max(MAX_SIDE, detector.views[-1]) * min(width, height) / max(width, height)
+    image = read_image(path, at_least=max(1, round(shorter_side)), bands=bands)
     note_raster(header, path, bands, notes)
     found = detect_with(detector, image, prompts, threshold, (width, height))
     if (factor := max(image.size) // (2 * MAX_SIDE)) > 1:
-        image = image.reduce(factor)  # drawing needs a copy, which would be of gigabytes
+        image = image.reduce(factor)  # drawing needs a copy, which would take gigabytes at full size
     picture = draw(image, found.scaled(image.width / width))
     content = {"image": str(path), "width": width, "height": height, "detections": found.to_json()}
     write_atomically(output.with_name(output.name + ".jpg"), lambda file: picture.save(file, "JPEG", quality=90))

@@ -1,4 +1,4 @@
-"""Loading a detector from its run."""
+"""Loading a detector from a run."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.wrong_path import check_directory
 from remoteclip_jax.tasks.configuration import load_config
-from remoteclip_jax.tasks.loading import best_variables
+from remoteclip_jax.tasks.loading import best_checkpoint
 from remoteclip_jax.tasks.registry import find_task
 
 from .config import DetectConfig
@@ -30,25 +30,25 @@ def is_detector(path: str | Path) -> bool:
 def load_detector(path: str | Path) -> TrainedDetector:
     """The detector of a `detect` run at its best checkpoint, as an immutable value.
 
-    UserError where `path` is no such run, has no checkpoint yet, or is damaged.
+    UserError if `path` is not such a run, has no checkpoint yet, or is damaged.
     """
     path = Path(path)
     check_directory(path, "a run of train.py --task=detect")
     if not RunDirectory(path).is_run():
-        raise UserError(f"{path} is no training run, or none that has begun; expected one of train.py --task=detect")
+        raise UserError(f"{path} is no training run, or has not begun; expected a run of train.py --task=detect")
     if not is_detector(path):
         raise UserError(f"{path} {find_task(load_config(RunDirectory(path).config).task).purpose}")
-    run, config, trained = best_variables(path)
+    run, config, trained = best_checkpoint(path)
     assert isinstance(config, DetectConfig)
     clip_config, text = architecture(config.arch), None
-    if run.frozen.is_dir():
-        clip_config, frozen = load_weights(run.frozen)
+    if run.text_tower.is_dir():
+        clip_config, frozen = load_weights(run.text_tower)
         text = RemoteCLIP(clip_config, frozen)
     expected = detector_shapes(clip_config, config.detector)
     shapes = [jax.tree.map(np.shape, {name: tree[name] for name in expected}) for tree in (expected, trained)]
     if shapes[0] != shapes[1]:
         raise UserError(
-            f"{path}: its checkpoint does not fit its config.json: one of them was changed, or comes from another "
+            f"{path}: its checkpoint does not fit its config.json. One of them was changed, or comes from another "
             f"version; put it back, or train again"
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
@@ -67,7 +67,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
 
 
 def detector_towers(path: Path) -> RemoteCLIP:
-    """The CLIP inside a detector, whose image tower has been trained to detect."""
+    """The CLIP inside a detector. Its image tower has been trained to detect."""
     detector = load_detector(path)
     params = {"visual": detector.variables["params"]["visual"]}
     if detector.text is not None:

@@ -1,4 +1,4 @@
-"""The loss of `detect`, and of the first phase, which aligns the image tower."""
+"""The loss of `detect`, in both of its phases: alignment of the image tower, and detection."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
 def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
-    """The loss of a batch of `detection_batches`; or, of one of `object_crop_batches`, that of recognising single
-    objects."""
+    """The loss of a batch: the detection loss for one of `detection_batches`, the recognition loss for one of
+    `object_crop_batches`."""
 
     def loss(
         params: dict[str, Any], batch_stats: dict[str, Any], batch: Batch, key: Array
@@ -22,8 +22,8 @@ def make_detect_loss(model: Detector, texts: Float[Array, "k d"]) -> Loss:
         variables, images = {"params": params, "batch_stats": batch_stats}, normalise(batch["image"])
         frozen = jax.lax.stop_gradient(texts)
         if "label" in batch:
-            seen = batch["label"], batch["shown"], batch["ignored"]
-            return recognition_loss(model, variables, images, frozen, *seen, model.axis_name)
+            targets = batch["label"], batch["shown"], batch["ignored"]
+            return recognition_loss(model, variables, images, frozen, *targets, model.axis_name)
         truth = Truth(*(batch[name] for name in Truth._fields))
         return detection_loss(model, variables, images, frozen, truth, key, model.axis_name)
 

@@ -1,4 +1,4 @@
-"""Classes held out of training, to be found by their names alone afterwards (open-vocabulary detection)."""
+"""Novel classes: held out of training, and later detected by name alone (open-vocabulary detection)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from remoteclip_jax.errors import UserError
 
 
 def without_images_of(dataset: Dataset, novel: Sequence[str]) -> Dataset:
-    """`dataset` without the images that show one of `novel`; its classes stay.
+    """`dataset` without the images that show one of `novel`. Its classes stay the same.
 
-    Leaving out their boxes alone, as the splits of OV-COCO do (Bansal et al. 2018), would teach that these objects are
-    ground. UserError for a name that is no class, and where no image is left.
+    Removing only their boxes, as the splits of OV-COCO do (Bansal et al. 2018), would teach that these objects are
+    background. UserError for a name that is not a class, and if no image is left.
     """
     held_out = [class_index(name, dataset.classes, "--novel") for name in novel]
     kept = tuple(
@@ -28,8 +28,9 @@ def without_images_of(dataset: Dataset, novel: Sequence[str]) -> Dataset:
     return dataclasses.replace(dataset, examples=kept, notes=(*dataset.notes, note))
 
 
-def base_classes(dataset: Dataset, novel: Sequence[str]) -> Dataset:
-    """`dataset`, which shows none of `novel`, without them among its classes. UserError where none is left."""
+def without_classes(dataset: Dataset, novel: Sequence[str]) -> Dataset:
+    """`dataset` with `novel` removed from its classes. None of its images may show them. UserError if no class is
+    left."""
     held_out = {class_index(name, dataset.classes, "--novel") for name in novel}
     base = [i for i in range(len(dataset.classes)) if i not in held_out]
     if not base:

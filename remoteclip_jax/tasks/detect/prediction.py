@@ -1,4 +1,4 @@
-"""A detector over whole data sets: every image whole, at each view, boxes back in pixels of the image."""
+"""Prediction on whole data sets: every image is seen whole, at each view. Boxes are in pixels of the image."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
 
-from .batches import whole_images
+from .batches import whole_image_batches
 
 
 def make_predictor(
@@ -24,18 +24,21 @@ def make_predictor(
     views: tuple[int, ...],
     max_detections: int = MAX_DETECTIONS,
 ) -> Callable[[Variables, Dataset], list[Detections]]:
-    """A function from variables and a data set to the detections of each image; compiled once."""
+    """A function from variables and a data set to the detections in each image. It is compiled once.
+
+    `texts` are the embeddings of `classes`. UserError if the batch size does not divide among the devices.
+    """
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> BatchDetections:
         return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections)
 
-    run = gather(step)
+    parallel_step = gather(step)
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
         found: list[Detections] = []
-        for batch in whole_images(dataset, batch_size=batch_size, views=views):
-            result = run(variables, split_batch(batch))
+        for batch in whole_image_batches(dataset, batch_size=batch_size, views=views):
+            result = parallel_step(variables, split_batch(batch))
             for i in range(min(batch_size, len(dataset) - len(found))):
                 example = dataset.examples[len(found)]
                 found.append(to_detections(result, i, example.width, example.height, classes))

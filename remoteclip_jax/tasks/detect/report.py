@@ -1,4 +1,4 @@
-"""The report of the task `detect`."""
+"""The report of a `detect` run."""
 
 from typing import Any
 
@@ -32,6 +32,7 @@ FIGURES = (
     ("VOC mAP@50", "voc_map_50"),
 )
 SPLIT_FIGURES = (("base", "base_map_50"), ("novel", "novel_map_50"), ("harmonic mean", "harmonic_map_50"))
+# Schemas of metrics.json. The last two parts are optional.
 MEASURE = (float, None)
 EVALUATION = {
     **{key: MEASURE for _, key in FIGURES},
@@ -40,12 +41,12 @@ EVALUATION = {
     "views": [int],
     "per_class": {str: {"map": MEASURE, "map_50": MEASURE, "objects": int}},
 }
-ALL = {"map_all": MEASURE, "map_50_all": MEASURE, "max_detections": int, "ignored": int}
+ALL_DETECTIONS = {"map_all": MEASURE, "map_50_all": MEASURE, "max_detections": int, "ignored": int}
 NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
 def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ranking) -> list[str | Picture]:
-    """The report's parts in Markdown, and its pictures, which lie in the run directory."""
+    """The report's parts in Markdown, and its pictures, which are written into the run directory."""
     write_atomically(run.curve, _curve(rows))
     summary, best = read_summary(run), min(rows, key=ranking)
     parts: list[str | Picture] = [
@@ -56,10 +57,10 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ra
     ]
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
-    parts += ["## Course\n", Picture(run.curve, "loss and AP by epoch"), _course(rows, best)]
+    parts += ["## Training\n", Picture(run.curve, "loss and AP by epoch"), _epoch_table(rows, best)]
     parts += ["## Speed\n", speed_section(rows, summary), "## Parameters\n", _parameters(summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best), *closing_sections(config, summary)]
-    return [*parts, "## Next\n", _next(run, summary)]
+    return [*parts, "## Next\n", _next_commands(run, summary)]
 
 
 def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
@@ -69,18 +70,19 @@ def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
     parts: list[str | Picture] = [
         f"## Evaluation on {text(split)}\n",
         f"{result['images']} images of {code(result['data_dir'])}, predicted at {sizes} pixels. AP is the area "
-        "under the precision-recall curve; mAP its mean over classes and over IoU 0.5 to 0.95, as COCO has it.\n",
+        "under the precision-recall curve; mAP is its mean over classes and over IoU 0.5 to 0.95, as in COCO.\n",
         table([name for name, _ in FIGURES], [[percent(result[key]) for _, key in FIGURES]]),
     ]
-    if schema_mismatch(result, ALL) is None:
+    if schema_mismatch(result, ALL_DETECTIONS) is None:
         parts.append(
-            f"COCO counts the 100 best detections of a class in an image; with all, at most {result['max_detections']} "
-            f"an image, mAP is {percent(result['map_all'])} and mAP@50 {percent(result['map_50_all'])}.\n"
+            f"COCO counts the 100 best detections of a class in an image. With all of them, at most "
+            f"{result['max_detections']} per image, mAP is {percent(result['map_all'])} and mAP@50 is "
+            f"{percent(result['map_50_all'])}.\n"
         )
         if result["ignored"]:
-            parts.append(f"{result['ignored']} crowds and difficult objects count neither way.\n")
+            parts.append(f"{result['ignored']} crowds and difficult objects are ignored.\n")
     if schema_mismatch(result, NOVEL) is None:
-        parts.append(f"AP@50 of base classes and of those called novel ({', '.join(map(text, result['novel']))}):\n")
+        parts.append(f"AP@50 of the base classes and of the novel ones ({', '.join(map(text, result['novel']))}):\n")
         parts.append(table([n for n, _ in SPLIT_FIGURES], [[percent(result[key]) for _, key in SPLIT_FIGURES]]))
     seen = {name: values for name, values in result["per_class"].items() if values["objects"]}
     ordered = sorted(seen.items(), key=lambda item: -(item[1]["map_50"] or 0))
@@ -95,36 +97,36 @@ def _evaluation(run: RunDirectory, split: str) -> list[str | Picture]:
     return parts
 
 
-def _course(rows: list[Row], best: Row) -> str:
+def _epoch_table(rows: list[Row], best: Row) -> str:
     names = [name for name in rows[-1] if name.endswith("_loss") and not name.startswith("val_")]
     lines = []
     for row in rows:
         figures = [percent(row.get("val_map_50")), percent(row.get("val_map"))]
         mark = "best" if row is best else ""
-        parts = [f"{row[n]:.3f}" if n in row else "—" for n in names]  # some epochs only align the image tower
+        parts = [f"{row[n]:.3f}" if n in row else "—" for n in names]  # the phases have different losses
         lines.append([row["epoch"], f"{row['loss']:.3f}", *parts, *figures, mark])
     heads = [name.removesuffix("_loss") for name in names]
     text = table(["epoch", "loss", *heads, "val mAP@50", "val mAP", ""], _thinned(lines))
     return text + (
-        "\nThe parts are those of the last decoder layer, before their weights; `denoising` and `dense` are weighted "
-        "sums of theirs. The best epoch is the one with the highest validation mAP@50, or else the lowest loss.\n"
+        "\nThe loss terms are those of the last decoder layer, before weighting; `denoising` and `dense` are weighted "
+        "sums. The best epoch has the highest validation mAP@50, or without validation the lowest loss.\n"
     )
 
 
-def _thinned(lines: list[list[Any]], most: int = 40) -> list[list[Any]]:
-    """At most some 40 lines, those with a validation or a remark among them."""
-    every, last = -(-len(lines) // most), len(lines) - 1
+def _thinned(lines: list[list[Any]], limit: int = 40) -> list[list[Any]]:
+    """About `limit` of the lines, and all those with a validation or a remark."""
+    every, last = -(-len(lines) // limit), len(lines) - 1
     return [line for i, line in enumerate(lines) if i % every == 0 or line[-2] != "—" or line[-1] or i == last]
 
 
 def _parameters(summary: dict[str, Any]) -> str:
-    sizes = summary["parameters"]
-    tower = sizes["visual"]
-    rest = sum(sizes.values()) - tower
+    counts = summary["parameters"]
+    tower = counts["visual"]
+    rest = sum(counts.values()) - tower
     return f"The image tower has {tower:,}, the rest of the detector {rest:,}. The text tower is frozen.\n"
 
 
-def _next(run: RunDirectory, summary: dict[str, Any]) -> str:
+def _next_commands(run: RunDirectory, summary: dict[str, Any]) -> str:
     split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
     commands = (
         f"python eval.py --workdir={shell(run.root)} --split={shell(split)}\n"

@@ -1,10 +1,10 @@
-"""The task `detect`, as the rest of the program sees it."""
+"""The interface of the task `detect` to the rest of the program."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
 from remoteclip_jax.training.task import Task
 
 from . import data, evaluation, workload
@@ -13,16 +13,16 @@ from .loading import detector_towers
 
 
 def ranking(row: Mapping[str, Any]) -> float:
-    """The validation's mAP@50, turned round; where nothing was validated, the training loss, behind everything that
-    was, and last what the first phase learns before anything is detected."""
+    """The negative validation mAP@50. Without validation it is the training loss, which comes after all validated rows.
+    The alignment phase comes last, because nothing is detected in it yet."""
     if "val_map_50" in row:
         return -float(row["val_map_50"])
-    return UNVALIDATED * (2 if "align_loss" in row else 1) + float(row["loss"])
+    return UNVALIDATED_OFFSET * (2 if "align_loss" in row else 1) + float(row["loss"])
 
 
 def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[Any]:
-    """The parts of the report. Plotting is loaded when a report is written."""
-    from .report import report
+    """The parts of the report."""
+    from .report import report  # imported only here, because it loads Matplotlib
 
     return report(run, config, rows, ranking)
 

@@ -1,4 +1,4 @@
-"""Where a detector starts: random numbers, an image tower, a class head that fits the prompts, or another detector."""
+"""The initial variables of a detector: random, with a given image tower, or from another detector."""
 
 from typing import Any
 
@@ -15,15 +15,18 @@ from .config import DetectConfig
 from .loading import is_detector, load_detector
 
 
-def first_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
-    """Random ones from the seed, with the image tower of `clip` and a class head adapted to the prompts; where
-    `weights` is a detector's run, whatever of it has the same shape takes the place of the random ones."""
+def initial_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, "k d"]) -> Variables:
+    """Random variables from the seed, with the image tower of `clip` and a class head adapted to `texts`.
+
+    If `weights` is the run of a detector, its arrays replace the random ones of the same name and shape.
+    """
     variables = init(clip.config, config.detector, jax.random.key(config.seed))
     params, stats = variables["params"], variables["batch_stats"]
     if config.weights and is_detector(config.weights):
         trained = load_detector(config.weights)
-        params, stats = _taken(params, trained.variables["params"]), _taken(stats, trained.variables["batch_stats"])
-        if np.array_equal(trained.embeddings, texts):  # the same prompts: its head is adapted to them already
+        params = _with_matching_arrays(params, trained.variables["params"])
+        stats = _with_matching_arrays(stats, trained.variables["batch_stats"])
+        if np.array_equal(trained.embeddings, texts):  # its class head is already adapted to these prompts
             return {"params": params, "batch_stats": stats}
     return {
         "params": {
@@ -35,12 +38,12 @@ def first_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array, 
     }
 
 
-def _taken(tree: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
+def _with_matching_arrays(tree: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
     """`tree` with the arrays of `trained` that have the same path and shape."""
 
-    def take(own: Any, other: Any) -> Any:
+    def merged(own: Any, other: Any) -> Any:
         if isinstance(own, dict):
-            return {name: take(value, other.get(name)) if other else value for name, value in own.items()}
+            return {name: merged(value, other.get(name)) if other else value for name, value in own.items()}
         return own if other is None or np.shape(other) != np.shape(own) else other
 
-    return dict(take(tree, trained))
+    return dict(merged(tree, trained))

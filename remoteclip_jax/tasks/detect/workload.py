@@ -1,4 +1,4 @@
-"""What a training of `detect` is made of."""
+"""The workload of `detect`: model, loss, batches and evaluation."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.towers import frozen_sizes, prepare_texts, prepare_towers
+from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
 from remoteclip_jax.runtime.devices import AXIS
 from remoteclip_jax.tasks.loading import load_towers
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
@@ -31,9 +31,9 @@ from .config import DetectConfig
 from .evaluation import write_evaluation
 from .loss import make_detect_loss
 from .prediction import make_predictor
-from .variables import first_variables
+from .variables import initial_variables
 
-OBJECT_CROP_SIZE = 64  # pixels of the images of single objects that the image tower is aligned on first
+OBJECT_CROP_SIZE = 64  # pixels per side of the object crops that the image tower is aligned on
 RULES: Rules = (
     *TOWER_RULES,
     (r"^class_head/(directions|gains)$", "frozen"),
@@ -41,23 +41,23 @@ RULES: Rules = (
 )
 
 
-def prepare(config: DetectConfig, run: RunDirectory, data: RunData, begun: bool) -> Workload:
-    """The workload of a run; at its first start with the towers that training starts from."""
-    clip = None if begun else prepare_towers(config, run, load_towers)
+def prepare(config: DetectConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
+    """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made."""
+    clip = None if resumed else prepare_towers(config, run, load_towers)
     return make_workload(config, run, clip, prepare_texts(config, run, data.classes, clip), data)
 
 
 def make_workload(
     config: DetectConfig, run: RunDirectory, clip: RemoteCLIP | None, texts: Float[Array, "k d"], data: RunData
 ) -> Workload:
-    """As `prepare`; the image tower starts as `clip`'s, None where a checkpoint says. `texts` are
-    those of all classes, of which training sees those that are not novel."""
+    """Like `prepare`. The image tower starts as that of `clip`; None if a checkpoint provides it. `texts` are the
+    embeddings of all classes. Training sees only those of the base classes."""
     train, val, final = data.train, data.val, data.final
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
     model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
-    several = len({label for example in train.examples for label in example.labels.tolist()}) > 1
-    base = texts[np.array([data.classes.index(name) for name in train.classes])]
+    has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
+    base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
         model,
         texts,
@@ -79,52 +79,50 @@ def make_workload(
         result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
         print(f"{final.split}, {len(final)} images, predicted at {format_views(config.views)} pixels\n{table(result)}")
 
-    measured = val or final
+    rehearsed = val or final
 
     def rehearse(variables: Variables, images: int) -> None:
-        assert measured is not None
-        some = dataclasses.replace(measured, examples=measured.examples[:images])
-        evaluate_detections(some, predict(variables, some))
+        assert rehearsed is not None
+        subset = dataclasses.replace(rehearsed, examples=rehearsed.examples[:images])
+        evaluate_detections(subset, predict(variables, subset))
 
     def variables() -> Variables:
         assert clip is not None
-        return first_variables(config, clip, base)
+        return initial_variables(config, clip, base_texts)
 
     return Workload(
         config,
         variables,
         partial(detector_shapes, shape, config.detector),
-        make_detect_loss(model, base),
+        make_detect_loss(model, base_texts),
         make_batches(config, train),
         steps_per_epoch(train, config.batch_size),
         evaluate if val else None,
-        rehearse if measured else None,
-        len(measured) if measured else 0,
+        rehearse if rehearsed else None,
+        len(rehearsed) if rehearsed else 0,
         finish if final else None,
-        len(final) / len(measured) if final and measured else 0.0,
-        config.align_share if several else 0.0,
+        len(final) / len(rehearsed) if final and rehearsed else 0.0,
+        config.align_share if has_several_classes else 0.0,
         rules=RULES,
-        frozen=frozen_sizes(clip),
+        frozen_counts=frozen_parameter_counts(clip),
     )
 
 
 def make_batches(config: DetectConfig, train: Dataset) -> MakeBatches:
-    """What training reads: single objects for alignment, then windows. Images are decoded once."""
+    """The batches that training reads: object crops in the first phase, then windows. Both phases share the cache of
+    decoded images."""
     slots = box_slots(train, config.max_objects, config.mosaic > 0)
     sampling = SamplingConfig(config.image_size, config.views, config.jitter, config.augment, config.mosaic)
-    sampler = Sampler(train, sampling)  # one for both phases
+    sampler = Sampler(train, sampling)
+    # A batch of object crops has half as many pixels as one of windows.
+    crops = config.batch_size * max(1, config.image_size**2 // OBJECT_CROP_SIZE**2 // 2)
 
     def batches(step: int, first_steps: int) -> Batches:
-        crops = config.batch_size * max(
-            1, config.image_size**2 // OBJECT_CROP_SIZE**2 // 2
-        )  # half the pixels of a step later
         if step < first_steps:
-            yield from itertools.islice(
-                object_crop_batches(
-                    train, sampler, batch_size=crops, size=OBJECT_CROP_SIZE, seed=config.seed, start_step=step
-                ),
-                first_steps - step,
+            crop_batches = object_crop_batches(
+                train, sampler, batch_size=crops, size=OBJECT_CROP_SIZE, seed=config.seed, start_step=step
             )
+            yield from itertools.islice(crop_batches, first_steps - step)
         yield from detection_batches(
             train,
             sampler,

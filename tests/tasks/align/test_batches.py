@@ -20,7 +20,7 @@ from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.tasks.align.batches import evaluation_batches, training_batches
-from remoteclip_jax.tasks.align.targets import drop_empty
+from remoteclip_jax.tasks.align.targets import without_empty_images
 from tests.command import ROOT
 from tests.data.batches import assert_batches_equal
 from tests.data.sample_images import write_gradient
@@ -168,7 +168,7 @@ print(next(batches)["image"].shape)
 
 @requires_shared
 def test_real_images() -> None:
-    dataset, dropped = drop_empty(read_dataset(SHARED / "gdit_airport", "train"))
+    dataset, dropped = without_empty_images(read_dataset(SHARED / "gdit_airport", "train"))
     assert dropped == 3
     for batch in batches(dataset, 3, batch_size=8):
         assert batch["target"][:, 0].tolist() == [1] * 8

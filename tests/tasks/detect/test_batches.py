@@ -16,14 +16,14 @@ from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.windows import PADDING, square_to_pixels
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.tasks.detect.batches import (
-    MOST_IGNORED,
+    MAX_IGNORED,
     Slots,
     box_slots,
-    crowded,
     detection_batches,
     object_crop_batches,
-    pad,
-    whole_images,
+    pad_boxes,
+    surplus_notes,
+    whole_image_batches,
 )
 from tests.data.batches import assert_batches_equal
 from tests.data.sample_datasets import truncate, write_noise
@@ -173,29 +173,29 @@ def test_slots(synthetic: Dataset) -> None:
     assert box_slots(with_boxes(synthetic, box, box * 9), 100) == (16, 0)
     assert box_slots(with_boxes(synthetic, box * 60), 50) == (50, 32)
     assert box_slots(with_boxes(synthetic, box * 90), 50) == (50, 64)
-    assert box_slots(with_boxes(synthetic, box * 900), 50) == (50, MOST_IGNORED)
+    assert box_slots(with_boxes(synthetic, box * 900), 50) == (50, MAX_IGNORED)
 
 
 def test_images_with_more_objects_than_the_limit_are_noted(synthetic: Dataset) -> None:
     box = [[0.5, 0.5, 0.1, 0.1]]
-    assert crowded(with_boxes(synthetic, box * 5, box * 8), 8) == ()
-    (note,) = crowded(with_boxes(synthetic, box * 5, box * 9, box * 12), 8)
+    assert surplus_notes(with_boxes(synthetic, box * 5, box * 8), 8) == ()
+    (note,) = surplus_notes(with_boxes(synthetic, box * 5, box * 9, box * 12), 8)
     assert "2 images have more than 8 objects" in note
     assert "up to 4" in note
 
 
 def test_pad() -> None:
-    empty = pad(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool), Slots(3, 2))
+    empty = pad_boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool), Slots(3, 2))
     assert not empty["real"].any()
     assert empty["ignored_labels"].tolist() == [-1, -1]
     assert (empty["boxes"] == 0.5).all()
     boxes = np.array([[0.1, 0.2, 0.3, 0.4]] * 3, np.float32)
-    full = pad(boxes, np.array([4, 5, 6], np.int32), np.ones(3, bool), Slots(3, 0))
+    full = pad_boxes(boxes, np.array([4, 5, 6], np.int32), np.ones(3, bool), Slots(3, 0))
     assert full["real"].all()
     np.testing.assert_array_equal(full["boxes"], boxes)
     assert full["labels"].tolist() == [4, 5, 6]
     assert full["ignored"].shape == (0, 4)
-    mixed = pad(boxes, np.array([4, 5, 6], np.int32), np.array([False, True, True]), Slots(1, 4))
+    mixed = pad_boxes(boxes, np.array([4, 5, 6], np.int32), np.array([False, True, True]), Slots(1, 4))
     assert mixed["labels"].tolist() == [5]
     assert mixed["ignored_labels"].tolist() == [4, 6, -1, -1]
 
@@ -240,7 +240,7 @@ def test_whole_images_keep_their_order(tmp_path: Path) -> None:
         none = np.zeros((0, 4), np.float32)
         examples.append(Example(tmp_path / f"{i}.png", 80, 40, none, np.zeros(0, np.int32)))
     dataset = Dataset("test", ("a",), tuple(examples))
-    result = list(whole_images(dataset, batch_size=2, views=(32, 64)))
+    result = list(whole_image_batches(dataset, batch_size=2, views=(32, 64)))
     assert [batch["1"].shape for batch in result] == [(2, 64, 64, 3)] * 3
     images = np.concatenate([batch["0"] for batch in result])
     assert images[:, 8, 16, 0].tolist() == [0, 50, 100, 150, 200, 200]  # the last one again
@@ -255,7 +255,7 @@ def test_a_broken_image_is_named(synthetic: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"broken\.jpg: the image is broken \([^\n]*\)$"):
         batches(damaged, 3)
     with pytest.raises(UserError, match=r"broken\.jpg: the image is broken \([^\n]*\)$"):
-        list(whole_images(damaged, batch_size=2, views=(64,)))
+        list(whole_image_batches(damaged, batch_size=2, views=(64,)))
 
 
 def test_a_batch_larger_than_the_data_is_refused(synthetic: Dataset) -> None:

@@ -40,12 +40,12 @@ def test_a_checkpoint_within_an_epoch(synthetic_data: Path, tmp_path: Path, monk
         return add(self, done, metrics)
 
     monkeypatch.setattr(Meter, "add", adding)
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     settings = {"task": "detect", "preset": "small", "image_size": 64, "max_detections": 30, "set": SHRUNK}
     run = tmp_path / "run"
     with pytest.raises(RuntimeError, match="killed"):
         train({**settings, "data_dir": str(synthetic_data)}, run)
-    assert Checkpoints(run / "checkpoints", ranking).latest() == 2
+    assert Checkpoints(run / "checkpoints", ranking).latest_step() == 2
     detector = rc.load_detector(run)
     assert (detector.views, detector.config.layers, detector.max_detections) == ((64, 96), 1, 30)
     result = evaluate(run, EvalSettings(split="val"))

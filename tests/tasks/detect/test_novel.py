@@ -7,7 +7,7 @@ import pytest
 
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
-from remoteclip_jax.tasks.detect.novel import base_classes, without_images_of
+from remoteclip_jax.tasks.detect.novel import without_classes, without_images_of
 
 
 def dataset(*labels: list[int]) -> Dataset:
@@ -27,7 +27,7 @@ def test_images_that_show_a_novel_class_are_left_out() -> None:
 
 
 def test_labels_follow_the_classes_that_are_left() -> None:
-    base = base_classes(dataset([0, 3], [2], []), ["windmill"])
+    base = without_classes(dataset([0, 3], [2], []), ["windmill"])
     assert base.classes == ("ship", "dam", "car")
     assert [example.labels.tolist() for example in base.examples] == [[0, 2], [1], []]
 
@@ -38,4 +38,4 @@ def test_what_cannot_be_held_out() -> None:
     with pytest.raises(UserError, match="every image of the split 'train' shows one of ship"):
         without_images_of(dataset([0], [0, 1]), ["ship"])
     with pytest.raises(UserError, match="none is left to learn"):
-        base_classes(dataset([]), ["ship", "windmill", "dam", "car"])
+        without_classes(dataset([]), ["ship", "windmill", "dam", "car"])

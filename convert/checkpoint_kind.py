@@ -1,11 +1,11 @@
-"""What a checkpoint is that holds something else than a ResNet CLIP, for which a list of keys would explain nothing."""
+"""What a checkpoint holds if it is not a ResNet CLIP. A list of unexpected keys would explain nothing to the user."""
 
 import re
 from collections.abc import Iterable
 
-# The first that has a key for each of its patterns (matched from a key's beginning) is it.
+# (patterns, kind). A checkpoint is of the first kind whose patterns all match the beginning of some key.
 _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((r".*(lora_|\.lora\b|adapter_)",), "LoRA adapters, mere changes to other weights, which they must be merged with"),
+    ((r".*(lora_|\.lora\b|adapter_)",), "LoRA adapters, which must first be merged with the weights that they change"),
     (("text_decoder\\.",), "a CoCa, with a text decoder"),
     (("(vision_model|text_model)\\.", "logit_bias$"), "a SigLIP as Hugging Face stores it"),
     (("(vision_model|text_model)\\.",), "a CLIP with a ViT as Hugging Face stores it"),
@@ -14,7 +14,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((r"visual\.trunk\.",), "a CLIP with an image tower of timm"),
     ((r"visual\.(proj|class_embedding)$",), "a CLIP with a ViT"),
     ((r"text\.transformer\.(embeddings|encoder|encoder_layers|shared)\b",), "a CLIP with a Hugging Face text tower"),
-    ((r"visual\.layer1\.", r"text\."), "a CLIP of open_clip's layout with a custom text tower"),
+    ((r"visual\.layer1\.", r"text\."), "a CLIP with a custom text tower, as open_clip stores it"),
     ((r"attnpool\.", r"layer1\."), "the image tower of a CLIP alone"),
     ((r"layer1\.0\.conv1\.weight$", r"fc\.weight$"), "a ResNet classifier, such as torchvision's for ImageNet"),
     ((r"((backbone|encoder|model|resnet)\.)?layer1\.0\.conv1\.weight$",), "a ResNet without a text tower"),
@@ -26,8 +26,8 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def recognise(keys: Iterable[str]) -> str | None:
-    """What the checkpoint with these keys is, in words; None for a ResNet CLIP, and for what is not known at all."""
+def checkpoint_kind(keys: Iterable[str]) -> str | None:
+    """The kind of a checkpoint with these keys, in words. None for a ResNet CLIP, and for an unknown kind."""
     keys = list(keys)
     for patterns, name in _KINDS:
         if all(any(re.match(pattern, key) for key in keys) for pattern in patterns):
