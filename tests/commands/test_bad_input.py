@@ -16,7 +16,7 @@ from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.tasks.align.task import ranking
 from remoteclip_jax.tasks.evaluating import evaluate
 from remoteclip_jax.tasks.training import train
-from tests.command import ROOT, environment, fails
+from tests.command import ROOT, all_fail, environment
 
 TINY = {"preset": "tiny", "max_steps": 1}
 
@@ -81,12 +81,14 @@ def test_splits_and_batches(data: Path, tmp_path: Path) -> None:
     assert "no data set here" in refused(tmp_path / "empty", tmp_path)
 
 
-def test_zero_size_boxes_are_dropped_counted_and_reported(data: Path, tmp_path: Path) -> None:
+def test_a_run_that_never_began_takes_other_settings(data: Path, tmp_path: Path) -> None:
+    """A wrong flag is corrected, with the same --workdir. Boxes without area are dropped, counted and reported."""
     annotation = first(data, "annotations", "xml")
     text = annotation.read_text()
     box = "<bndbox><xmin>5</xmin><ymin>5</ymin><xmax>5</xmax><ymax>9</ymax></bndbox>"
     annotation.write_text(text.replace("</annotation>", f"<object><name>ship</name>{box}</object></annotation>"))
-    run = train({**TINY, "data_dir": str(data)}, tmp_path / "run")
+    assert "larger than the 24 images" in refused(data, tmp_path, batch_size=26)
+    run = train({**TINY, "data_dir": str(data), "batch_size": 8}, tmp_path / "run")
     assert "1 boxes without area dropped" in (run / "report.md").read_text()
 
 
@@ -109,16 +111,27 @@ def test_text_embeddings_without_a_text_tower(align_run: Path, synthetic_data: P
 
 
 def test_command_lines_end_with_exit_code_two(synthetic_data: Path, tmp_path: Path) -> None:
-    tiny = ("train.py", "--preset=tiny", f"--workdir={tmp_path / 'run'}")
-    assert "nowhere" in fails(*tiny, f"--data_dir={tmp_path / 'nowhere'}")
     (tmp_path / "note.txt").write_text("mine")
-    assert "holds no run" in fails("train.py", f"--workdir={tmp_path}")
+    tiny = ("--preset=tiny", f"--workdir={tmp_path / 'run'}")
+    cases: tuple[tuple[str, ...], ...] = (
+        ("nowhere", *tiny, f"--data_dir={tmp_path / 'nowhere'}"),
+        ("holds no run", f"--workdir={tmp_path}"),
+        ("--image_size=100", *tiny, "--image_size=100", f"--data_dir={synthetic_data}"),
+        ("--preset=huge", *tiny, "--preset=huge"),
+        ("--batch_size=-1", *tiny, "--batch_size=-1"),
+        ("'warp'", *tiny, "--schedule=warp"),
+        ("lerning_rate", *tiny, "--lerning_rate=1"),
+        ("'stray'", *tiny, "stray"),
+        ("there is no such setting; the nearest is detector.layers", "--task=detect", "--set=detector.layer=4"),
+    )
+    errors = all_fail("remoteclip_jax.commands.train", *(arguments for _, *arguments in cases))
+    for error, (message, *_) in zip(errors, cases, strict=True):
+        assert message in error
     assert (tmp_path / "note.txt").read_text() == "mine"
-    assert "nowhere" in fails("eval.py", f"--workdir={tmp_path / 'nowhere'}")
-    assert "--image_size=100" in fails(*tiny, "--image_size=100", f"--data_dir={synthetic_data}")
-    assert "--preset=huge" in fails(*tiny, "--preset=huge")
-    message = fails("train.py", "--set=detector.layer=4", "--task=detect")
-    assert "there is no such setting; the nearest is detector.layers" in message
+    assert not (tmp_path / "run").exists()
+    nothing, nowhere = all_fail("remoteclip_jax.commands.evaluate", (), (f"--workdir={tmp_path / 'nowhere'}",))
+    assert "--workdir" in nothing
+    assert "nowhere" in nowhere
 
 
 def test_damaged_run_directories(align_run: Path, tmp_path: Path) -> None:
@@ -158,12 +171,6 @@ def test_write_that_fails_in_the_middle(align_run: Path, tmp_path: Path) -> None
     assert [line for line in result.stderr.splitlines() if line.startswith("error: cannot save")]
     assert "Traceback" not in result.stderr
     assert Checkpoints(run / "checkpoints", ranking).steps() == steps
-
-
-def test_a_run_that_never_began_takes_other_settings(synthetic_data: Path, tmp_path: Path) -> None:
-    """A wrong flag is corrected, with the same --workdir."""
-    assert "larger than the 24 images" in refused(synthetic_data, tmp_path, batch_size=26)
-    assert train({**TINY, "data_dir": str(synthetic_data), "batch_size": 8}, tmp_path / "run").exists()
 
 
 def test_running_out_of_memory_suggests_a_smaller_batch() -> None:

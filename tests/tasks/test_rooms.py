@@ -52,12 +52,9 @@ def test_a_copy_of_align_is_a_task(synthetic_data: Path, tmp_path: Path) -> None
     assert "top-1" in command("eval.py", f"--workdir={run}", at=tmp_path)
     assert json.loads((run / "eval" / "test" / "metrics.json").read_text())["images"] > 0
     assert "## Evaluations" in (run / "report.md").read_text()
-    assert "--novel is for --task=detect; --task=echo does not use it" in command(
-        "train.py", "--task=echo", "--preset=tiny", "--novel=ship", at=tmp_path, code=2
-    )
 
 
-def command(*arguments: str, at: Path, code: int = 0) -> str:
+def command(*arguments: str, at: Path) -> str:
     """What a command of the copy prints, on either stream."""
     # Before the paths that an editable installation adds.
     path = {"PYTHONPATH": os.pathsep.join([str(at), *filter(None, [os.environ.get("PYTHONPATH")])])}
@@ -69,5 +66,5 @@ def command(*arguments: str, at: Path, code: int = 0) -> str:
         text=True,
         timeout=600,
     )
-    assert result.returncode == code, result.stderr[-2000:]
+    assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout + result.stderr
