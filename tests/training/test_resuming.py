@@ -99,7 +99,7 @@ def test_step_counts_that_were_fitted_on_the_way_are_repeated(
         (run / "config.json").write_text(json.dumps({**config, **changes}))
     train({}, whole)
     assert [row["step"] for row in read_rows(whole / "metrics.jsonl")] == [3, 6, 9, 12, 15, 17]
-    monkeypatch.setattr(epochs, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "MAX_UNSAVED_SECONDS", 0.0)
     at_step(14, killed)
     with pytest.raises(RuntimeError, match="killed"):
         train({}, broken)
