@@ -4,7 +4,6 @@ one compilation cache and a few common runs, since compiling is what takes the t
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import jaxtyping
@@ -15,12 +14,8 @@ from filelock import FileLock
 
 # Before the first import of JAX, which reads these once. Processes that tests start inherit them.
 _cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
-_flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=2"]
-# A program runs a few times in the tests, so it need not be fast: compiled without optimisations, and kernel by kernel
-# through LLVM alone, it takes a quarter of the time. XLA aborts at flags that it does not know.
-if version("jaxlib").startswith("0.10."):
-    _flags.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join(_flags)
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+# A program runs a few times in the tests, so it need not be fast: without optimisations it compiles in half the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's threads wait for each other where two workers share two cores
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -37,6 +32,19 @@ jaxtyping.install_import_hook("remoteclip_jax", "beartype.beartype(conf=beartype
 
 def pytest_configure(config: pytest.Config) -> None:
     flags.FLAGS.mark_as_parsed()
+
+
+# Tests of single computations and of parity with PyTorch, whose programs are compiled as for users.
+OPTIMISED = ("clip/", "ops/", "training/test_trajectory.py")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _optimisations(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = jax.config.jax_disable_most_optimizations  # type: ignore[attr-defined]
+    if request.path.relative_to(Path(__file__).parent).as_posix().startswith(OPTIMISED):
+        jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -142,8 +142,9 @@ class Detector(nn.Module):
         """The predictions of all positions of the pyramid."""
         towers = [self.tower(x) for x in maps]
         hidden = flatten(towers)
-        boxes = refine(anchors([(x.shape[1], x.shape[2]) for x in maps]), self.dense_box(hidden))
-        return Predictions(self._logits(hidden, texts, valid), boxes, hidden)
+        position_anchors = anchors([(x.shape[1], x.shape[2]) for x in maps])
+        logits = self._logits(hidden, texts, valid)
+        return Predictions(logits, refine(position_anchors, self.dense_box(hidden)), hidden)
 
     def _queries(self, dense: Predictions, n: int, train: bool) -> tuple[Float[Array, "n q d"], Float[Array, "n q 4"]]:
         """The decoder's first queries and their boxes."""

@@ -65,15 +65,16 @@ def _match_one(cost: Float[Array, "m q"], real: Bool[Array, " m"]) -> Int[Array,
             v = jnp.where(used, s.v - delta, s.v)
             return _Search(s.owner, u, v, nearest, used, jnp.where(used, distance, distance - delta), previous)
 
-        def augment(state: tuple[Int[Array, " q1"], Int[Array, ""]]) -> tuple[Int[Array, " q1"], Int[Array, ""]]:
-            owner, column = state
-            before = found.previous[column]
-            return owner.at[column].set(owner[before]), before
+        def augment(
+            state: tuple[Int[Array, " q1"], Int[Array, ""], Int[Array, " q1"]],
+        ) -> tuple[Int[Array, " q1"], Int[Array, ""], Int[Array, " q1"]]:
+            owner, column, previous = state
+            return owner.at[column].set(owner[previous[column]]), previous[column], previous
 
         none, far, root = jnp.zeros(q + 1, bool), jnp.full(q + 1, jnp.inf), jnp.full(q + 1, q)
         start = _Search(owner, u, v, jnp.array(q), none, far, root)
         found = jax.lax.while_loop(column_is_taken, extend, start)
-        owner, _ = jax.lax.while_loop(lambda s: s[1] != q, augment, (found.owner, found.column))
+        owner, _, _ = jax.lax.while_loop(lambda s: s[1] != q, augment, (found.owner, found.column, found.previous))
         return owner, found.u, found.v
 
     state = jnp.full(q + 1, -1), jnp.zeros(m), jnp.zeros(q + 1)

@@ -40,7 +40,7 @@ def test_image_embeddings_at_224(rn50: tuple[torch.nn.Module, dict]) -> None:
     with torch.no_grad():
         theirs = F.normalize(model.encode_image(to_torch(x)), dim=-1).numpy()
     assert np.abs(np.asarray(ours) - theirs).max() <= 2e-5
-    assert np.abs(theirs[0] - theirs[1]).max() > 1e-3  # the images are told apart
+    assert np.abs(theirs[0] - theirs[1]).max() > 1e-3  # the images have different embeddings
 
 
 def test_image_embeddings_at_320(rn50: tuple[torch.nn.Module, dict]) -> None:

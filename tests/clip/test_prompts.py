@@ -28,7 +28,7 @@ def test_words(name: str, spoken: str) -> None:
 
 
 def test_dior_names_are_all_short_words() -> None:
-    # Nothing in DIOR is longer than "basketball" or "expressway" once the glued names are taken apart.
+    # Nothing in DIOR is longer than "basketball" or "expressway" once compound names are split.
     assert max(len(word) for name in DIOR_CLASSES for word in words(name).split()) <= len("basketball")
 
 

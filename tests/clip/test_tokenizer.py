@@ -1,4 +1,4 @@
-"""Token ids against open_clip's, on strings that a tokenizer has reason to get wrong."""
+"""Token ids against open_clip's, for strings that are hard to tokenize."""
 
 import html
 import random
@@ -170,7 +170,7 @@ def test_every_assigned_character_equals_open_clip() -> None:
     # Between two letters, so that a character taken for a letter, a digit or punctuation shows.
     everything = map(chr, range(sys.maxunicode + 1))
     assigned = [c for c in everything if unicodedata.category(c) not in ("Cn", "Cs", "Co")]
-    # A sample of the large scripts is enough; everything else is taken whole.
+    # Of the large scripts a sample is enough; of all others, every character is tested.
     large = [(0x3400, 0xD7A4), (0x17000, 0x1B000), (0x20000, sys.maxunicode)]
     sample = [c for i, c in enumerate(assigned) if i % 37 == 0 or not any(a <= ord(c) < b for a, b in large)]
     texts = [" ".join(f"a{c}a" for c in sample[i : i + 40]) for i in range(0, len(sample), 40)]

@@ -1,4 +1,4 @@
-"""A detector small enough to compile in seconds, with weights at which nothing is the identity."""
+"""A detector small enough to compile in seconds, with weights for which no part is the identity."""
 
 from functools import cache
 from typing import Any
@@ -26,7 +26,7 @@ SMALL = DetectorConfig(
     match_overlap=0.6,
 )
 
-# What runs once or twice is not worth optimising.
+# Programs that run once or twice are not worth optimising.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
@@ -36,9 +36,9 @@ def quick(function: Any) -> Any:
 
 @cache
 def random_variables(config: DetectorConfig, seed: int = 0) -> Variables:
-    """Random values for all variables: no gate and no output projection is zero, no statistics are those of a start.
+    """Random values for all variables: no gate or output projection is zero, and no statistics are the initial ones.
 
-    A value follows from its path and the seed, so that two configurations share what they have in common.
+    A value depends only on its path and the seed, so that two configurations share what they have in common.
     """
     denoising = (
         DenoisingQueries(jnp.zeros((1, 1, 4)), jnp.zeros((1, 1), int), jnp.zeros((1, 1), int))

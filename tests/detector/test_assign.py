@@ -1,4 +1,4 @@
-"""One-to-many assignment: nobody goes without, nothing goes to padding, and all of it is near its object."""
+"""One-to-many assignment: every object gets positions, padding gets none, and all are near their object."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_every_object_gets_positions_near_it_and_padding_gets_none(seed: int) ->
 
 
 def test_a_good_box_gives_many_positions() -> None:
-    """As many as the IoUs sum to: where all predictions are right, all that may be had."""
+    """The number of positions is the sum of the IoUs: with perfect boxes it is the largest possible one."""
     box = np.array([0.5, 0.5, 0.3, 0.3], np.float32)
     logits, _ = predictions(0, 1)
     right = np.broadcast_to(box, (1, len(ANCHORS), 4))
@@ -93,7 +93,7 @@ def test_odd_objects_get_a_position_too() -> None:
 
 
 def test_a_position_goes_to_the_object_that_it_fits() -> None:
-    """Two objects with one centre, of which each has predictions that fit: none takes the other's."""
+    """Two objects with the same centre and fitting predictions for each: none gets the other's positions."""
     boxes = np.array([[[0.5, 0.5, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5]]], np.float32)
     logits, _ = predictions(0, 1)
     fine = STEPS < 0.2

@@ -104,4 +104,4 @@ def test_at_the_start_nothing_is_added_and_the_points_lie_in_the_box() -> None:
     offsets = np.asarray(variables["params"]["offsets"]["bias"]).reshape(HEADS, 2, POINTS, 2)
     reach = np.abs(offsets).max(-1)
     np.testing.assert_allclose(reach, np.broadcast_to([0.25, 0.5, 0.75, 1.0], reach.shape), atol=1e-6)
-    assert len({tuple(np.sign(o.round(6))) for o in offsets[:, 0, 0]}) == HEADS  # each looks its own way
+    assert len({tuple(np.sign(o.round(6))) for o in offsets[:, 0, 0]}) == HEADS  # each has its own direction

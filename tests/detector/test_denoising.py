@@ -73,7 +73,7 @@ def test_positives_stay_near_their_object_and_negatives_lie_farther(objects: Any
         assert np.mean(positive) > 0.3 * BOX_NOISE
 
 
-def test_some_labels_are_drawn_anew(objects: Any) -> None:
+def test_some_labels_are_replaced_at_random(objects: Any) -> None:
     labels = objects[1]
     same = [np.mean(make_noise(key, objects)[0].labels[1] == labels[1, 2]) for key in range(20)]
     assert 0.45 < np.mean(same) < 0.72  # half of them, and of the others a sixth by chance
@@ -117,6 +117,6 @@ def test_queries_see_no_noised_one_and_groups_not_each_other() -> None:
     within = with_noise(boxes, labels)
     assert (np.abs(within[0] - after[0])[-1, :, queries + 1 : queries + 3].max(-1) > 1e-5).all()
     np.testing.assert_allclose(within[0][:, :, queries + 3 :], after[0][:, :, queries + 3 :], atol=1e-5)
-    # And the same queries come out as in evaluation, where there is no noise at all.
+    # The queries are the same as in evaluation, without denoising queries.
     plain = compiled(SMALL)(random_variables(SMALL), random_images(2), random_texts(6), np.ones(6, bool))
     np.testing.assert_allclose(plain.layers[-1].hidden, before[0][-1, :, :queries], atol=1e-4)

@@ -1,4 +1,4 @@
-"""Places and sizes as queries see them: in pixels, so that a larger image around an object changes nothing."""
+"""Embeddings of positions and sizes in pixels: a larger image around an object changes nothing."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ def test_the_image_around_a_box_does_not_matter() -> None:
     assert small.shape == (5, 48)
 
 
-def test_places_and_sizes_are_told_apart() -> None:
+def test_different_positions_and_sizes_have_different_embeddings() -> None:
     start = box_embedding(BOXES, 256, 48)
     for axis in range(4):
         moved = np.asarray(box_embedding(BOXES + np.eye(4, dtype=np.float32)[axis] * 0.02, 256, 48))
@@ -24,7 +24,7 @@ def test_places_and_sizes_are_told_apart() -> None:
 
 
 def test_no_wave_is_longer_than_a_window() -> None:
-    """Far beyond what training sees the embedding repeats what it sees there."""
+    """Beyond the windows of training the embedding repeats its values from there."""
     x = jnp.arange(0, 256, 8.0)[:, None]
     longest = np.asarray(sine_embedding(x + WAVES[1], 8)) - np.asarray(sine_embedding(x, 8))
     np.testing.assert_allclose(longest[:, [0, 4]], 0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The class head's shortcut against explicit features, and what the box head starts as."""
+"""The class head's fast logits against explicit features, the whitening, and the first values of the box head."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ HEAD = ClassHead(width=12, embed_dim=40)
 def variables() -> Any:
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(HEAD.init, jax.random.key(0), queries(), texts(3))
-    drawn = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
+    random = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
     directions = np.zeros((DIRECTIONS, 40), np.float32)
     directions[:3] = np.linalg.qr(rng.normal(size=(40, 3)))[0].T
     gains = np.array([0.3, 2.0, 0.0] + [1.0] * (DIRECTIONS - 3), np.float32)
     set_up = {"scale": np.float32(np.log(14)), "bias": np.float32(-3.0), "directions": directions, "gains": gains}
-    return {"params": {**drawn["params"], **set_up}}
+    return {"params": {**random["params"], **set_up}}
 
 
 def queries() -> np.ndarray:
@@ -95,9 +95,9 @@ def test_first_logits_are_near_the_prior() -> None:
     assert logits.dtype == np.float32
 
 
-def test_adapting_evens_out_what_tells_prompts_apart(variables: Any) -> None:
-    """Of prompts with a common direction and two that are nearly the same: all as far apart as any, and what they have
-    in common as large as a difference."""
+def test_whitening_evens_out_the_differences_of_prompts(variables: Any) -> None:
+    """With a common direction, and two prompts that are nearly the same: all pairs become equally distant, and the
+    common part as large as a difference."""
     alike = texts(5) * 0.3 + texts(6)[5]
     alike[4] = alike[3] + 0.05 * texts(7)[6]
     alike /= np.linalg.norm(alike, axis=-1, keepdims=True)
@@ -106,17 +106,17 @@ def test_adapting_evens_out_what_tells_prompts_apart(variables: Any) -> None:
     np.testing.assert_allclose(np.linalg.norm(distinct, axis=-1), 1, rtol=1e-4)
     mean = alike.mean(0) / np.linalg.norm(alike.mean(0))
     common = distinct @ mean
-    apart = distinct - common[:, None] * mean
-    np.testing.assert_allclose(np.mean(common**2), np.mean((apart**2).sum(-1)), rtol=0.1)
-    apart /= np.linalg.norm(apart, axis=-1, keepdims=True)
-    between = (apart @ apart.T)[np.triu_indices(5, 1)]
+    differences = distinct - common[:, None] * mean
+    np.testing.assert_allclose(np.mean(common**2), np.mean((differences**2).sum(-1)), rtol=0.1)
+    differences /= np.linalg.norm(differences, axis=-1, keepdims=True)
+    between = (differences @ differences.T)[np.triu_indices(5, 1)]
     np.testing.assert_allclose(between, -1 / 4, atol=0.1)  # the corners of a simplex
     assert np.log(14) < head["scale"] <= np.log(MAX_SCALE) + 1e-5
     assert set(head) == set(variables["params"])
 
 
 def test_gains_are_bounded(variables: Any) -> None:
-    """Prompts that differ by next to nothing are not told apart by it; a rounding error is no difference at all."""
+    """A tiny difference is amplified only up to a bound, and a rounding error is not amplified at all."""
     for difference, largest in ((1e-2, MAX_GAIN), (1e-6, 2.0)):
         alike = np.concatenate([texts(4), texts(4)[3:] + difference * texts(5)[4:]])
         gains = np.asarray(
@@ -132,7 +132,7 @@ def test_more_prompts_than_directions(variables: Any) -> None:
         assert np.isfinite(np.asarray(head[name])).all(), name
 
 
-def test_adapting_to_prompts_that_do_not_differ_changes_nothing(variables: Any) -> None:
+def test_whitening_for_prompts_that_do_not_differ_changes_nothing(variables: Any) -> None:
     for same in (texts(1), np.repeat(texts(1), 3, 0)):
         assert fit_whitening(variables["params"], same) is variables["params"]
 

@@ -1,4 +1,4 @@
-"""At crowds and difficult objects a detector is taught nothing about their class, and everything else as ever."""
+"""In crowds and difficult objects a detector learns nothing about their class, and everything else as usual."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,6 @@
 """A detector as users call it: the same detections as in evaluation, and images in whatever form they are at hand."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from remoteclip_jax.tasks.detect.prediction import make_predictor
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")  # as many as prompts are padded to
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quickly() -> Iterator[None]:
-    """What runs once or twice is not worth optimising."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +159,12 @@ def test_runs_are_loaded_in_their_own_type(
     run = RunDirectory(tmp_path)
     TextEmbeddings(CLASSES, detector.embeddings).save(run.text_embeddings)
     run.metrics.touch()
-    settings = {"preset": "tiny", "dtype": "bfloat16", "max_detections": 30}
-    for task, trained in (("align", {"params": {"visual": {}}, "batch_stats": {}}), ("detect", detector.variables)):
-        config = new_config({**settings, "task": task, **({"detector": SMALL} if task == "detect" else {})})
+    settings = {"preset": "tiny", "dtype": "bfloat16"}
+    for task, own, trained in (
+        ("align", {}, {"params": {"visual": {}}, "batch_stats": {}}),
+        ("detect", {"detector": SMALL, "max_detections": 30}, detector.variables),
+    ):
+        config = new_config({**settings, **own, "task": task})
         config.save(run.config)
         for module in (loading, detector_loading):
             best = lambda _, config=config, trained=trained: (run, config, trained)  # noqa: E731

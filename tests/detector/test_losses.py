@@ -1,4 +1,4 @@
-"""Each term against its formula, and the whole loss with finite gradients on whatever a batch may hold."""
+"""Each term against its formula, and the whole loss, with finite gradients, for all kinds of batches."""
 
 from functools import cache
 from typing import Any
@@ -61,7 +61,7 @@ def test_varifocal_equals_the_formula_in_torch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["quality", "bce", "varifocal"])
-def test_unknown_prompts_cost_nothing(kind: str) -> None:
+def test_padded_prompts_cost_nothing(kind: str) -> None:
     logits = np.random.default_rng(2).normal(0, 2, (2, 6, 4)).astype(np.float32)
     labels = np.array([[0, 1, 2, 3, -1, -1]] * 2)
     quality = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 6)
@@ -89,7 +89,7 @@ def test_the_score_is_pulled_to_the_quality(kind: str) -> None:
     grad = np.asarray(jax.grad(lambda x: classification_loss(kind, x, labels, quality).sum())(logits))[0, :, 0]
     assert grad[0] > 0 > grad[1]
     through = jax.grad(lambda q: classification_loss(kind, logits, labels, q).sum())(quality)
-    assert not np.asarray(through).any()  # nobody makes a box worse to please the class loss
+    assert not np.asarray(through).any()  # the class loss must not make boxes worse
 
 
 def test_box_terms() -> None:
@@ -220,13 +220,13 @@ def test_the_loss_and_its_gradients_are_finite(name: str) -> None:
 
 def test_every_parameter_learns() -> None:
     grads = largest(evaluate(FILM, BATCHES["ordinary"])[2])
-    # Constants; and the keys' bias of the attention pool, which shifts all scores of its one question alike.
+    # Constants, and the keys' bias of the attention pool, which shifts all scores of its single query alike.
     head = [f"['class_head']['{name}']" for name in ("directions", "gains")]
     still = [*head, "['visual']['attnpool']['k_proj']['bias']"]
     assert [name for name, value in grads.items() if value == 0] == still
 
 
-def test_a_query_left_over_on_an_object_is_that_object_too() -> None:
+def test_an_unmatched_query_on_an_object_is_that_object_too() -> None:
     boxes = np.tile(np.array([0.5, 0.5, 0.2, 0.2], np.float32), (1, 4, 1))
     boxes[0, 1, 0], boxes[0, 2, 0], boxes[0, 3] = 0.51, 0.6, 0.1  # nearly the same, half of it, elsewhere
     truth = Truth(boxes[:, :2] * [[[1], [0]]], np.zeros((1, 2), np.int32), np.array([[True, False]]))
@@ -243,9 +243,9 @@ def test_what_stands_in_padded_slots_does_not_matter() -> None:
         assert a == pytest.approx(b, rel=1e-4)
 
 
-def test_the_context_is_a_rival_and_learns_nothing_from_it() -> None:
-    """Without gating and presence the attention pool serves the contrast alone: other weights there give another
-    contrast and nothing else, and no gradient."""
+def test_the_context_is_a_negative_and_learns_nothing_from_it() -> None:
+    """Without gating and presence the attention pool is used only by the contrast: other weights there change the
+    contrast and nothing else, and get no gradient."""
     config = PLAIN.replace(presence=0.0)
     variables = random_variables(config)
     _, parts, grads, _ = evaluate(config, BATCHES["ordinary"], "attnpool", variables)

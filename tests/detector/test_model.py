@@ -1,4 +1,4 @@
-"""The four stages together: what each may depend on and what not."""
+"""The four stages together: what each may depend on, and what it may not."""
 
 from typing import Any
 
@@ -69,13 +69,13 @@ def test_masked_prompts_change_nothing() -> None:
         assert np.isfinite(p.logits[..., :4]).all()
         np.testing.assert_allclose(q.logits, p.logits, atol=1e-5)
         np.testing.assert_allclose(q.boxes, p.boxes, atol=1e-6)
-    # And it matters that they are masked.
+    # The mask does have an effect.
     assert difference(a.layers[-1].hidden, outputs(SMALL).layers[-1].hidden) > 1e-3
 
 
 @pytest.mark.parametrize("prompt", range(PROMPTS))
 def test_every_prompt_reaches_the_queries(prompt: int) -> None:
-    """Learned queries know of the prompts by the text conditioner alone."""
+    """Learned queries get information about the prompts only from the text conditioner."""
     texts = random_texts(PROMPTS)
     texts[prompt] = random_texts(1, seed=7)[0]
     a, b = outputs(LEARNED), outputs(LEARNED, texts=texts)
@@ -94,9 +94,8 @@ def test_images_of_a_batch_do_not_influence_each_other(config: DetectorConfig) -
         assert np.abs(x[1] - y[1]).max() > 1e-3
 
 
-def test_the_decoder_looks_at_the_maps() -> None:
-    """Learned queries without gating get to know the image by deformable attention alone: what changes in one corner
-    of it changes those that look there most."""
+def test_the_decoder_depends_on_the_maps() -> None:
+    """Learned queries without gating get information about the image only from deformable attention."""
     images = random_images(2)
     a, b = outputs(LEARNED, images), outputs(LEARNED, random_images(2, seed=9))
     assert (np.abs(a.layers[0].hidden - b.layers[0].hidden).max(-1) > 1e-3).all()
@@ -104,12 +103,12 @@ def test_the_decoder_looks_at_the_maps() -> None:
 
 
 def test_selection_takes_the_best_and_each_object_once() -> None:
-    """Heaps of proposals on three objects and a few boxes elsewhere: one of each heap comes before any second one."""
+    """Many proposals on three objects and a few boxes elsewhere: the best of each object come before any repetition."""
     rng = np.random.default_rng(0)
     centre = np.repeat([[0.2, 0.2], [0.5, 0.5], [0.8, 0.8]], 4, 0) + rng.normal(0, 0.002, (12, 2))
-    heaps = np.concatenate([centre, np.full((12, 2), 0.2)], -1)
-    lone = np.array([[0.2, 0.8, 0.1, 0.1], [0.8, 0.2, 0.1, 0.1]])
-    boxes = np.concatenate([heaps, lone])[None].astype(np.float32)
+    clusters = np.concatenate([centre, np.full((12, 2), 0.2)], -1)
+    others = np.array([[0.2, 0.8, 0.1, 0.1], [0.8, 0.2, 0.1, 0.1]])
+    boxes = np.concatenate([clusters, others])[None].astype(np.float32)
     scores = np.concatenate([rng.permutation(np.linspace(0.9, 0.5, 12)), [0.2, 0.1]])[None].astype(np.float32)
     chosen = np.asarray(select_proposals(scores, boxes, 5))[0]
     assert chosen[0] == scores[0].argmax()
@@ -117,10 +116,10 @@ def test_selection_takes_the_best_and_each_object_once() -> None:
     assert all(scores[0, i] == scores[0, i // 4 * 4 : i // 4 * 4 + 4].max() for i in chosen[:3])
     assert chosen[3:].tolist() == [12, 13]
     everything = np.asarray(select_proposals(scores, boxes, 14))[0]
-    assert sorted(everything) == list(range(14))  # where there is nothing else, the repetitions come too
+    assert sorted(everything) == list(range(14))  # without others, repetitions are selected too
 
 
-# The parts that start as the identity, each by itself.
+# The parts that start as the identity, one by one.
 
 
 def layer_inputs() -> tuple[Any, ...]:
@@ -142,10 +141,10 @@ def test_context_gating_starts_as_the_identity(kind: str) -> None:
         assert not variables.get("params")
         return
     rng = np.random.default_rng(1)
-    drawn = jax.tree.map(lambda x: x + rng.normal(0, 0.3, x.shape).astype(np.float32), variables)
+    random = jax.tree.map(lambda x: x + rng.normal(0, 0.3, x.shape).astype(np.float32), variables)
     apply = quick(gating.apply)
-    gated = np.asarray(apply(drawn, q, context))
-    other = np.asarray(apply(drawn, q, context[::-1]))
+    gated = np.asarray(apply(random, q, context))
+    other = np.asarray(apply(random, q, context[::-1]))
     assert (np.abs(gated - q).max(-1) > 1e-3).all()
     assert (np.abs(gated - other).max(-1) > 1e-3).all()  # each image has its own
 
@@ -155,10 +154,10 @@ def test_film_scales_and_shifts_all_queries_alike() -> None:
     gating = ContextGating("film")
     shapes = jax.eval_shape(gating.init, jax.random.key(0), q, context)
     rng = np.random.default_rng(2)
-    drawn = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
+    random = jax.tree.map(lambda s: rng.normal(0, 0.5, s.shape).astype(np.float32), shapes)
     apply = quick(gating.apply)
-    beta, gamma = (np.asarray(apply(drawn, np.full_like(q, value), context)) for value in (0, 1))
-    np.testing.assert_allclose(apply(drawn, q, context), beta + (gamma - beta) * q, atol=1e-5)
+    beta, gamma = (np.asarray(apply(random, np.full_like(q, value), context)) for value in (0, 1))
+    np.testing.assert_allclose(apply(random, q, context), beta + (gamma - beta) * q, atol=1e-5)
     np.testing.assert_allclose(beta, np.broadcast_to(beta[:, :1], beta.shape), atol=1e-6)
 
 

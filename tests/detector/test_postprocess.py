@@ -1,4 +1,4 @@
-"""Predictions to detections: order, suppression, labels, and nothing where there is nothing."""
+"""Detections from predictions: order, suppression, labels, and no detections where there are none."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_best_first_and_none_twice() -> None:
         valid = found.valid[i]
         count = valid.sum()
         assert 6 <= count <= 20
-        assert valid[:count].all()  # in front of those that are none
+        assert valid[:count].all()  # padding comes last
         assert (np.diff(found.scores[i, :count]) <= 0).all()
         for a in range(count):
             for b in range(a):
@@ -61,8 +61,8 @@ def test_every_detection_is_what_some_query_said() -> None:
         assert np.abs(scores[i, same, found.labels[i, j]] - found.scores[i, j]).min() < 1e-5
 
 
-def test_classes_are_suppressed_apart() -> None:
-    """Three queries on one object: the second repeats the first; the third is sure of another class."""
+def test_classes_are_suppressed_separately() -> None:
+    """Three queries on one object: the second repeats the first, and the third predicts another class."""
     boxes = [[[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.2, 0.19], [0.5, 0.5, 0.2, 0.2]]]
     logits = [[[2.0, -30.0, -30.0], [1.0, -30.0, -30.0], [-30.0, 0.0, -30.0]]]
     found = process(logits, boxes, 2)
@@ -104,7 +104,7 @@ def test_boxes_beyond_the_border_are_clipped() -> None:
 
 @pytest.mark.parametrize("count", [1, 30, 80])
 def test_an_image_gets_as_many_as_asked_for(count: int) -> None:
-    """Though the detector looks at eight places of its own accord."""
+    """Although the detector by itself has only eight queries."""
     model, images = Detector(TINY, SMALL), np.zeros((2, 64, 64, 3), np.uint8)
     variables, texts = random_variables(SMALL), random_texts(3)
     found = jax.eval_shape(lambda view: find_objects(model, variables, [view], texts, count=count), images)
@@ -112,8 +112,8 @@ def test_an_image_gets_as_many_as_asked_for(count: int) -> None:
 
 
 def test_every_view_answers_for_its_own_sizes() -> None:
-    """The same images in two sizes: what is found in both together is what each finds alone, of its own sizes."""
-    # Weights whose boxes are of sizes that belong to either view.
+    """The same images in two sizes: both together find what each one alone finds in its own range of sizes."""
+    # With these weights there are boxes for either view.
     model, variables, texts = Detector(TINY, SMALL), random_variables(SMALL, seed=3), random_texts(3)
     rng = np.random.default_rng(0)
     views = [rng.integers(0, 256, (2, size, size, 3), np.uint8) for size in (64, 128)]
@@ -121,16 +121,16 @@ def test_every_view_answers_for_its_own_sizes() -> None:
     found = jax.tree.map(np.asarray, find(*views))
     assert found.valid.sum() > 8
     alone = [jax.tree.map(np.asarray, find(view)) for view in views]
-    seen = set()
+    views_found = set()
     for i, j in np.argwhere(found.valid):
         box = found.boxes[i, j]
         sources = [np.abs(one.boxes[i] - box).max(-1) < 1e-5 for one in alone]
         view = next((v for v, same in enumerate(sources) if same.any()), None)
-        if view is None:  # suppressed by a larger one when alone
+        if view is None:  # in its own view, a larger box had suppressed it
             continue
         low, high = size_ranges((64, 128))[view]
         size = np.sqrt((box[2:] - box[:2]).prod())
         if (box > 0).all() and (box < 1).all():  # not clipped
             assert low - 1e-5 <= size < high + 1e-5
-        seen.add(view)
-    assert seen == {0, 1}
+        views_found.add(view)
+    assert views_found == {0, 1}

@@ -1,4 +1,4 @@
-"""Average precision of a split: oracles that need no detector, and what must not shift, crash or turn NaN."""
+"""Average precision of a split, without a detector: values by hand, and what must not shift, crash or become NaN."""
 
 import contextlib
 import io
@@ -47,7 +47,7 @@ def detections(boxes: object, scores: object, labels: object, classes: tuple[str
     return Detections(corners, np.array(scores, np.float32), np.array(labels, np.int32), classes)
 
 
-def faultless(dataset: Dataset) -> list[Detections]:
+def perfect(dataset: Dataset) -> list[Detections]:
     return [true_objects(e, dataset.classes) for e in dataset.examples]
 
 
@@ -92,7 +92,7 @@ def assert_in_range(figures: object) -> None:
 def test_ground_truth_as_predictions() -> None:
     dataset = random_split()
     assert max(len(e.labels) for e in dataset.examples) == 100
-    result = evaluate_detections(dataset, faultless(dataset), ["ship", "dam"])
+    result = evaluate_detections(dataset, perfect(dataset), ["ship", "dam"])
     for key in ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "voc_map_50", "harmonic_map"):
         assert result[key] == pytest.approx(1, abs=1e-6), key
     assert set(result["per_class"]) == set(DIOR_CLASSES)
@@ -110,7 +110,7 @@ def test_the_real_annotations_as_predictions() -> None:
         labels = np.array([DIOR_CLASSES.index(name) for name in parsed.names], np.int32)[keep]
         examples.append(Example(Path(f"{path.stem}.jpg"), 800, 800, boxes, labels))
     dataset = Dataset("all", DIOR_CLASSES, tuple(examples))
-    result = evaluate_detections(dataset, faultless(dataset))
+    result = evaluate_detections(dataset, perfect(dataset))
     assert result["map"] == pytest.approx(0.995, abs=0.001)
     # Whole pixels come out whole, as the annotations have them.
     assert all(x == round(x) for item in coco_ground_truth(dataset)["annotations"] for x in item["bbox"])
@@ -136,7 +136,7 @@ def test_category_ids_survive() -> None:
 def test_shifted_boxes_score_less() -> None:
     dataset = random_split()
     shifted = []
-    for true in faultless(dataset):
+    for true in perfect(dataset):
         boxes = true.boxes.copy()
         boxes[:, [0, 2]] += (true.boxes[:, 2:3] - true.boxes[:, :1]) / 2
         shifted.append(detections(boxes, true.scores, true.labels, dataset.classes))
@@ -230,9 +230,9 @@ def test_useless_boxes_are_left_out() -> None:
 def test_mismatched_input() -> None:
     dataset = random_split(classes=LETTERS)
     with pytest.raises(ValueError, match="shorter"):
-        coco_predictions(dataset, faultless(dataset)[:-1])
+        coco_predictions(dataset, perfect(dataset)[:-1])
     with pytest.raises(ValueError, match="classes"):
-        coco_predictions(dataset, faultless(random_split(classes=("x", "b", "c", "d"))))
+        coco_predictions(dataset, perfect(random_split(classes=("x", "b", "c", "d"))))
     with pytest.raises(ValueError, match="labels"):
         detections([[0, 0, 1, 1]], [1], [4])
     with pytest.raises((ValueError, TypeError), match="scores"):  # TypeError where shapes are checked as tests run
@@ -297,7 +297,7 @@ def test_detections() -> None:
 @pytest.mark.parametrize("classes", [0, 1, 20, 30])
 def test_curves_as_a_picture(classes: int) -> None:
     recall = np.linspace(0, 1, 101)
-    drawn = {f"class {i}": Curve(recall, np.linspace(1, i / 30, 101)) for i in range(classes)}
-    with Image.open(io.BytesIO(precision_recall_figure(drawn))) as picture:
+    by_class = {f"class {i}": Curve(recall, np.linspace(1, i / 30, 101)) for i in range(classes)}
+    with Image.open(io.BytesIO(precision_recall_figure(by_class))) as picture:
         assert picture.format == "PNG"
         assert min(picture.size) > 400

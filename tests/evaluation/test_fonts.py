@@ -1,4 +1,4 @@
-"""Names in every script are drawn: in a font that has them, or as numbers, and never as empty boxes."""
+"""Names in any script are drawn: with a font that has their characters, or as numbers, but never as empty boxes."""
 
 import warnings
 from pathlib import Path
@@ -21,7 +21,7 @@ RECALL = np.linspace(0, 1, 101)
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a machine of its own, on which no font but Matplotlib's is installed."""
+    """Every test starts without cached fonts, as on a machine with no font but Matplotlib's."""
     monkeypatch.setattr(module, "_system_files", tuple)
     drawable_text.cache_clear()
     module._warn_of_missing_font.cache_clear()
@@ -29,7 +29,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def chinese_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A font that has a square for 船 and for a few letters, as a file of the system."""
+    """An installed font that has a square for 船 and for a few other characters."""
     pen = TTGlyphPen(None)
     pen.moveTo((100, 0))
     for corner in ((100, 800), (900, 800), (900, 0)):
@@ -81,9 +81,9 @@ def test_chinese_in_an_installed_font(chinese_font: Path, capsys: pytest.Capture
 def test_without_a_font_the_numbers_are_drawn_and_the_remedy_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert drawable_text("船 é 0.87")[0] == r"\u8239 é 0.87"
     assert drawable_text("🚢")[0] == r"\U0001f6a2"
-    told = capsys.readouterr().err
-    assert told.count("fonts-noto-cjk") == 1
-    assert len(told.splitlines()) == 1
+    note = capsys.readouterr().err
+    assert note.count("fonts-noto-cjk") == 1
+    assert len(note.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

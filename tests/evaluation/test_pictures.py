@@ -1,4 +1,4 @@
-"""Which images are shown: ranked by how well they came out, what is ignored being neither found nor missed."""
+"""Which images are shown: they are ranked by F1, where ignored objects are neither found nor missed."""
 
 import dataclasses
 from pathlib import Path
@@ -44,8 +44,8 @@ def test_image_quality() -> None:
 
 def test_what_is_ignored_is_neither_missed_nor_a_false_alarm() -> None:
     boxes = [[0, 0, 20, 20], [40, 40, 80, 80]]
-    scene, aside = example(boxes[:1], [0]), example(boxes[1:], [0])
-    scene = dataclasses.replace(scene, ignored=aside.boxes, ignored_labels=aside.labels)
+    scene, ignored = example(boxes[:1], [0]), example(boxes[1:], [0])
+    scene = dataclasses.replace(scene, ignored=ignored.boxes, ignored_labels=ignored.labels)
     assert image_quality(scene, found(boxes[:1]), 0.5) == 1
     assert image_quality(scene, found([*boxes, boxes[1]]), 0.5) == 1
     assert image_quality(scene, found(boxes, [0, 1]), 0.5) == pytest.approx(2 / 3)  # another class
@@ -66,12 +66,14 @@ def test_what_is_ignored_has_a_grey_frame(tmp_path: Path) -> None:
     image = Image.new("RGB", (100, 100), (70, 80, 60))
     scene = example([[0, 0, 20, 20]], [0])
     assert frame_ignored(image, scene) is image
-    aside = dataclasses.replace(scene, ignored=example([[40, 40, 80, 80]], [0]).boxes, ignored_labels=scene.labels)
-    framed = np.asarray(frame_ignored(image, aside))
+    with_ignored = dataclasses.replace(
+        scene, ignored=example([[40, 40, 80, 80]], [0]).boxes, ignored_labels=scene.labels
+    )
+    framed = np.asarray(frame_ignored(image, with_ignored))
     rows, columns = np.nonzero((framed == GREY).all(-1))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 79, 40, 79)
     assert len(rows) == 4 * 39
     image.save(tmp_path / "i.png")
-    dataset = Dataset("val", DIOR_CLASSES, (dataclasses.replace(aside, image=tmp_path / "i.png"),))
+    dataset = Dataset("val", DIOR_CLASSES, (dataclasses.replace(with_ignored, image=tmp_path / "i.png"),))
     save_picture(tmp_path / "picture.jpg", dataset, [found([[0, 0, 20, 20]])], 0)
     assert (tmp_path / "picture.jpg").exists()

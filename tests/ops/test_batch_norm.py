@@ -1,4 +1,4 @@
-"""Batch normalisation and its written-out gradient, against PyTorch's."""
+"""Batch normalisation and its explicit gradient, against PyTorch's."""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def test_equals_pytorch_in_double_precision() -> None:
 
 @pytest.mark.parametrize("offset", [1.0, 30.0])
 def test_single_precision_is_as_exact_as_its_numbers(offset: float) -> None:
-    """A mean far from zero takes digits from what is left when it is subtracted, and no more than those."""
+    """A mean far from zero costs digits when it is subtracted, and no more than those."""
     single = arguments(np.float32, offset)
     ours, _ = both(*single)
     with jax.enable_x64(True):

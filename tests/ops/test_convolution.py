@@ -1,4 +1,4 @@
-"""Convolutions by tiles and as XLA makes them, with their gradients, against `lax.conv_general_dilated` and PyTorch."""
+"""Convolutions, by tiles and by XLA, and their gradients, against `lax.conv_general_dilated` and PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +67,7 @@ def test_maps_of_any_size_are_cut_into_tiles(shape: tuple[int, ...]) -> None:
 
 
 def test_tiles_round_much_as_the_definition_does() -> None:
-    """In float32, a layer of RN50's: both against float64, in units of the result's standard deviation."""
+    """A layer of RN50 in float32: both against float64, in units of the result's standard deviation."""
     x, kernel, g = arrays((2, 14, 14, 256), (3, 3, 256, 256), (2, 14, 14, 256))
     with jax.enable_x64(True):
         exact = everything(plain(1), x, kernel, g)

@@ -1,4 +1,4 @@
-"""Matching against scipy's, with padding, ties, nothing to match, and costs that are no numbers."""
+"""Matching against scipy's, with padding, ties, no objects, and costs that are not finite."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def solve(cost: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def check(cost: np.ndarray, real: np.ndarray, atol: float = 1e-3) -> None:
-    """One query for one object, all that can be matched are, none is padding, and it costs what scipy's costs."""
+    """One query for one object, as many matches as possible, none with padding, and the same cost as scipy's."""
     for c, r, found in zip(cost, real, solve(cost, real), strict=True):
         queries = np.flatnonzero(found >= 0)
         objects = found[queries]
@@ -38,14 +38,14 @@ def random_real(rng: np.random.Generator, m: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(24, 7), (7, 24), (12, 12), (1, 1)])
-def test_the_cost_is_the_least_there_is(shape: tuple[int, int]) -> None:
+def test_the_cost_is_minimal(shape: tuple[int, int]) -> None:
     q, m = shape
     rng = np.random.default_rng(q)
     real = random_real(rng, m)
     check(rng.normal(size=(BATCH, q, m)), real)
     check(rng.integers(0, 4, (BATCH, q, m)).astype(float), real)  # ties
     check(np.zeros((BATCH, q, m)), real)
-    check(rng.exponential(size=(BATCH, q, m)) ** 4, real, atol=1e-2)  # a few are far dearer than the others
+    check(rng.exponential(size=(BATCH, q, m)) ** 4, real, atol=1e-2)  # a few are far more expensive than the others
 
 
 def test_padding_does_not_matter() -> None:
@@ -65,7 +65,7 @@ def test_costs_that_are_no_numbers(bad: float) -> None:
     cost, real = rng.normal(size=(BATCH, 24, 7)), np.ones((BATCH, 7), bool)
     everywhere = solve(np.full_like(cost, bad), real)
     assert all(sorted(found[found >= 0]) == list(range(7)) for found in everywhere)
-    # Ten queries that broke: the objects are matched as well as the others allow.
+    # Ten queries have bad costs: the objects are matched with the others as well as possible.
     broken = cost.copy()
     broken[:, ::2][:, :10] = bad if bad > 0 or np.isnan(bad) else np.inf
     found = solve(broken, real)

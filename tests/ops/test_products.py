@@ -1,4 +1,4 @@
-"""The products and gradients that are written by hand, against JAX's own of the same product."""
+"""The explicit products and gradients against JAX's own."""
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def test_a_product_by_head_has_the_gradients_of_its_einsum() -> None:
 
 
 def test_a_kernels_gradient_is_made_without_transposing_a_map() -> None:
-    """What the products are for: XLA made a dense layer's gradient as the transpose of gᵀx."""
+    """The purpose of these products: by itself JAX computes a dense layer's gradient as the transpose of gᵀx."""
     x = jnp.zeros((1, 8, 8, 64))
     variables = Dense(16).init(jax.random.key(0), x)
     lowered = jax.jit(jax.grad(lambda v, x: jnp.square(jax.nn.relu(Dense(16).apply(v, x))).sum())).lower(variables, x)

@@ -25,7 +25,7 @@ def greedy(boxes: np.ndarray, threshold: float, labels: np.ndarray | None = None
 
 
 def crowd(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes in heaps, sorted by score."""
+    """Clusters of boxes, sorted by score."""
     rng = np.random.default_rng(seed)
     low = rng.uniform(0, 0.6, (3, 6, 2))[:, rng.integers(0, 6, n)] + rng.normal(0, 0.03, (3, n, 2))
     boxes = np.concatenate([low, low + rng.uniform(0.1, 0.3, (3, n, 2))], -1).astype(np.float32)
