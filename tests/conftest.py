@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # Tests of single computations and of parity with PyTorch, whose programs are compiled as for users.
-OPTIMISED = ("clip/", "ops/", "training/test_trajectory.py")
+OPTIMISED = ("clip/", "ops/")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -64,7 +64,7 @@ def test_detect(tmp_path: Path, synthetic_data: Path) -> None:
 
 def test_wrong_flags() -> None:
     cases: tuple[tuple[str, ...], ...] = (
-        ("compares --task=align", "--task=detect", "--compare_torch"),
+        ("--compare_torch works with --task=align only", "--task=detect", "--compare_torch"),
         ("--steps=0 must be at least 1", "--steps=0"),
         ("this folder is missing", "--json=/nowhere/at/all.json"),
         ("--preset=huge is unknown", "--preset=huge"),

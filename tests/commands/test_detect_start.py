@@ -90,5 +90,5 @@ def test_align_does_not_start_from_a_detector(detect_run: Path, tmp_path: Path) 
 
 
 def test_align_holds_no_classes_out(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--novel holds classes out of --task=detect"):
+    with pytest.raises(UserError, match="--novel is for --task=detect; --task=align does not use it"):
         train({"preset": "tiny", "novel": ("ship",)}, tmp_path / "run")

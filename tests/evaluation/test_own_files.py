@@ -199,7 +199,7 @@ def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:
     Image.new("RGB", (200, 100)).save(tmp_path / "i.png")
     dataset = Dataset("val", CLASSES, (example(annotated([[0, 0, 9, 9]], [0]), image=tmp_path / "i.png"),))
     result = write_evaluation(dataset, [found([[0, 0, np.nan, 9], [0, 0, 9, 9]], [0, 0])], tmp_path / "out", {})
-    assert result["notes"] == ["val: 1 detections left out whose box or score is not finite"]
+    assert result["notes"] == ["val: 1 detections left out, because their box or score is not finite"]
 
 
 def test_ids_that_the_file_lacks_or_doubles_are_positions() -> None:

@@ -131,7 +131,7 @@ def test_data_that_have_moved_are_named_again(align_run: Path, synthetic_data: P
     shutil.copytree(align_run, run)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "data_dir": str(tmp_path / "gone")}))
-    with pytest.raises(UserError, match=r"gone: no such directory; where the run's data have moved.*--data_dir"):
+    with pytest.raises(UserError, match=r"gone: no such directory; if the run's data have moved.*--data_dir"):
         train({"epochs": 4}, run)
     train({"epochs": 4, "data_dir": str(moved)}, run)
     assert [row["epoch"] for row in read_rows(run / "metrics.jsonl")] == [1, 2, 3, 4]

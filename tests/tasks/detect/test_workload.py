@@ -24,6 +24,7 @@ from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(detect_run: Path) -> None:
     """Both kinds of step, of object crops and of windows: losses and batch statistics are those of the whole batch on
     one device. (tests/detector/test_devices.py compares gradients.)"""
