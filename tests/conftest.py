@@ -40,7 +40,7 @@ OPTIMISED = ("clip/", "ops/")
 
 @pytest.fixture(autouse=True, scope="module")
 def _optimisations(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = jax.config.jax_disable_most_optimizations  # type: ignore[attr-defined]
+    before = jax.config.read("jax_disable_most_optimizations")
     if request.path.relative_to(Path(__file__).parent).as_posix().startswith(OPTIMISED):
         jax.config.update("jax_disable_most_optimizations", False)
     yield
