@@ -4,6 +4,7 @@ one compilation cache and a few common runs, since compiling is what takes the t
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import jaxtyping
@@ -15,8 +16,11 @@ from filelock import FileLock
 # Before the first import of JAX, which reads these once. Processes that tests start inherit them.
 _cache = tempfile.TemporaryDirectory(prefix="jax-cache-")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-# A program runs a few times in the tests, so it need not be fast: without optimisations it compiles in half the time.
+# A program runs a few times in the tests, so it need not be fast: without optimisations, and with its kernels made by
+# LLVM alone, it compiles in a third of the time. XLA aborts at flags that it does not know, so the version is asked.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+if version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's threads wait for each other where two workers share two cores
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _cache.name)

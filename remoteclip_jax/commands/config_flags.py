@@ -1,6 +1,6 @@
 """The fields of the tasks' configurations as absl flags. Without a flag, the preset's or the run's value is kept."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, get_args, get_type_hints
 
 from absl import flags
@@ -15,8 +15,8 @@ flags.disclaim_key_flags()  # they belong to the command that defines them with 
 Holder = flags.FlagHolder[Any]
 
 
-def define_config_flags(only: Iterable[str] | None = None) -> Callable[[], dict[str, Any]]:
-    """Define `--task`, `--preset`, and a flag for each field that has a help text, or for those named in `only`.
+def define_config_flags() -> Callable[[], dict[str, Any]]:
+    """Define `--task`, `--preset`, and a flag for each field that has a help text.
 
     Returns a function that returns the fields that the user set, by name. Call it after the flags have been parsed.
     """
@@ -30,9 +30,7 @@ def define_config_flags(only: Iterable[str] | None = None) -> Callable[[], dict[
         kind = task_settings(task).config
         hints = get_type_hints(kind)
         for name, properties in settings_of(kind).items():
-            wanted = properties.help is not None if only is None else name in only
-            if wanted and name not in holders:
-                assert properties.help is not None
+            if properties.help is not None and name not in holders:
                 is_shared = name in TrainConfig.__dataclass_fields__
                 text = properties.help if is_shared else f"{task}: {properties.help}"
                 holders[name] = (_define(name, hints[name], properties, text), properties)

@@ -19,7 +19,7 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.splits import Refine
+from remoteclip_jax.runs.splits import Refine, data_directory
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,11 @@ def read_evaluation_split(
 
 def evaluation_data_dir(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:
     """The folder of the data to evaluate on. UserError if neither the user nor a run names one."""
-    return settings.data_dir or _run_data_dir(run, config)
-
-
-def _run_data_dir(run: RunDirectory, config: TrainConfig | None) -> Path:
+    if settings.data_dir:
+        return settings.data_dir
     if config is None:
         raise UserError(f"{run.root} holds weights, not a run: name the data to evaluate on with --data_dir")
-    return Path(config.data_dir) if config.data_dir else run.data
+    return data_directory(config, run)
 
 
 def _class_names(

@@ -2,11 +2,13 @@
 
 Its `config.py` defines `CONFIG` (the dataclass of its settings), `PRESETS`, `default_preset` and `complete`. Command
 lines read it first, so it must import nothing heavy. Its `task.py` defines `TASK`, a `training.task.Task`.
+Its `report.py` defines `report(run, config, rows)`, which returns the parts of the report.
 """
 
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from remoteclip_jax.errors import UserError
@@ -38,15 +40,24 @@ class TaskSettings:
 
 def task_settings(name: str) -> TaskSettings:
     """The settings of a task, without loading JAX. UserError for an unknown name."""
-    if name not in TASKS:
-        raise UserError(f"--task={name} is unknown; known: {', '.join(TASKS)}")
-    module = importlib.import_module(f"{__package__}.{name}.config")
+    module = _module(name, "config")
     return TaskSettings(module.CONFIG, module.PRESETS, module.default_preset, module.complete)
 
 
 def find_task(name: str) -> "Task":
     """The task of this name. UserError for an unknown name."""
-    if name not in TASKS:
-        raise UserError(f"--task={name} is unknown; known: {', '.join(TASKS)}")
-    task: Task = importlib.import_module(f"{__package__}.{name}.task").TASK
+    task: Task = _module(name, "task").TASK
     return task
+
+
+def find_report(name: str) -> Callable[..., list[Any]]:
+    """The function that makes the parts of a task's report. The import loads Matplotlib. UserError for an unknown
+    name."""
+    report: Callable[..., list[Any]] = _module(name, "report").report
+    return report
+
+
+def _module(task: str, part: str) -> ModuleType:
+    if task not in TASKS:
+        raise UserError(f"--task={task} is unknown; known: {', '.join(TASKS)}")
+    return importlib.import_module(f"{__package__}.{task}.{part}")

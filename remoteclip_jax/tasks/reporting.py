@@ -4,7 +4,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import read_rows
 from remoteclip_jax.tasks.configuration import load_config
-from remoteclip_jax.tasks.registry import find_task
+from remoteclip_jax.tasks.registry import find_report
 
 
 def write_report(run: RunDirectory) -> None:
@@ -15,4 +15,4 @@ def write_report(run: RunDirectory) -> None:
         raise UserError(f"{run.metrics} has no rows: there is nothing to report")
     from remoteclip_jax.evaluation.page import write_page  # Matplotlib and the HTML code are loaded only here
 
-    write_page(run, find_task(config.task).report(run, config, rows))
+    write_page(run, find_report(config.task)(run, config, rows))

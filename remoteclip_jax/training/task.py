@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from remoteclip_jax.clip.inference import RemoteCLIP
-from remoteclip_jax.evaluation.markup import Picture
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import EvalSettings
-from remoteclip_jax.runs.metrics_log import Ranking, Row
+from remoteclip_jax.runs.metrics_log import Ranking
 from remoteclip_jax.training.workload import Workload
 
 
@@ -23,7 +22,6 @@ class Task:
       checkpoint.
     - `evaluate(run, config, settings)` is what `eval.py` does with a run. For converted weights `config` is None.
       `describe` puts its result into words.
-    - `report(run, config, rows)` returns the parts of the report: Markdown and pictures.
     - `ranking` maps a row of the metrics to a number, lower is better.
     - `towers(path)` is the CLIP inside a run of this task, at its best checkpoint. Other trainings start from it, and
       users load it if `embeds` is set.
@@ -36,7 +34,6 @@ class Task:
     prepare: Callable[[Any, RunDirectory, RunData, bool], Workload]
     evaluate: Callable[[RunDirectory, Any, EvalSettings], dict[str, Any]]
     describe: Callable[[dict[str, Any]], str]
-    report: Callable[[RunDirectory, Any, list[Row]], list[str | Picture]]
     ranking: Ranking
     towers: Callable[[Path], RemoteCLIP]
     embeds: bool

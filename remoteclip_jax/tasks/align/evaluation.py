@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.model import CLIP, Variables, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.types import Dataset
-from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.classification import classification_sums
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.ops.similarity import class_logits
@@ -30,7 +29,6 @@ from remoteclip_jax.tasks.loading import load
 from .batches import evaluation_batches
 from .config import AlignConfig
 from .data import refine
-from .targets import without_empty_images
 
 Metrics = dict[str, float]
 
@@ -80,14 +78,9 @@ def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettin
     """Classify a split with the run's best checkpoint, or with converted weights (`config` is None). Writes
     `eval/SPLIT/metrics.json` and returns its content."""
     clip = load(run.root)
-    dataset, stored_embeddings = read_evaluation_split(run, config, settings, clip.config.embed_dim, refine)
+    split, stored_embeddings = read_evaluation_split(run, config, settings, clip.config.embed_dim, refine)
     data_dir = evaluation_data_dir(run, config, settings)
-    dataset, dropped = without_empty_images(dataset)
-    notes = list(dataset.notes)
-    if dropped:
-        notes.append(f"{dataset.split}: {dropped} images without objects skipped")
-    if not len(dataset):
-        raise UserError(f"{data_dir}: no image of the split {settings.split!r} has an object")
+    dataset = refine(split, data_dir)
     embeddings = evaluation_embeddings(clip, dataset.classes, stored_embeddings, settings.templates)
     defaults = config or AlignConfig(image_size=clip.config.image_size)
     evaluate_variables = make_evaluator(
@@ -102,11 +95,11 @@ def evaluate(run: RunDirectory, config: AlignConfig | None, settings: EvalSettin
     result = {
         **evaluate_variables(clip.variables),
         "images": len(dataset),
-        "skipped": dropped,
+        "skipped": len(split) - len(dataset),
         "data_dir": str(data_dir),
         "classes": list(dataset.classes),
         "templates": list(settings.templates or ()),
-        "notes": notes,
+        "notes": list(dataset.notes),
     }
     directory = run.evaluation(settings.split)
     directory.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,10 @@ from remoteclip_jax.evaluation.page import (
 from remoteclip_jax.files.json_files import read_json
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import Ranking, Row
+from remoteclip_jax.runs.metrics_log import Row
 
 from .config import AlignConfig
+from .task import ranking
 
 EVALUATION = {"top1": float, "top5": float, "loss": float}
 RANDOM_WEIGHTS_NOTE = (
@@ -29,7 +30,7 @@ RANDOM_WEIGHTS_NOTE = (
 )
 
 
-def report(run: RunDirectory, config: AlignConfig, rows: list[Row], ranking: Ranking) -> list[str | Picture]:
+def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[str | Picture]:
     """The report's parts in Markdown, and its pictures, which are written into the run directory."""
     write_atomically(run.curve, _curve(rows))
     summary, best = read_summary(run), min(rows, key=ranking)

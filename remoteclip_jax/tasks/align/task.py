@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET
 from remoteclip_jax.tasks.loading import run_towers
 from remoteclip_jax.training.task import Task
 
 from . import data, evaluation, workload
-from .config import AlignConfig
 
 
 def ranking(row: Mapping[str, Any]) -> float:
@@ -18,19 +16,11 @@ def ranking(row: Mapping[str, Any]) -> float:
     return float(row["val_loss"]) if "val_loss" in row else UNVALIDATED_OFFSET + float(row["loss"])
 
 
-def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[Any]:
-    """The parts of the report."""
-    from .report import report  # imported only here, because it loads Matplotlib
-
-    return report(run, config, rows, ranking)
-
-
 TASK = Task(
     read=data.read,
     prepare=workload.prepare,
     evaluate=evaluation.evaluate,
     describe=evaluation.describe,
-    report=report,
     ranking=ranking,
     towers=run_towers,
     embeds=True,

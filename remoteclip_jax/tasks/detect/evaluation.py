@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from remoteclip_jax.data.reading import require_boxes
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import check_size, format_views, resized_views
 from remoteclip_jax.detector.detections import Detections, check_max_detections
@@ -26,7 +27,6 @@ from remoteclip_jax.runs.evaluation_data import (
 from remoteclip_jax.runtime.devices import AXIS
 
 from .config import DetectConfig
-from .data import refine
 from .loading import load_detector
 from .prediction import make_predictor
 
@@ -63,9 +63,9 @@ def write_evaluation(
 def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) -> dict[str, Any]:
     """Evaluate the run's best checkpoint on a split. Writes and returns the results (see `write_evaluation`)."""
     detector = load_detector(run.root)
-    dataset, stored_embeddings = read_evaluation_split(run, config, settings, detector.clip.embed_dim, refine)
+    dataset, stored_embeddings = read_evaluation_split(run, config, settings, detector.clip.embed_dim, require_boxes)
     data_dir = evaluation_data_dir(run, config, settings)
-    refine(dataset, data_dir)
+    require_boxes(dataset, data_dir)
     class_indices(settings.novel, dataset.classes)  # checked here, because a typing error must not show after minutes
     embeddings = evaluation_embeddings(detector.text, dataset.classes, stored_embeddings, settings.templates)
     views, max_detections = detector.views, detector.max_detections

@@ -18,9 +18,10 @@ from remoteclip_jax.evaluation.page import (
 from remoteclip_jax.files.json_files import read_json, schema_mismatch
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import Ranking, Row
+from remoteclip_jax.runs.metrics_log import Row
 
 from .config import DetectConfig
+from .task import ranking
 
 FIGURES = (
     ("mAP", "map"),
@@ -45,7 +46,7 @@ ALL_DETECTIONS = {"map_all": MEASURE, "map_50_all": MEASURE, "max_detections": i
 NOVEL = {"novel": [str], **{key: MEASURE for _, key in SPLIT_FIGURES}}
 
 
-def report(run: RunDirectory, config: DetectConfig, rows: list[Row], ranking: Ranking) -> list[str | Picture]:
+def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[str | Picture]:
     """The report's parts in Markdown, and its pictures, which are written into the run directory."""
     write_atomically(run.curve, _curve(rows))
     summary, best = read_summary(run), min(rows, key=ranking)

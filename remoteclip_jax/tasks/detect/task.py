@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET, Row
+from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET
 from remoteclip_jax.training.task import Task
 
 from . import data, evaluation, workload
-from .config import DetectConfig
 from .loading import detector_towers
 
 
@@ -20,19 +18,11 @@ def ranking(row: Mapping[str, Any]) -> float:
     return UNVALIDATED_OFFSET * (2 if "align_loss" in row else 1) + float(row["loss"])
 
 
-def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[Any]:
-    """The parts of the report."""
-    from .report import report  # imported only here, because it loads Matplotlib
-
-    return report(run, config, rows, ranking)
-
-
 TASK = Task(
     read=data.read,
     prepare=workload.prepare,
     evaluate=evaluation.evaluate,
     describe=evaluation.describe,
-    report=report,
     ranking=ranking,
     towers=detector_towers,
     embeds=False,
