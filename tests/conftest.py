@@ -38,6 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
     flags.FLAGS.mark_as_parsed()
 
 
+# What compiles most comes first, so that at the end no worker waits for the other one's long file.
+LONG = ("training/", "detector/", "commands/", "tasks/", "runtime/", "convert/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(root).as_posix().startswith(LONG))
+
+
 # Tests of single computations and of parity with PyTorch, whose programs are compiled as for users.
 OPTIMISED = ("clip/", "ops/")
 
