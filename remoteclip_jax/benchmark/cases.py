@@ -24,7 +24,6 @@ from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.detect import workload as detect_workload
 from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.registry import find_task
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.workload import Batch, MakeBatches, Workload
@@ -53,8 +52,7 @@ class Case:
 
     def new_state(self) -> TrainState:
         """A new state before the first step, on all devices."""
-        config, optimizer = self.config, make_optimizer(self.config, self.workload.rules)
-        return replicate(create_state(self.variables, optimizer, 10**6, config.ema > 0, config.seed))
+        return replicate(create_state(self.variables, self.config, self.workload.rules, total_steps=10**6))
 
 
 def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
@@ -69,15 +67,7 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
     texts = np.random.default_rng(0).normal(size=(len(data.classes), shape.embed_dim)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     workload = WORKLOADS[config.task].make_workload(config, run, clip, jnp.asarray(texts), data)
-    step = make_train_step(
-        workload.loss,
-        make_optimizer(config, workload.rules),
-        make_schedule(config),
-        rules=workload.rules,
-        backbone=config.backbone,
-        ema=config.ema,
-        axis_name=AXIS,
-    )
+    step = make_train_step(workload.loss, config, workload.rules, AXIS)
     return Case(
         config,
         data,

@@ -24,7 +24,7 @@ from remoteclip_jax.runtime.devices import replicate, split_batch
 from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
 from remoteclip_jax.training.meter import Meter, NonFiniteError, check_finite
 from remoteclip_jax.training.plan import Plan
-from remoteclip_jax.training.state import TrainState, evaluation_variables
+from remoteclip_jax.training.state import TrainState, evaluation_variables, unpacked
 from remoteclip_jax.training.workload import Step, Workload
 
 MAX_UNSAVED_SECONDS = 90.0  # a killed run loses at most about this much
@@ -72,7 +72,7 @@ def run_training(
                     within_epoch = done < _epoch_end(epoch, workload, plan)
                     if within_epoch and (signal() or time.monotonic() - last_save > MAX_UNSAVED_SECONDS):
                         seconds = earlier_seconds + time.monotonic() - begin
-                        checkpoints.save(state, {"step": done, "partial": {**meter.to_json(), "seconds": seconds}})
+                        checkpoints.save(unpacked(state), {"step": done, "partial": {**meter.to_json(), "seconds": seconds}})
                         last_save = time.monotonic()
                         _raise_if_interrupted(signal(), done, run, checkpoints)
                 epochs = math.ceil(plan.total / workload.steps_per_epoch)
@@ -90,7 +90,7 @@ def run_training(
             received = signal()  # asked only once: a later signal does not find this step saved
             overdue = received or time.monotonic() - last_save > MAX_UNSAVED_SECONDS
             if epoch % config.checkpoint_every == 0 or done == plan.total or better or overdue:
-                checkpoints.save(state, row)
+                checkpoints.save(unpacked(state), row)
                 last_save = time.monotonic()
             _raise_if_interrupted(received, done, run, checkpoints)
             best, meter = min(best, ranking(row)), Meter()

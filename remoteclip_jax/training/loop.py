@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.errors import UserError
@@ -21,9 +21,8 @@ from remoteclip_jax.runs.splits import check_batches
 from remoteclip_jax.runs.summary import write_summary
 from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.training.epochs import run_training, step_counts
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.plan import Plan
-from remoteclip_jax.training.state import TrainState, create_state, evaluation_variables
+from remoteclip_jax.training.state import TrainState, create_state, evaluation_variables, repacked, unpacked
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.task import Task
 from remoteclip_jax.training.timing import Fit
@@ -48,10 +47,9 @@ def train(task: Task, run: RunDirectory, config: TrainConfig, begin: float) -> N
         resumed = checkpoints.latest_step() is not None
         workload = task.prepare(config, run, data, resumed)
         config = workload.config
-        optimizer = make_optimizer(config, workload.rules)
-        step = _parallel_step(config, workload, optimizer)
-        state = _initial_state(config, workload, optimizer, checkpoints)
-        write_summary(run, data, state.params, workload.frozen_counts)
+        step = _parallel_step(config, workload)
+        state = _initial_state(config, workload, checkpoints)
+        write_summary(run, data, workload.shapes()["params"], workload.frozen_counts)
         fit = None
         if config.total_steps is None:
             if config.max_minutes is not None and not resumed:
@@ -90,32 +88,19 @@ def _read_data(task: Task, run: RunDirectory, config: TrainConfig) -> RunData:
     return data
 
 
-def _parallel_step(config: TrainConfig, workload: Workload, optimizer: optax.GradientTransformation) -> Step:
+def _parallel_step(config: TrainConfig, workload: Workload) -> Step:
     """The training step on all local devices. It consumes the state that it is given."""
-    step = make_train_step(
-        workload.loss,
-        optimizer,
-        make_schedule(config),
-        rules=workload.rules,
-        backbone=config.backbone,
-        ema=config.ema,
-        axis_name=AXIS,
-    )
-    return parallel(step, donate_first=True)
+    return parallel(make_train_step(workload.loss, config, workload.rules, AXIS), donate_first=True)
 
 
-def _initial_state(
-    config: TrainConfig, workload: Workload, optimizer: optax.GradientTransformation, checkpoints: Checkpoints
-) -> TrainState:
+def _initial_state(config: TrainConfig, workload: Workload, checkpoints: Checkpoints) -> TrainState:
     """The state of the last checkpoint, or a new one if there is none."""
-
-    def new_state(variables: Any) -> TrainState:
-        return create_state(variables, optimizer, total_steps=0, ema=config.ema > 0, seed=config.seed)
-
+    new_state = partial(create_state, config=config, rules=workload.rules)
     latest = checkpoints.latest_step()
     if latest is None:
         return replicate(new_state(workload.variables()))
-    return checkpoints.restore(jax.eval_shape(new_state, workload.shapes()), latest)
+    shapes = jax.eval_shape(new_state, workload.shapes())
+    return repacked(shapes, checkpoints.restore(jax.eval_shape(unpacked, shapes), latest))
 
 
 def _with_step_counts(

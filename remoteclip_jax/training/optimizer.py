@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.runs.config import Backbone, TrainConfig
+from remoteclip_jax.training.packing import is_packed
 
 Rules = tuple[tuple[str, str], ...]  # (pattern, label); the first pattern found in a parameter's path decides
 TOWER_RULES: Rules = (
@@ -19,6 +19,7 @@ TOWER_RULES: Rules = (
     (r"^logit_scale$", "frozen"),
 )
 
+MATRICES, VECTORS = "matrices", "vectors"  # weight decay tells them apart
 # A trained image tower gets a smaller learning rate than random parameters: a tenth, as in Deformable DETR.
 LEARNING_RATE_FACTORS = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
 
@@ -37,18 +38,42 @@ def label_parameters(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone
     return jax.tree_util.tree_map_with_path(label, params)
 
 
-def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) with learning rate one. The training step multiplies by the schedule.
+def parameter_groups(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone = "train") -> Any:
+    """The tree of `params` with each leaf replaced by the name of its group: those of one group are updated alike, and
+    may be packed together."""
+    labels = label_parameters(params, rules, backbone)
+    return jax.tree.map(lambda label, x: f"{label}/{MATRICES if x.ndim > 1 else VECTORS}", labels, params)
 
-    The schedule is applied there because the number of steps may change during the training. Frozen parameters get
-    exact zeros and no moments; with `stop_gradient` alone, weight decay would still change them. With `clip_norm` the
-    norm of the gradient is clipped first. Without `decay_vectors` norms, biases and scalars are not decayed.
+
+def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) with learning rate one, for trees of parameters, packed by their groups or not.
+
+    The training step multiplies by the schedule, because the number of steps may change during the training. Frozen
+    parameters get exact zeros and no moments; with `stop_gradient` alone, weight decay would still change them. With
+    `clip_norm` the norm of the gradient is clipped first. Without `decay_vectors` norms, biases and scalars are not
+    decayed.
     """
-    mask = None if config.decay_vectors else partial(jax.tree.map, lambda x: x.ndim > 1)
+
+    def groups_of(params: Any) -> Any:
+        return params.groups() if is_packed(params) else parameter_groups(params, rules, config.backbone)
+
+    def labels_of(params: Any) -> Any:
+        return jax.tree.map(label_of_group, groups_of(params))
+
+    def is_matrix(params: Any) -> Any:
+        if is_packed(params):
+            return jax.tree.map(lambda group: group.endswith(MATRICES), params.groups())
+        return jax.tree.map(lambda x: x.ndim > 1, params)
+
+    mask = None if config.decay_vectors else is_matrix
     adamw = optax.adamw(1.0, b1=0.9, b2=config.beta2, eps=1e-8, weight_decay=config.weight_decay, mask=mask)
-    groups = {"train": adamw, "slow": adamw, "frozen": optax.set_to_zero()}
-    update = optax.partition(groups, partial(label_parameters, rules=rules, backbone=config.backbone))
+    update = optax.partition({"train": adamw, "slow": adamw, "frozen": optax.set_to_zero()}, labels_of)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update
+
+
+def label_of_group(group: str) -> str:
+    """The label of a group's parameters."""
+    return group.partition("/")[0]
 
 
 def make_schedule(config: TrainConfig) -> Callable[[Int[Array, ""], Int[Array, ""]], Float[Array, ""]]:

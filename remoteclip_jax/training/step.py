@@ -8,41 +8,44 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.devices import mean_over_devices
-from remoteclip_jax.training.optimizer import LEARNING_RATE_FACTORS, TOWER_RULES, Backbone, Rules, label_parameters
+from remoteclip_jax.training.optimizer import (
+    LEARNING_RATE_FACTORS,
+    TOWER_RULES,
+    Rules,
+    label_of_group,
+    label_parameters,
+    make_optimizer,
+    make_schedule,
+)
 from remoteclip_jax.training.state import TrainState, trainable_params
 from remoteclip_jax.training.workload import Batch, Loss, Parts
 
 
 def make_train_step(
-    loss_fn: Loss,
-    optimizer: optax.GradientTransformation,
-    schedule: Callable[[Array, Array], Array],
-    *,
-    rules: Rules = TOWER_RULES,
-    backbone: Backbone = "train",
-    ema: float = 0.0,
-    axis_name: str | None = None,
+    loss_fn: Loss, config: TrainConfig, rules: Rules = TOWER_RULES, axis_name: str | None = None
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Parts]]:
     """A function from a state and a batch to the next state and the mean metrics.
 
-    With `axis_name` it runs inside of pmap and averages over the devices. `ema` is the decay of the moving average of
-    the weights, 0 for none. The decay rises to this value over the first steps.
+    With `axis_name` it runs inside of pmap and averages over the devices. `config.ema` is the decay of the moving
+    average of the weights, 0 for none. The decay rises to this value over the first steps.
     """
-
-    def total_loss(trainable: dict[str, Any], state: TrainState, batch: Batch, key: Array) -> tuple[Array, Any]:
-        return loss_fn({**jax.lax.stop_gradient(state.params), **trainable}, state.batch_stats, batch, key)
+    optimizer, schedule = make_optimizer(config, rules), make_schedule(config)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        labels = label_parameters(state.params, rules, backbone)
-        grad_fn = jax.value_and_grad(total_loss, has_aux=True)
-        (loss, (parts, batch_stats)), grads = grad_fn(trainable_params(state.params, labels), state, batch, key)
-        loss, parts, grads = mean_over_devices((loss, parts, grads), axis_name)
-        grad_norm = optax.tree.norm(grads)
-        grads = {**jax.tree.map(jnp.zeros_like, state.params), **grads}
+        params, statistics = state.params.unpack(), state.batch_stats.unpack()
+
+        def total_loss(trainable: dict[str, Any]) -> tuple[Array, Any]:
+            return loss_fn({**jax.lax.stop_gradient(params), **trainable}, statistics, batch, key)
+
+        trainable = trainable_params(params, label_parameters(params, rules, config.backbone))
+        (loss, (parts, statistics)), grads = jax.value_and_grad(total_loss, has_aux=True)(trainable)
         with jax.named_scope("optimizer"):
-            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            packed = state.params.layout.pack({**jax.tree.map(jnp.zeros_like, params), **grads})
+            new_statistics = state.batch_stats.layout.pack(statistics)
+        loss, parts, packed = mean_over_devices((loss, parts, packed), axis_name)
         # The schedule begins again with the second phase.
         in_first_phase = state.step < state.first_steps
         learning_rate = schedule(
@@ -50,21 +53,25 @@ def make_train_step(
             jnp.where(in_first_phase, state.first_steps, state.total_steps - state.first_steps),
         )
 
-        def updated(label: str, param: Array, update: Array) -> Array:
-            if label == "frozen":  # nothing is added, because −0.0 + 0.0 would change a bit
+        def updated(group: str, param: Array, update: Array) -> Array:
+            factor = LEARNING_RATE_FACTORS[label_of_group(group)]
+            if not factor:  # nothing is added, because −0.0 + 0.0 would change a bit
                 return param
-            return param + (learning_rate * LEARNING_RATE_FACTORS[label] * update).astype(param.dtype)
+            return param + (learning_rate * factor * update).astype(param.dtype)
 
         with jax.named_scope("optimizer"):
-            params = jax.tree.map(updated, labels, state.params, updates)
+            grad_norm = optax.tree.norm(packed)
+            updates, opt_state = optimizer.update(packed, state.opt_state, state.params)
+            new_params = jax.tree.map(updated, state.params.groups(), state.params, updates)
         average = state.ema
         if average is not None:
-            decay = jnp.minimum(ema, (1 + state.step) / (10 + state.step))
-            new = {"params": params, "batch_stats": batch_stats}
-            average = jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, new)
+            with jax.named_scope("moving_average"):
+                decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
+                new = {"params": new_params, "batch_stats": new_statistics}
+                average = jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, new)
         metrics = {"loss": loss, **parts, "learning_rate": learning_rate, "grad_norm": grad_norm}
         new_state = state._replace(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema=average
+            step=state.step + 1, params=new_params, batch_stats=new_statistics, opt_state=opt_state, ema=average
         )
         return new_state, metrics
 

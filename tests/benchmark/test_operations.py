@@ -20,7 +20,7 @@ from remoteclip_jax.tasks.configuration import new_config
 from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.workload import RULES
-from remoteclip_jax.training.optimizer import TOWER_RULES, Rules, make_optimizer, make_schedule
+from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.workload import Loss
@@ -52,9 +52,8 @@ def shape(*size: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
 def lower(
     config: TrainConfig, variables: Any, loss: Loss, batch: dict[str, Any], rules: Rules = TOWER_RULES
 ) -> jax.stages.Lowered:
-    optimizer, schedule = make_optimizer(config, rules), make_schedule(config)
-    step = make_train_step(loss, optimizer, schedule, rules=rules, backbone=config.backbone, ema=config.ema)
-    state = jax.eval_shape(lambda v: create_state(v, optimizer, 100, config.ema > 0), variables)
+    step = make_train_step(loss, config, rules)
+    state = jax.eval_shape(lambda v: create_state(v, config, rules), variables)
     return jax.jit(step, donate_argnums=0).lower(state, batch)
 
 

@@ -18,7 +18,6 @@ from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.prediction import make_predictor
 from remoteclip_jax.tasks.detect.workload import RULES
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state, evaluation_variables
 from remoteclip_jax.training.step import make_train_step
 from tests.detector.small_model import random_texts
@@ -37,10 +36,8 @@ def test_one_image_is_learned_by_heart(synthetic_data: Path) -> None:
     example = dataclasses.replace(fullest, boxes=fullest.boxes[clear], labels=fullest.labels[clear], annotations=None)
     one = dataclasses.replace(data, examples=(example,) * 2)
     model, texts = Detector(clip, shape), random_texts(len(data.classes))
-    optimizer = make_optimizer(config, RULES)
-    state = create_state(init(clip, shape, jax.random.key(0)), optimizer, STEPS, ema=True)
-    loss, schedule = make_detect_loss(model, texts), make_schedule(config)
-    step = jax.jit(make_train_step(loss, optimizer, schedule, rules=RULES, ema=config.ema))
+    state = create_state(init(clip, shape, jax.random.key(0)), config, RULES, STEPS)
+    step = jax.jit(make_train_step(make_detect_loss(model, texts), config, RULES))
     sampler = Sampler(one, SamplingConfig(SIZE, (SIZE,), level="none"))
     batches = detection_batches(one, sampler, batch_size=2, slots=Slots(16, 0), seed=0)
     for _, batch in zip(range(STEPS), batches, strict=False):

@@ -19,7 +19,6 @@ from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.detect.loss import make_detect_loss
 from remoteclip_jax.tasks.detect.workload import RULES
 from remoteclip_jax.tasks.registry import find_task
-from remoteclip_jax.training.optimizer import make_optimizer, make_schedule
 from remoteclip_jax.training.state import create_state
 from remoteclip_jax.training.step import make_train_step
 
@@ -33,10 +32,8 @@ def test_two_devices_train_as_one(detect_run: Path) -> None:
     config, task = load_config(run.config), find_task("detect")
     assert isinstance(config, DetectConfig)
     workload = task.prepare(config, run, task.read(config, run), False)
-    optimizer, schedule = make_optimizer(config, RULES), make_schedule(config)
-    train_step = make_train_step(workload.loss, optimizer, schedule, rules=RULES, ema=config.ema, axis_name=AXIS)
-    step = parallel(train_step, donate_first=True)
-    state = replicate(create_state(workload.variables(), optimizer, 6, ema=True)._replace(first_steps=jnp.asarray(1)))
+    step = parallel(make_train_step(workload.loss, config, RULES, AXIS), donate_first=True)
+    state = replicate(create_state(workload.variables(), config, RULES, 6)._replace(first_steps=jnp.asarray(1)))
     with np.load(run.text_embeddings) as stored:
         texts = jnp.asarray(stored["embeddings"])
     whole_batch = jax.jit(make_detect_loss(Detector(ARCHITECTURES["tiny"], config.detector), texts))
@@ -44,13 +41,13 @@ def test_two_devices_train_as_one(detect_run: Path) -> None:
         for number, name in enumerate(("align_loss", "dense_loss")):
             batch = next(batches)
             key = jax.random.fold_in(jax.random.key(0), number)
-            expected, (parts, statistics) = whole_batch(state.params, state.batch_stats, batch, key)
+            expected, (parts, statistics) = whole_batch(state.params.unpack(), state.batch_stats.unpack(), batch, key)
             expected, parts, statistics = jax.device_get((expected, parts, statistics))
             state, metrics = step(state, split_batch(batch))
             assert name in parts
             for part, value in {**parts, "loss": expected}.items():
                 assert metrics[part] == pytest.approx(value, rel=1e-3, abs=1e-5), part
-            for a, b in zip(jax.tree.leaves(state.batch_stats), jax.tree.leaves(statistics), strict=True):
+            for a, b in zip(jax.tree.leaves(state.batch_stats.unpack()), jax.tree.leaves(statistics), strict=True):
                 assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b) + 1e-6
             assert np.isfinite(metrics["grad_norm"])
     assert int(state.step) == 2
@@ -80,11 +77,8 @@ def test_the_preset_dior_has_the_right_shapes() -> None:
     }
     model = Detector(clip, config.detector, jnp.dtype(config.dtype))
     texts = jnp.eye(20, clip.embed_dim)
-    optimizer = make_optimizer(config, RULES)
-    state = jax.eval_shape(lambda given: create_state(given, optimizer, 100, ema=True), variables)
-    loss = make_detect_loss(model, texts)
-    step = make_train_step(loss, optimizer, make_schedule(config), rules=RULES, ema=config.ema)
-    new, metrics = jax.eval_shape(step, state, batch)
+    state = jax.eval_shape(lambda given: create_state(given, config, RULES), variables)
+    new, metrics = jax.eval_shape(make_train_step(make_detect_loss(model, texts), config, RULES), state, batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert {"loss", "dense_loss", "learning_rate", "grad_norm"} <= metrics.keys()
     assert {x.shape for x in metrics.values()} == {()}
