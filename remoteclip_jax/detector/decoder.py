@@ -17,6 +17,7 @@ from remoteclip_jax.detector.deformable import DeformableAttention
 from remoteclip_jax.detector.encoder import Attention, FeedForward, sine_embedding
 from remoteclip_jax.ops.boxes import Boxes
 
+ALIGNMENT = 8  # prompts
 OCTAVE = 32.0  # pixels that a factor of two in size counts as
 
 
@@ -44,12 +45,16 @@ class TextConditioner(nn.Module):
     def __call__(
         self, q: Float[Array, "n q d"], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
     ) -> Float[Array, "n q d"]:
-        n, _, d = q.shape
-        t = LayerNorm(dtype=self.dtype)(Dense(d, dtype=self.dtype, name="texts")(texts))
-        t = jnp.broadcast_to(t, (n, *t.shape))
+        n, count, d = q.shape
+        # Products of bfloat16 want multiples of eight, and every one of them would be padded by itself.
+        padding = -len(texts) % ALIGNMENT
+        texts, valid = jnp.pad(texts, ((0, padding), (0, 0))), jnp.pad(valid, (0, padding))
+        t = LayerNorm(dtype=self.dtype)(Dense(d, dtype=self.dtype, name="texts")(texts))[None]
         gate = self.param("gate", nn.initializers.zeros, ())
-        # With the gate at zero the projection must not be zero too: neither would ever get a gradient.
-        y = Attention(self.heads, self.dtype, zero=False)(LayerNorm(dtype=self.dtype)(q), t, t, valid)
+        # With the gate at zero the projection must not be zero too: neither would ever get a gradient. The prompts are
+        # the same for all images, whose queries are therefore one set.
+        normed = LayerNorm(dtype=self.dtype)(q).reshape(1, n * count, d)
+        y = Attention(self.heads, self.dtype, zero=False)(normed, t, t, valid).reshape(q.shape)
         return q + jnp.tanh(gate).astype(self.dtype) * y
 
 

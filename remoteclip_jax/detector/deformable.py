@@ -38,14 +38,12 @@ class DeformableAttention(nn.Module):
         offsets = offsets.astype(jnp.float32).reshape(*shape, 2)
         centre, size = boxes[:, :, None, None, None, :2], boxes[:, :, None, None, None, 2:]
         locations = centre + offsets * size / 2
-        out = jnp.zeros((), self.dtype)
-        for level, x in enumerate(maps):
-            values = Dense(d, dtype=self.dtype, name=f"value{level}")(x)
-            values = values.reshape(*x.shape[:3], self.heads, d // self.heads)
-            points = locations[:, :, :, level].transpose(0, 2, 1, 3, 4).reshape(n, self.heads, -1, 2)
-            sampled = sample(values, points).reshape(n, self.heads, count, self.points, -1)
-            out = out + jnp.einsum("nhqpd,nqhp->nqhd", sampled, weights[:, :, :, level].astype(sampled.dtype))
-        return Dense(d, dtype=self.dtype, kernel_init=zeros, name="out")(out.reshape(n, count, d))
+        values = [
+            Dense(d, dtype=self.dtype, name=f"value{level}")(x).reshape(*x.shape[:3], self.heads, d // self.heads)
+            for level, x in enumerate(maps)
+        ]
+        out = sample(values, locations, weights).reshape(n, count, d)
+        return Dense(d, dtype=self.dtype, kernel_init=zeros, name="out")(out)
 
     def _initial_offsets(
         self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32

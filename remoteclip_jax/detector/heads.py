@@ -47,18 +47,31 @@ class ClassHead(nn.Module):
         self.scale = self.param("scale", nn.initializers.constant(math.log(SCALE)), ())
         self.bias = self.param("bias", nn.initializers.constant(math.log(self.prior / (1 - self.prior))), ())
 
-    def __call__(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
-        """float32 logits of the queries for unit-length embeddings: [k, e], or [n, k, e] if images have their own."""
-        return self.cosines(q, texts) / self.temperature() + self.bias
+    def __call__(
+        self, q: Float[Array, "*b q d"], texts: Float[Array, "*n k e"]
+    ) -> tuple[Float[Array, "*b q k"], Float[Array, "*b q w"], Float[Array, "*b q 1"]]:
+        """float32 logits of the queries for unit-length embeddings, and what `cosines` needs: h(q), and the lengths of
+        PW h(q)."""
+        hidden = nn.gelu(self.hidden(q))
+        lengths = self.lengths(hidden)
+        return self.cosines(hidden, lengths, texts) / self.temperature() + self.bias, hidden, lengths
 
-    def cosines(self, q: Float[Array, "n q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
-        """The cosines <f, t̂>."""
-        hidden, kernel = self._hidden(q), self._apply_whitening(self.projection)
-        # These two do not depend on the queries and are small enough for full float32 on a GPU; the rest may be TF32.
+    def lengths(self, hidden: Float[Array, "*b q w"]) -> Float[Array, "*b q 1"]:
+        """|PW h|."""
+        kernel, wide = self._apply_whitening(self.projection), hidden.astype(jnp.float32)
+        # What does not depend on the queries is small enough for full float32 on a GPU; the rest may be TF32.
         with jax.default_matmul_precision("highest"):
-            gram, prompts = kernel @ kernel.T, jnp.swapaxes(self.whitened(texts) @ kernel.T, -1, -2)
-        lengths = jnp.sqrt(jnp.maximum(jnp.sum((hidden @ gram) * hidden, -1, keepdims=True), 1e-8))
-        return hidden @ prompts / lengths
+            gram = kernel @ kernel.T
+        return jnp.sqrt(jnp.maximum(jnp.sum((wide @ gram) * wide, -1, keepdims=True), 1e-8))
+
+    def cosines(
+        self, hidden: Float[Array, "*b q w"], lengths: Float[Array, "*b q 1"], texts: Float[Array, "*n k e"]
+    ) -> Float[Array, "*b q k"]:
+        """The cosines <f, t̂> for unit-length embeddings: [k, e], or [n, k, e] if images have their own."""
+        kernel = self._apply_whitening(self.projection)
+        with jax.default_matmul_precision("highest"):
+            prompts = jnp.swapaxes(self.whitened(texts) @ kernel.T, -1, -2)
+        return hidden.astype(jnp.float32) @ prompts / lengths
 
     def temperature(self) -> Float[Array, ""]:
         """exp(−s)."""
@@ -74,14 +87,12 @@ class ClassHead(nn.Module):
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
         """The class features f, of unit length."""
-        return l2_normalise(self._hidden(q) @ self._apply_whitening(self.projection))
+        hidden = nn.gelu(self.hidden(q)).astype(jnp.float32)
+        return l2_normalise(hidden @ self._apply_whitening(self.projection))
 
     def whitened(self, texts: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
         """t̂ = normalise(P·t)."""
         return l2_normalise(self._apply_whitening(texts) + 1e-8)
-
-    def _hidden(self, q: Float[Array, "n q d"]) -> Float[Array, "n q w"]:
-        return nn.gelu(self.hidden(q)).astype(jnp.float32)
 
     def _apply_whitening(self, x: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
         """P·x."""

@@ -33,11 +33,11 @@ def varifocal_loss(logits: Float[Array, "... k"], target: Float[Array, "... k"])
 
 def classification_loss(
     kind: str,
-    logits: Float[Array, "n q k"],
-    labels: Int[Array, "n q"],
-    quality: Float[Array, "n q"],
-    ignored: Bool[Array, "n q k"] | None = None,
-) -> Float[Array, "n q"]:
+    logits: Float[Array, "*n q k"],
+    labels: Int[Array, "*n q"],
+    quality: Float[Array, "*n q"],
+    ignored: Bool[Array, "*n q k"] | None = None,
+) -> Float[Array, "*n q"]:
     """The class loss of each query, summed over prompts. Label −1 means no object.
 
     The target of a query's class is `quality`, the IoU of its box, for the kinds "quality" (binary cross-entropy: the
@@ -90,8 +90,8 @@ def without_truth(
 
 
 def contrast_losses(
-    cosines: Float[Array, "n q k1"], labels: Int[Array, "n q"], temperature: Float[Array, ""] | float
-) -> tuple[Float[Array, "n q"], Float[Array, "n q"]]:
+    cosines: Float[Array, "*n q k1"], labels: Int[Array, "*n q"], temperature: Float[Array, ""] | float
+) -> tuple[Float[Array, "*n q"], Float[Array, "*n q"]]:
     """The global contrast loss of matched queries, and the background loss of unmatched queries (label −1).
 
     The columns of `cosines` are [t_1 … t_K, I_g]; the last one is the image's own global context, its automatic

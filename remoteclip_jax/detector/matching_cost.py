@@ -13,9 +13,13 @@ def class_cost(logits: Float[Array, "n q k"], labels: Int[Array, "n m"]) -> Floa
 
     It is infinite for a class whose logit is −inf.
     """
+    return jnp.take_along_axis(class_cost_of(logits), labels[:, None, :], 2)
+
+
+def class_cost_of(logits: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The same for logits of the classes in question."""
     positive, negative = focal_parts(logits)
-    cost = positive - jnp.where(jnp.isfinite(logits), negative, 0)
-    return jnp.take_along_axis(cost, labels[:, None, :], 2)
+    return positive - jnp.where(jnp.isfinite(logits), negative, 0)
 
 
 def matching_cost(

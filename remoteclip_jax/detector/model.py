@@ -22,11 +22,12 @@ from remoteclip_jax.ops.similarity import l2_normalise
 
 
 class Predictions(NamedTuple):
-    """The predictions of queries or positions; `hidden` is the heads' input."""
+    """The predictions of queries or positions. `hidden` and `lengths` are what `Detector.cosines` needs."""
 
-    logits: Float[Array, "n q k"]
-    boxes: Float[Array, "n q 4"]
-    hidden: Float[Array, "n q d"]
+    logits: Float[Array, "*l n q k"]
+    boxes: Float[Array, "*l n q 4"]
+    hidden: Float[Array, "*l n q w"]
+    lengths: Float[Array, "*l n q 1"]
 
 
 class DenoisingQueries(NamedTuple):
@@ -38,14 +39,18 @@ class DenoisingQueries(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The predictions of the pyramid's positions (`dense`) and of each decoder layer, and the global context I_g.
+    """The predictions of the pyramid's positions (`dense`) and of the decoder's l layers, and the global context I_g.
 
     In `layers` the denoising queries, if any, come after the others. `context` has unit length.
     """
 
     dense: Predictions
-    layers: list[Predictions]
+    layers: Predictions
     context: Float[Array, "n e"]
+
+    def layer(self, index: int) -> Predictions:
+        """The predictions of one layer."""
+        return Predictions(*(x[index] for x in self.layers))
 
 
 class Detector(nn.Module):
@@ -90,20 +95,21 @@ class Detector(nn.Module):
         tower = self.visual(images, train and self.config.train_norm)
         context = l2_normalise(tower["embedding"])
         maps = self.pyramid(tower, train)
-        dense = self._dense(maps, texts, valid)
+        positions = flatten([self.tower(x) for x in maps])
+        dense = self._dense(positions, maps, texts, valid)
         whitened = self.class_head.whitened(texts)
-        q, boxes = self._queries(dense, len(images), train)
+        q, boxes = self._queries(positions, dense, train)
         mask = None
         if denoising is not None:
             q, boxes, mask = self._append(q, boxes, denoising, whitened)
-        layers = []
+        hidden, refined = [], []
         for layer, head in zip(self.decoder, self.boxes, strict=True):
             q = layer(q, boxes, maps, context, whitened, valid, mask)
-            hidden = self.decoder_norm(q)
+            hidden.append(self.decoder_norm(q))
             # Each layer refines the boxes of the one before it; gradients stop between them (Zhu et al. 2021).
-            refined = refine(boxes, head(hidden))
-            layers.append(Predictions(self._logits(hidden, texts, valid), refined, hidden))
-            boxes = jax.lax.stop_gradient(refined)
+            refined.append(refine(boxes, head(hidden[-1])))
+            boxes = jax.lax.stop_gradient(refined[-1])
+        layers = self._predictions(jnp.stack(hidden), jnp.stack(refined), texts, valid)
         return Outputs(dense, layers, context)
 
     def recognise(
@@ -117,7 +123,7 @@ class Detector(nn.Module):
         tower = self.visual(images, train and self.config.train_norm)
         positions = flatten([self.tower(x) for x in self.pyramid(tower, train)])
         similarity = self.class_head.similarity(tower["embedding"], texts)
-        return similarity, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
+        return similarity, jax.nn.logsumexp(self.class_head(positions, texts)[0], axis=1)
 
     def similarity(self, context: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
         """The logits, for a softmax, of global contexts for the prompts."""
@@ -127,32 +133,42 @@ class Detector(nn.Module):
         """exp(−s), which is learned, as in CLIP."""
         return self.class_head.temperature()
 
-    def cosines(self, hidden: Float[Array, "n q d"], embeddings: Float[Array, "*n k e"]) -> Float[Array, "n q k"]:
+    def cosines(
+        self, hidden: Float[Array, "*l n q w"], lengths: Float[Array, "*l n q 1"], embeddings: Float[Array, "*n k e"]
+    ) -> Float[Array, "*l n q k"]:
         """<f, t̂> of queries for any unit-length embeddings."""
-        return self.class_head.cosines(hidden, embeddings)
+        return self.class_head.cosines(hidden, lengths, embeddings)
 
-    def _logits(
-        self, hidden: Float[Array, "n q d"], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
-    ) -> Float[Array, "n q k"]:
-        return jnp.where(valid, self.class_head(hidden, texts), -jnp.inf)
+    def _predictions(
+        self,
+        q: Float[Array, "*l n q d"],
+        boxes: Float[Array, "*l n q 4"],
+        texts: Float[Array, "k e"],
+        valid: Bool[Array, " k"],
+    ) -> Predictions:
+        logits, hidden, lengths = self.class_head(q, texts)
+        return Predictions(jnp.where(valid, logits, -jnp.inf), boxes, hidden, lengths)
 
     def _dense(
-        self, maps: list[Float[Array, "n _h _w d"]], texts: Float[Array, "k e"], valid: Bool[Array, " k"]
+        self,
+        positions: Float[Array, "n p d"],
+        maps: list[Float[Array, "n _h _w d"]],
+        texts: Float[Array, "k e"],
+        valid: Bool[Array, " k"],
     ) -> Predictions:
         """The predictions of all positions of the pyramid."""
-        towers = [self.tower(x) for x in maps]
-        hidden = flatten(towers)
         position_anchors = anchors([(x.shape[1], x.shape[2]) for x in maps])
-        logits = self._logits(hidden, texts, valid)
-        return Predictions(logits, refine(position_anchors, self.dense_box(hidden)), hidden)
+        return self._predictions(positions, refine(position_anchors, self.dense_box(positions)), texts, valid)
 
-    def _queries(self, dense: Predictions, n: int, train: bool) -> tuple[Float[Array, "n q d"], Float[Array, "n q 4"]]:
+    def _queries(
+        self, positions: Float[Array, "n p d"], dense: Predictions, train: bool
+    ) -> tuple[Float[Array, "n q d"], Float[Array, "n q 4"]]:
         """The decoder's first queries and their boxes."""
-        c = self.config
+        c, n = self.config, len(positions)
         if c.query_init == "two_stage":
             count = c.queries if train else max(c.queries, c.predict_queries)
             index = select_proposals(dense.logits.max(-1), dense.boxes, count)[..., None]
-            q = jnp.take_along_axis(dense.hidden, index, 1)
+            q = jnp.take_along_axis(positions, index, 1)
             boxes = clip_to_image(jnp.take_along_axis(dense.boxes, index, 1))
             return jax.lax.stop_gradient((q, boxes))
         if c.query_init == "learned":

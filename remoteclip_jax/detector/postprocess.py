@@ -16,7 +16,7 @@ from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import square_to_pixels
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
-from remoteclip_jax.detector.model import Detector, Predictions
+from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.ops.boxes import corners
 from remoteclip_jax.ops.suppression import nms_mask
 
@@ -49,18 +49,20 @@ def find_objects(
     parts = []
     for images, (low, high) in zip(views, size_ranges(tuple(view.shape[1] for view in views)), strict=True):
         outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, valid)
-        logits, boxes, hidden = outputs.layers[-1]
+        logits, boxes, _, _ = outputs.layer(-1)
         size = jnp.sqrt(boxes[..., 2:].prod(-1, keepdims=True))
         in_range = (low <= size) & (size < high)
-        parts.append(Predictions(jnp.where(in_range, logits, -jnp.inf), boxes, hidden))
-    return postprocess(Predictions(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True))), count)
+        parts.append((jnp.where(in_range, logits, -jnp.inf), boxes))
+    return postprocess(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True)), count)
 
 
-def postprocess(predictions: Predictions, count: int = MAX_DETECTIONS) -> BatchDetections:
+def postprocess(
+    logits: Float[Array, "n q k"], boxes: Float[Array, "n q 4"], count: int = MAX_DETECTIONS
+) -> BatchDetections:
     """The `count` best pairs of query and class, after non-maximum suppression. Scores are sigmoid(logits)."""
-    n, q, k = predictions.logits.shape
-    scores, index = jax.lax.top_k(jax.nn.sigmoid(predictions.logits).reshape(n, q * k), min(3 * count, q * k))
-    boxes = corners(jnp.take_along_axis(predictions.boxes, (index // k)[..., None], 1))
+    n, q, k = logits.shape
+    scores, index = jax.lax.top_k(jax.nn.sigmoid(logits).reshape(n, q * k), min(3 * count, q * k))
+    boxes = corners(jnp.take_along_axis(boxes, (index // k)[..., None], 1))
     labels = index % k
     keep = nms_mask(boxes, scores, SAME_OBJECT, labels) & (scores > 0)
     # Detections that are kept come first, in their order.

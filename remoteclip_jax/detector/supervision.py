@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Num
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.detector.assign import assign
@@ -13,12 +13,12 @@ from remoteclip_jax.detector.denoising import make_denoising_queries
 from remoteclip_jax.detector.losses import box_terms, classification_loss, contrast_losses, presence_loss, without_truth
 from remoteclip_jax.detector.matching_cost import matching_cost
 from remoteclip_jax.detector.model import Detector, Outputs, Predictions
-from remoteclip_jax.detector.proposals import anchors
 from remoteclip_jax.ops.boxes import corners, iou, pairwise
 from remoteclip_jax.ops.matching import match
 from remoteclip_jax.runtime.devices import mean_count, sample_keys
 
-Parts = dict[str, Float[Array, ""]]
+Parts = dict[str, Float[Array, "*l"]]  # one value, or one for every layer
+PerQuery = dict[str, Float[Array, "*l n q"]]
 
 
 class Truth(NamedTuple):
@@ -55,82 +55,78 @@ def detection_loss(
     outputs, updates = model.apply(variables, images, texts, None, denoising, True, mutable=["batch_stats"])
     present = (jax.nn.one_hot(truth.labels, len(texts), dtype=bool) & truth.real[..., None]).any(1)
     embeddings = _contrast_embeddings(c, outputs, texts, present)
-    queries = outputs.layers[0].logits.shape[1] - (0 if sources is None else sources.shape[1])
 
-    def contrast_terms(p: Predictions, matches: Int[Array, "n q"], norm: Float[Array, ""]) -> Parts:
-        cosines = jnp.asarray(model.apply(variables, p.hidden, embeddings, method="cosines"))
+    def contrast(p: Predictions, matches: Int[Array, "*l n q"]) -> PerQuery:
+        cosines = jnp.asarray(model.apply(variables, p.hidden, p.lengths, embeddings, method="cosines"))
         temperature = jnp.asarray(model.apply(variables, method="temperature"))
-        matched, unmatched = contrast_losses(cosines, _labels(truth, matches), temperature)
-        is_background = matches < 0
-        if (ignored := _ignored(truth, p.boxes, len(texts))) is not None:
-            is_background &= ~ignored.any(-1)
-        background = jnp.where(is_background, unmatched, 0).sum() / mean_count(is_background.sum(), axis_name)
-        return {"contrast": matched.sum() / norm, "background": background}
+        return dict(
+            zip(("contrast", "background"), contrast_losses(cosines, _labels(truth, matches), temperature), strict=True)
+        )
 
-    parts: Parts = {}
-    total = jnp.zeros(())
-    layers = [Predictions(*(x[:, :queries] for x in layer)) for layer in outputs.layers]
-    matches_by_layer = match_layers(c, layers, truth)
-    for i, (layer, matches) in enumerate(zip(layers, matches_by_layer, strict=True)):
-        norm = mean_count((matches >= 0).sum(), axis_name)
-        terms = _set_terms(c, layer, truth, matches, norm)
-        if c.contrast:
-            terms |= contrast_terms(layer, matches, norm)
-        total += _weighted_sum(c, terms)
-        if i == len(layers) - 1:
-            parts |= {f"{name}_loss": value for name, value in terms.items()}
-        if sources is not None:
-            denoised = Predictions(*(x[:, queries:] for x in outputs.layers[i]))
-            terms = _set_terms(c, denoised, truth, sources, mean_count((sources >= 0).sum(), axis_name))
-            total += _weighted_sum(c, terms)
-            if i == len(layers) - 1:
-                parts["denoising_loss"] = _weighted_sum(c, terms)
+    queries = outputs.layers.boxes.shape[2] - (0 if sources is None else sources.shape[1])
+    own = Predictions(*(x[:, :, :queries] for x in outputs.layers))
+    matches = match_layers(c, own, truth)
+    targets = matches
+    if sources is not None:
+        targets = jnp.concatenate([matches, jnp.broadcast_to(sources, (len(matches), *sources.shape))], 2)
+    ignored = _ignored(truth, outputs.layers.boxes, len(texts))
+    losses = _box_and_class_losses(c, outputs.layers, truth, targets, ignored)
+    by_layer = _means({name: x[:, :, :queries] for name, x in losses.items()}, matches >= 0, axis_name)
+    if c.contrast:
+        background = matches < 0
+        if ignored is not None:
+            background &= ~ignored[:, :, :queries].any(-1)
+        losses_of_contrast = contrast(own, matches)
+        by_layer |= _means({"contrast": losses_of_contrast["contrast"]}, matches >= 0, axis_name)
+        unmatched = {"background": jnp.where(background, losses_of_contrast["background"], 0)}
+        by_layer |= _means(unmatched, background, axis_name)
+    parts: Parts = {f"{name}_loss": value[-1] for name, value in by_layer.items()}
+    total = _weighted_sum(c, by_layer).sum()
+    if sources is not None:
+        denoised = _means({name: x[:, :, queries:] for name, x in losses.items()}, targets[:, :, queries:] >= 0, axis_name)
+        total += _weighted_sum(c, denoised).sum()
+        parts["denoising_loss"] = _weighted_sum(c, denoised)[-1]
     if c.dense:
-        position_anchors, strides = _positions(images.shape[1])
-        logits, boxes, _ = jax.lax.stop_gradient(outputs.dense)
+        logits, boxes, _, _ = jax.lax.stop_gradient(outputs.dense)
+        shapes = [(images.shape[1] // s, images.shape[2] // s) for s in STRIDES]
         with jax.named_scope("matching"):
-            matches, _ = assign(logits, boxes, position_anchors, strides, truth.boxes, truth.labels, truth.real)
-        norm = mean_count((matches >= 0).sum(), axis_name)
-        terms = _set_terms(c, outputs.dense, truth, matches, norm)
+            matches, _ = assign(logits, boxes, shapes, truth.boxes, truth.labels, truth.real)
+        losses = _box_and_class_losses(c, outputs.dense, truth, matches, _ignored(truth, boxes, len(texts)))
         if c.contrast:  # without the background loss, which is for queries
-            terms["contrast"] = contrast_terms(outputs.dense, matches, norm)["contrast"]
-        total += c.dense * _weighted_sum(c, terms)
-        parts["dense_loss"] = _weighted_sum(c, terms)
+            losses["contrast"] = contrast(outputs.dense, matches)["contrast"]
+        parts["dense_loss"] = _weighted_sum(c, _means(losses, matches >= 0, axis_name))
+        total += c.dense * parts["dense_loss"]
     if c.presence:
         similarity = jnp.asarray(model.apply(variables, outputs.context, texts, method="similarity"))
-        ignored = None
+        absent = None
         if truth.ignored_labels is not None:
-            ignored = jax.nn.one_hot(truth.ignored_labels, len(texts), dtype=bool).any(1)
+            absent = jax.nn.one_hot(truth.ignored_labels, len(texts), dtype=bool).any(1)
         norm = mean_count(present.any(-1).sum(), axis_name)
-        parts["presence_loss"] = presence_loss(similarity, present, ignored).sum() / norm
+        parts["presence_loss"] = presence_loss(similarity, present, absent).sum() / norm
         total += c.presence * parts["presence_loss"]
     return total, (parts, updates["batch_stats"])
 
 
 @jax.named_scope("matching")
-def match_layers(c: DetectorConfig, layers: list[Predictions], truth: Truth) -> list[Int[Array, "n q"]]:
+def match_layers(c: DetectorConfig, layers: Predictions, truth: Truth) -> Int[Array, "l n q"]:
     """The index of each query's object, or −1, for every layer.
 
-    All layers are matched in one call, so that the loops of all images and layers run side by side. An unmatched query
-    whose IoU with an object is at least `match_overlap` is assigned to that object too (as in DETA, Ouyang-Zhang et al.
-    2022): a second box on an object is not background, and suppression removes it later.
+    All layers are matched in one call, so that the searches of all images and layers run side by side. An unmatched
+    query whose IoU with an object is at least `match_overlap` is assigned to that object too (as in DETA, Ouyang-Zhang
+    et al. 2022): a second box on an object is not background, and suppression removes it later.
     """
-    costs = [matching_cost(p.logits, p.boxes, truth.boxes, truth.labels, c) for p in layers]
-    count = len(layers)
-    cost, real = jax.lax.stop_gradient(jnp.concatenate(costs)), jnp.tile(truth.real, (count, 1))
-    matched = match(cost, real).reshape(count, *costs[0].shape[:2])
-    if c.match_overlap > 1:  # no IoU reaches it
-        return list(matched)
-    result = []
-    for p, matches in zip(layers, matched, strict=True):
-        overlap = pairwise(iou, corners(jax.lax.stop_gradient(p.boxes)), corners(truth.boxes))
-        overlap = jnp.where(truth.real[:, None], overlap, 0)
+    count, n = layers.boxes.shape[:2]
+    logits, boxes = (jax.lax.stop_gradient(x).reshape(count * n, *x.shape[2:]) for x in layers[:2])
+    objects, labels, real = (jnp.tile(x, (count, *[1] * (x.ndim - 1))) for x in truth[:3])
+    matches = match(matching_cost(logits, boxes, objects, labels, c), real)
+    if c.match_overlap <= 1:  # above, no IoU reaches it
+        overlap = jnp.where(real[:, None], pairwise(iou, corners(boxes), corners(objects)), 0)
         second = (matches < 0) & (overlap.max(-1) >= c.match_overlap)
-        result.append(jnp.where(second, overlap.argmax(-1), matches))
-    return result
+        matches = jnp.where(second, overlap.argmax(-1), matches)
+    return matches.reshape(count, n, -1)
 
 
-def _weighted_sum(c: DetectorConfig, terms: Parts) -> Float[Array, ""]:
+def _weighted_sum(c: DetectorConfig, terms: Parts) -> Float[Array, "*l"]:
     weights = {
         "class": c.class_weight,
         "l1": c.l1_weight,
@@ -138,28 +134,40 @@ def _weighted_sum(c: DetectorConfig, terms: Parts) -> Float[Array, ""]:
         "contrast": c.contrast,
         "background": c.contrast * c.background,
     }
-    return sum((weights[name] * value for name, value in terms.items()), start=jnp.zeros(()))
+    return jnp.asarray(sum(weights[name] * value for name, value in terms.items()))
+
+
+def _means(losses: PerQuery, counted: Bool[Array, "*l n q"], axis_name: str | None) -> Parts:
+    """The sum of each loss over images and queries, divided by how many are `counted`, for every layer."""
+    count = mean_count(counted.sum((-2, -1)), axis_name)
+    return {name: loss.sum((-2, -1)) / count for name, loss in losses.items()}
 
 
 @jax.named_scope("losses")
-def _set_terms(
-    c: DetectorConfig, p: Predictions, truth: Truth, matches: Int[Array, "n q"], norm: Float[Array, ""]
-) -> Parts:
-    """The class, L1 and GIoU losses of predictions that are matched with objects (−1: none), divided by `norm`."""
-    target = jnp.take_along_axis(truth.boxes, jnp.maximum(matches, 0)[..., None], 1)
-    l1, giou_loss, quality = box_terms(p.boxes, target)
-    positive, ignored = matches >= 0, _ignored(truth, p.boxes, p.logits.shape[-1])
+def _box_and_class_losses(
+    c: DetectorConfig,
+    p: Predictions,
+    truth: Truth,
+    matches: Int[Array, "*l n q"],
+    ignored: Bool[Array, "*l n q k"] | None,
+) -> PerQuery:
+    """The class, L1 and GIoU losses of predictions that are matched with objects (−1: none)."""
+    l1, giou_loss, quality = box_terms(p.boxes, _of_objects(truth.boxes, matches))
     return {
-        "class": classification_loss(c.class_loss, p.logits, _labels(truth, matches), quality, ignored).sum() / norm,
-        "l1": jnp.where(positive, l1, 0).sum() / norm,
-        "giou": jnp.where(positive, giou_loss, 0).sum() / norm,
+        "class": classification_loss(c.class_loss, p.logits, _labels(truth, matches), quality, ignored),
+        "l1": jnp.where(matches >= 0, l1, 0),
+        "giou": jnp.where(matches >= 0, giou_loss, 0),
     }
 
 
-def _labels(truth: Truth, matches: Int[Array, "n q"]) -> Int[Array, "n q"]:
+def _of_objects(values: Num[Array, "n m *v"], matches: Int[Array, "*l n q"]) -> Num[Array, "..."]:
+    """The values of each query's object; those of the first object for −1."""
+    return jnp.asarray(values)[jnp.arange(len(values))[:, None], jnp.maximum(matches, 0)]
+
+
+def _labels(truth: Truth, matches: Int[Array, "*l n q"]) -> Int[Array, "*l n q"]:
     """The class of each query's object, or −1."""
-    labels = jnp.take_along_axis(truth.labels, jnp.maximum(matches, 0), 1)
-    return jnp.where(matches >= 0, labels, -1)
+    return jnp.where(matches >= 0, _of_objects(truth.labels, matches), -1)
 
 
 def _contrast_embeddings(
@@ -173,18 +181,11 @@ def _contrast_embeddings(
     return jnp.concatenate([prompts, context[:, None]], 1)
 
 
-def _ignored(truth: Truth, boxes: Float[Array, "n q 4"], classes: int) -> Bool[Array, "n q k"] | None:
+def _ignored(truth: Truth, boxes: Float[Array, "*l n q 4"], classes: int) -> Bool[Array, "*l n q k"] | None:
     """The classes that a prediction learns nothing about: those of the ignored boxes that contain its centre."""
     if truth.ignored is None or truth.ignored_labels is None or not truth.ignored.shape[1]:
         return None
-    offset = jnp.abs(jax.lax.stop_gradient(boxes)[:, :, None, :2] - truth.ignored[:, None, :, :2])
+    offset = jnp.abs(jax.lax.stop_gradient(boxes)[..., None, :2] - truth.ignored[:, None, :, :2])
     inside = (offset <= truth.ignored[:, None, :, 2:] / 2).all(-1)
     of_class = jax.nn.one_hot(truth.ignored_labels, classes)
-    return jnp.einsum("nqi,nik->nqk", inside.astype(of_class.dtype), of_class) > 0
-
-
-def _positions(side: int) -> tuple[Float[Array, "p 4"], Float[Array, " p"]]:
-    """The anchors and the strides of all positions in an image of `side` pixels, in units of that side."""
-    shapes = [(side // s, side // s) for s in STRIDES]
-    strides = jnp.concatenate([jnp.full(h * w, s / side) for (h, w), s in zip(shapes, STRIDES, strict=True)])
-    return anchors(shapes), strides
+    return jnp.einsum("...qi,...ik->...qk", inside.astype(of_class.dtype), of_class) > 0

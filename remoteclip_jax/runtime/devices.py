@@ -49,8 +49,8 @@ def mean_over_devices(values: Any, axis_name: str | None) -> Any:
     return jax.lax.pmean(values, axis_name)
 
 
-def mean_count(count: Num[Array, ""], axis_name: str | None) -> Float[Array, ""]:
-    """The global batch's `count`, at least one, divided by the number of devices.
+def mean_count(count: Num[Array, "..."], axis_name: str | None) -> Float[Array, "..."]:
+    """The global batch's `count` (or several), at least one, divided by the number of devices.
 
     If every device divides its sum by this, the mean over devices is the global sum over the global count.
     """
