@@ -84,25 +84,31 @@ class ContextGating(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, text conditioner, context gating, deformable attention to the maps, feed-forward.
 
-    `valid` is False for prompts that only fill up the array. `mask` is True where a query may attend to another.
+    `values` are the maps as `project_values` prepares them for this layer. `valid` is False for prompts that only fill up
+    the array. `mask` is True where a query may attend to another.
     """
 
     config: DetectorConfig
     dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        self.look = DeformableAttention(
+            self.config.width, self.config.heads, self.config.points, dtype=self.dtype
+        )
 
     @nn.compact
     def __call__(
         self,
         q: Float[Array, "n q d"],
         boxes: Float[Array, "n q 4"],
-        maps: Sequence[Float[Array, "n _h _w d"]],
+        values: Sequence[Float[Array, "n _h _w m c"]],
         context: Float[Array, "n e"],
         texts: Float[Array, "k e"],
         valid: Bool[Array, " k"],
         mask: Bool[Array, "*n q q"] | None,
     ) -> Float[Array, "n q d"]:
         c, norm, d = self.config, partial(LayerNorm, dtype=self.dtype), q.shape[-1]
-        embedded = box_embedding(boxes, STRIDES[0] * maps[0].shape[1], 8 * (d // 8))
+        embedded = box_embedding(boxes, STRIDES[0] * values[0].shape[1], 8 * (d // 8))
         position = Dense(d, dtype=self.dtype, name="place")(embedded.astype(self.dtype))
         normed = norm(name="self_norm")(q)
         q = q + Attention(c.heads, self.dtype, name="self")(normed + position, normed + position, normed, mask)
@@ -110,5 +116,5 @@ class DecoderLayer(nn.Module):
             q = TextConditioner(c.heads, self.dtype, name="text")(q, texts, valid)
         q = ContextGating(c.gating, self.dtype, name="gating")(q, context)
         normed = norm(name="look_norm")(q) + position
-        q = q + DeformableAttention(c.heads, c.points, self.dtype, name="look")(normed, boxes, maps)
+        q = q + self.look(normed, boxes, values)
         return FeedForward(c.feed_forward, self.dtype, name="feed_forward")(q)

@@ -11,48 +11,80 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from remoteclip_jax.clip.layers import Dense
+from remoteclip_jax.detector.config import STRIDES
+from remoteclip_jax.ops.cpu.products import matmul
 from remoteclip_jax.ops.sampling import sample
+
+
+class LinearWeights(nn.Module):
+    """The parameters of a dense layer; the product is left to the caller."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> tuple[Float[Array, "c d"], Float[Array, " d"]]:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (inputs, self.features))
+        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
 
 
 class DeformableAttention(nn.Module):
     """Attention of q to the maps, at `points` points for each head and level.
 
     The offsets of the points from the box's centre are in units of half its size. The output projection starts at zero,
-    so that a residual connection around the module is the identity.
+    so that a residual connection around the module is the identity. The value projections of the maps are computed for
+    all layers of a decoder together (see `project_values`).
     """
 
+    width: int
     heads: int
     points: int
+    levels: int = len(STRIDES)
     dtype: Any = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        zeros, count = nn.initializers.zeros, self.heads * self.levels * self.points
+        self.offsets = Dense(2 * count, kernel_init=zeros, bias_init=self._initial_offsets)
+        self.weights = Dense(count, kernel_init=zeros)
+        self.out = Dense(self.width, dtype=self.dtype, kernel_init=zeros)
+        for level in range(self.levels):
+            setattr(self, f"value{level}", LinearWeights(self.width))
+
+    def value_weights(self) -> list[tuple[Float[Array, "d d"], Float[Array, " d"]]]:
+        """Kernel and bias of the value projection of each level."""
+        return [getattr(self, f"value{level}")(self.width) for level in range(self.levels)]
+
     def __call__(
-        self, q: Float[Array, "n q d"], boxes: Float[Array, "n q 4"], maps: Sequence[Float[Array, "n _h _w d"]]
+        self, q: Float[Array, "n q d"], boxes: Float[Array, "n q 4"], values: Sequence[Float[Array, "n _h _w m c"]]
     ) -> Float[Array, "n q d"]:
-        n, count, d = q.shape
-        shape = (n, count, self.heads, len(maps), self.points)
-        zeros = nn.initializers.zeros
-        offsets = Dense(2 * math.prod(shape[2:]), kernel_init=zeros, bias_init=self._initial_offsets, name="offsets")(q)
-        weights = Dense(math.prod(shape[2:]), kernel_init=zeros, name="weights")(q).astype(jnp.float32)
+        shape = (*q.shape[:2], self.heads, self.levels, self.points)
+        weights = self.weights(q).astype(jnp.float32)
         weights = jax.nn.softmax(weights.reshape(*shape[:3], -1)).reshape(shape)
-        offsets = offsets.astype(jnp.float32).reshape(*shape, 2)
+        offsets = self.offsets(q).astype(jnp.float32).reshape(*shape, 2)
         centre, size = boxes[:, :, None, None, None, :2], boxes[:, :, None, None, None, 2:]
-        locations = centre + offsets * size / 2
-        values = [
-            Dense(d, dtype=self.dtype, name=f"value{level}")(x).reshape(*x.shape[:3], self.heads, d // self.heads)
-            for level, x in enumerate(maps)
-        ]
-        out = sample(values, locations, weights).reshape(n, count, d)
-        return Dense(d, dtype=self.dtype, kernel_init=zeros, name="out")(out)
+        return self.out(sample(values, centre + offsets * size / 2, weights).reshape(q.shape))
 
     def _initial_offsets(
         self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
     ) -> Float[Array, " b"]:
         """Each head has its own direction, and each of its points lies farther out, up to the box's border."""
-        levels = shape[0] // (2 * self.heads * self.points)
         angle = 2 * np.pi * np.arange(self.heads) / self.heads
         direction = np.stack([np.cos(angle), np.sin(angle)], -1)
         direction /= np.abs(direction).max(-1, keepdims=True)
         distance = (np.arange(self.points) + 1) / self.points
-        start = direction[:, None, None, :] * distance[None, None, :, None] * np.ones((1, levels, 1, 1))
+        start = direction[:, None, None, :] * distance[None, None, :, None] * np.ones((1, self.levels, 1, 1))
         return jnp.asarray(start.reshape(-1), dtype)
+
+
+def project_values(
+    maps: Sequence[Float[Array, "n _h _w d"]], layers: Sequence[DeformableAttention], dtype: Any
+) -> list[list[Float[Array, "n _h _w m c"]]]:
+    """The values of all levels for each of the layers: one product a level, since no layer changes the maps."""
+    by_level = []
+    for x, weights in zip(maps, zip(*(layer.value_weights() for layer in layers), strict=True), strict=True):
+        kernels, biases = zip(*weights, strict=True)
+        y = matmul(x.astype(dtype), jnp.concatenate(kernels, 1).astype(dtype)) + jnp.concatenate(biases).astype(dtype)
+        parts = jax.lax.split(y, [layer.width for layer in layers], axis=3)
+        by_level.append(
+            [part.reshape(*x.shape[:3], layer.heads, -1) for part, layer in zip(parts, layers, strict=True)]
+        )
+    return [list(values) for values in zip(*by_level, strict=True)]

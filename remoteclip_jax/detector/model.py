@@ -14,7 +14,8 @@ from remoteclip_jax.clip.model import Variables, initial_variables
 from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import DecoderLayer
-from remoteclip_jax.detector.encoder import WAVES, Pyramid, flatten, grid_centres, sine_embedding
+from remoteclip_jax.detector.deformable import project_values
+from remoteclip_jax.detector.encoder import WAVES, Pyramid, grid_centres, sine_embedding
 from remoteclip_jax.detector.heads import BoxHead, ClassHead
 from remoteclip_jax.detector.proposals import Tower, anchors, select_proposals
 from remoteclip_jax.ops.boxes import clip_to_image, refine
@@ -95,7 +96,7 @@ class Detector(nn.Module):
         tower = self.visual(images, train and self.config.train_norm)
         context = l2_normalise(tower["embedding"])
         maps = self.pyramid(tower, train)
-        positions = flatten([self.tower(x) for x in maps])
+        positions = self.tower(maps)
         dense = self._dense(positions, maps, texts, valid)
         whitened = self.class_head.whitened(texts)
         q, boxes = self._queries(positions, dense, train)
@@ -103,8 +104,9 @@ class Detector(nn.Module):
         if denoising is not None:
             q, boxes, mask = self._append(q, boxes, denoising, whitened)
         hidden, refined = [], []
-        for layer, head in zip(self.decoder, self.boxes, strict=True):
-            q = layer(q, boxes, maps, context, whitened, valid, mask)
+        values = project_values(maps, [layer.look for layer in self.decoder], self.dtype)
+        for layer, head, of_maps in zip(self.decoder, self.boxes, values, strict=True):
+            q = layer(q, boxes, of_maps, context, whitened, valid, mask)
             hidden.append(self.decoder_norm(q))
             # Each layer refines the boxes of the one before it; gradients stop between them (Zhu et al. 2021).
             refined.append(refine(boxes, head(hidden[-1])))
@@ -121,7 +123,7 @@ class Detector(nn.Module):
         (multiple-instance learning by log-sum-exp).
         """
         tower = self.visual(images, train and self.config.train_norm)
-        positions = flatten([self.tower(x) for x in self.pyramid(tower, train)])
+        positions = self.tower(self.pyramid(tower, train))
         similarity = self.class_head.similarity(tower["embedding"], texts)
         return similarity, jax.nn.logsumexp(self.class_head(positions, texts)[0], axis=1)
 

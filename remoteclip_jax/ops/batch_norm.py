@@ -46,7 +46,7 @@ class BatchNorm(nn.Module):
         if not train:
             return _apply(x, scale, bias, running_mean.value, running_var.value)
         axis_name = None if self.is_initializing() else self.axis_name
-        x, mean, var = normalise(x, scale, bias, axis_name)
+        x, mean, var = normalise(x, scale, bias, running_mean.value, axis_name)
         if not self.is_initializing():
             count = x.size // channels * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = var * (count / max(count - 1, 1))
@@ -55,44 +55,35 @@ class BatchNorm(nn.Module):
         return x
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalise(x: Map, scale: Channels, bias: Channels, axis_name: str | None) -> tuple[Map, Channels, Channels]:
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def normalise(
+    x: Map, scale: Channels, bias: Channels, near_mean: Channels, axis_name: str | None
+) -> tuple[Map, Channels, Channels]:
     """The normalised x, in the type of x, with the mean and the biased variance it was normalised by.
 
-    The statistics are those of the global batch where `axis_name` names pmap's axis. Only the first result passes
-    gradients on to x, scale and bias.
+    The statistics are those of the global batch where `axis_name` names pmap's axis. They are found in one pass over x,
+    from its differences from `near_mean`: any constant will do, but the nearer to the mean, the less is lost when
+    squares are subtracted (Chan et al. 1983). Only the first result passes gradients on, to x, scale and bias.
     """
-    return _forward(x, scale, bias, axis_name)[0]
+    return _forward(x, scale, bias, near_mean, axis_name)[0]
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(jax.jit, static_argnums=4)
 def _forward(
-    x: Map, scale: Channels, bias: Channels, axis_name: str | None
+    x: Map, scale: Channels, bias: Channels, near_mean: Channels, axis_name: str | None
 ) -> tuple[tuple[Map, Channels, Channels], Residuals]:
-    mean, var = _statistics(x, axis_name)
-    return (_apply(x, scale, bias, mean, var), mean, var), (x, scale, mean, var)
-
-
-def _statistics(x: Map, axis_name: str | None) -> tuple[Channels, Channels]:
-    """The mean and the biased variance, from one pass over x: of its differences from one of its own values, which are
-    so small that their squares lose nothing (Chan et al. 1983)."""
-    _, h, w, _ = x.shape
-    wide = _at_least_float32(x)
-    middle = wide[0, h // 2, w // 2]
-    difference = wide - middle
+    difference = _at_least_float32(x) - near_mean
     count = x.size // x.shape[-1]
-    first, second = (total / count for total in _two_sums(difference, jnp.square(difference)))
-    mean, var = middle + first, jnp.maximum(second - jnp.square(first), 0)
-    if axis_name is None or lax.axis_size(axis_name) == 1:
-        return mean, var
-    global_mean = mean_over_devices(mean, axis_name)
-    return global_mean, mean_over_devices(var + jnp.square(mean - global_mean), axis_name)
+    sums = _two_sums(difference, jnp.square(difference))
+    first, second = mean_over_devices((sums[0] / count, sums[1] / count), axis_name)
+    mean, var = near_mean + first, jnp.maximum(second - jnp.square(first), 0)
+    return (_apply(x, scale, bias, mean, var), mean, var), (x, scale, mean, var)
 
 
 @partial(jax.jit, static_argnums=0)
 def _backward(
     axis_name: str | None, residuals: Residuals, gradients: tuple[Map, Channels, Channels]
-) -> tuple[Map, Channels, Channels]:
+) -> tuple[Map, Channels, Channels, None]:
     x, scale, mean, var = residuals
     g, wide, inverse = _at_least_float32(gradients[0]), _at_least_float32(x), lax.rsqrt(var + EPSILON)
     # Without the barrier XLA would share x − mean with the forward pass, and keep it in memory beside x until now.
@@ -102,7 +93,7 @@ def _backward(
     slope, shift = mean_over_devices((scale_gradient / count, bias_gradient / count), axis_name)
     slope = slope * inverse
     x_gradient = scale * inverse * (g - wide * slope + (mean * slope - shift))
-    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient, None
 
 
 normalise.defvjp(_forward, _backward)
