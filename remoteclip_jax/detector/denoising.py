@@ -3,6 +3,8 @@
 They are contrastive, with positive and negative ones, as in DINO (Zhang et al. 2023).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -37,16 +39,12 @@ def make_denoising_queries(
     source = jnp.take_along_axis(order, slot % jnp.maximum(objects, 1), 1)
     negative = group % 2 == 1
 
-    def noise(
-        key: Key[Array, ""],
-    ) -> tuple[Bool[Array, " r"], Int[Array, " r"], Float[Array, "r 4"], Float[Array, "r 4"]]:
-        k1, k2, k3, k4 = jax.random.split(key, 4)
-        relabelled = jax.random.uniform(k1, (count,)) < LABEL_NOISE
-        random_label = jax.random.randint(k2, (count,), 0, classes)
-        sign = jnp.where(jax.random.bernoulli(k4, 0.5, (count, 4)), 1.0, -1.0)
-        return relabelled, random_label, jax.random.uniform(k3, (count, 4)), sign
-
-    relabelled, random_label, share, sign = jax.vmap(noise)(keys)
+    # One draw, which nothing that follows is fused with: a generator's code is long, and would be compiled for each use.
+    draw = jax.vmap(partial(jax.random.uniform, shape=(count, 10)))(keys)
+    draw = jax.lax.optimization_barrier(draw)
+    relabelled = draw[..., 0] < LABEL_NOISE
+    random_label = jnp.minimum((draw[..., 1] * classes).astype(jnp.int32), classes - 1)
+    share, sign = draw[..., 2:6], jnp.where(draw[..., 6:] < 0.5, 1.0, -1.0)
     noisy_labels = jnp.where(relabelled, random_label, jnp.take_along_axis(labels, source, 1))
     truth = jnp.take_along_axis(boxes, source[..., None], 1)
     share = jnp.where(negative[..., None], BOX_NOISE + (1 - BOX_NOISE) * share, BOX_NOISE * share)

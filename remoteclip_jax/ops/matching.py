@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-UNROLLED_STEPS = 4  # of the search between two looks at whether it has ended, for which a GPU waits for the host
+STEPS_AT_ONCE = 4  # of the search between two looks at whether it has ended, for which a GPU waits for the host
 
 
 def match(cost: Float[Array, "n q m"], real: Bool[Array, "n m"]) -> Int[Array, "n q"]:
@@ -26,9 +26,7 @@ def match(cost: Float[Array, "n q m"], real: Bool[Array, "n m"]) -> Int[Array, "
     steps = jax.vmap(_step)
 
     def advance(search: _Search) -> _Search:
-        for _ in range(UNROLLED_STEPS):
-            search = steps(cost, search)
-        return search
+        return jax.lax.fori_loop(0, STEPS_AT_ONCE, lambda _, state: steps(cost, state), search)
 
     return jax.lax.while_loop(lambda search: (search.root >= 0).any(), advance, start).owner[:, :q]
 
