@@ -26,7 +26,7 @@ def training(settings: dict[str, Any], place: Place) -> Iterator[dict[str, Any]]
     end = run.metrics.stat().st_mtime - place.launched
     config = load_config(run.config)
     yield {
-        **{name: getattr(config, name) for name in ("preset", "arch", "batch_size", "image_size", "dtype")},
+        **{name: getattr(config, name) for name in ("task", "preset", "arch", "batch_size", "image_size", "dtype")},
         "steps": rows[-1]["step"],
         "first_step_sec": end - rows[-1]["seconds"],
         "last_step_sec": end,

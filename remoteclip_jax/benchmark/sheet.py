@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from remoteclip_jax.benchmark.jobs import merged, run_job
-from remoteclip_jax.benchmark.parts import LONGEST_MINUTES, Part
+from remoteclip_jax.benchmark.parts import LONGEST_MINUTES, PART_NAMES, Part
 from remoteclip_jax.benchmark.sheet_table import sheet_table
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.json_files import read_json
@@ -42,16 +42,17 @@ def fill_sheet(
     """Measure the parts that `folder` lacks, for at most `minutes` in total, and tell in a line each how they went.
     UserError if the folder's figures are those of another preset."""
     deadline = time.monotonic() + 60 * minutes
-    done = _stored(folder, preset)
+    before = _stored(folder, preset)
+    complete = {name for name, part in before.items() if part["failed"] is None}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-        for part in parts:
-            if part.name in done and done[part.name]["failed"] is None:
+        # What failed before comes last, so that it cannot use up the time of the others again and again.
+        for part in sorted(parts, key=lambda part: part.name in before):
+            if part.name in complete:
                 say(f"{part.name}: measured before")
-                continue
-            if deadline - time.monotonic() < LEAST_SECONDS:
+            elif deadline - time.monotonic() < LEAST_SECONDS:
                 say(f"{part.name}: not begun, the {minutes:g} minutes are over; the same command goes on here")
-                continue
-            say(_measure(part, folder, Path(scratch), deadline, preset))
+            else:
+                say(_measure(part, folder, Path(scratch), deadline, preset))
 
 
 def measure_alone(part: Part, folder: Path, preset: str | None, say: Callable[[str], object] = print) -> None:
@@ -94,8 +95,9 @@ def _measure(part: Part, folder: Path, scratch: Path, deadline: float, preset: s
 
 
 def _stored(folder: Path, preset: str | None) -> dict[str, dict[str, Any]]:
-    """The parts in `folder` by name."""
-    found = {path.stem: read_json(path, PART_FIELDS) for path in sorted(folder.glob("*.json"))}
+    """The parts in `folder` by name, in the sheet's order."""
+    paths = {name: folder / f"{name}.json" for name in PART_NAMES}
+    found = {name: read_json(path, PART_FIELDS) for name, path in paths.items() if path.exists()}
     if other := next((name for name, part in found.items() if part["preset"] != preset), None):
         was = found[other]["preset"] or "the default"
         raise UserError(f"--output={folder} has figures of another preset ({other}: {was}): choose another folder")

@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from remoteclip_jax.benchmark.parts import PART_NAMES
 from remoteclip_jax.benchmark.tables import device_text, figure_rows, settings_text
 
 
 def sheet_table(parts: Sequence[Mapping[str, Any]]) -> str:
-    """One table of all parts that were begun, in the sheet's order; below it, the devices, dates and commands."""
-    ordered = sorted(parts, key=lambda part: PART_NAMES.index(part["part"]))
+    """One table of these parts; below it, the devices, dates and commands."""
     lines = ["| part | what | measured |", "| --- | --- | --- |"]
-    for part in ordered:
+    for part in parts:
         for name, value in part_rows(part):
             lines.append(f"| {part['part']} | {_cell(name)} | {_cell(value)} |")
     notes: dict[str, list[str]] = {}
-    for part in ordered:
+    for part in parts:
         notes.setdefault(_origin(part), []).append(part["part"])
     return "\n".join([*lines, "", *(f"- {', '.join(names)}: {origin}" for origin, names in notes.items())]) + "\n"
 

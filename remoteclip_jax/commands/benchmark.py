@@ -4,6 +4,8 @@ or of all that is documented of a device, part by part, `--sheet --output=DIR`."
 import dataclasses
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -57,6 +59,7 @@ def main() -> None:
     for flag in (_MINUTES, _TORCH_MINUTES):
         if flag.value is not None and not flag.value > 0:
             raise errors.UserError(f"--{flag.name}={flag.value:g} must be more than 0")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the measurement in progress, too
     if _SHEET.value or _PART.value:
         _fill_sheet()
     elif _MINUTES.value is not None:
