@@ -45,7 +45,7 @@ class Case:
     variables: Variables
     variables_seconds: float  # to make them, from nothing
     step: Any  # pmapped
-    step_on_one_device: Callable[[TrainState, Batch], Any]  # the same function, for what is only counted
+    step_on_one_device: Callable[[TrainState, Batch], Any]  # what is mapped over the devices
     batch: Batch
 
     def new_batches(self) -> MakeBatches:
@@ -88,6 +88,7 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
     begin = time.perf_counter()
     variables = jax.block_until_ready(workload.variables())
     seconds = time.perf_counter() - begin
+    step = make_train_step(workload.loss, config, workload.rules, AXIS)
     return Case(
         config,
         data,
@@ -96,8 +97,8 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
         workload,
         variables,
         seconds,
-        parallel(make_train_step(workload.loss, config, workload.rules, AXIS), donate_first=True),
-        make_train_step(workload.loss, config, workload.rules),
+        parallel(step, donate_first=True),
+        step,
         split_batch(_batch_with_random_pixels(workload)),
     )
 

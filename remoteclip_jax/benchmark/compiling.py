@@ -5,6 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from remoteclip_jax.runtime.devices import AXIS
 
 
 class Compilation(NamedTuple):
@@ -57,14 +61,17 @@ def step_cost(compilation: Compilation, function: Callable[..., Any], *shapes: A
 
 
 def counted_by_processor(platform: str, function: Callable[..., Any], *shapes: Any) -> dict[str, float] | None:
-    """XLA's cost analysis of the program that `function` has on another platform ("cuda"): what
+    """XLA's cost analysis of the program that `function`, on one device, has on another platform ("cuda"): what
     `jax.lax.platform_dependent` chooses for the processor alone is not in it. None if it cannot be had, as where
     `JAX_PLATFORMS` leaves the processor out."""
     try:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            lowered = jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,))
-            cost: dict[str, float] | None = lowered.cost_analysis()
-            return cost
+        mesh = Mesh(np.array(jax.local_devices(backend="cpu")[:1]), (AXIS,))  # models average over the devices' axis
+        mapped = jax.shard_map(
+            function, mesh=mesh, in_specs=PartitionSpec(), out_specs=PartitionSpec(), check_vma=False
+        )
+        cost: dict[str, float] | None
+        cost = jax.jit(mapped).trace(*shapes).lower(lowering_platforms=(platform,)).cost_analysis()
+        return cost
     except (RuntimeError, ValueError, NotImplementedError):
         return None
 

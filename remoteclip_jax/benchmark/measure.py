@@ -11,7 +11,7 @@ import jax
 from remoteclip_jax.benchmark import clock, reading
 from remoteclip_jax.benchmark.cases import Case, Trainer, inference_call, make_case
 from remoteclip_jax.benchmark.clock import Action
-from remoteclip_jax.benchmark.compiling import program_memory, step_cost, timed_compile
+from remoteclip_jax.benchmark.compiling import Compilation, program_memory, step_cost, timed_compile
 from remoteclip_jax.benchmark.machine import (
     device_name,
     matmul_flops_per_second,
@@ -63,7 +63,6 @@ def step(
         }
         program_bytes = program_memory(compilation.compiled)
         yield {"program_memory_bytes": program_bytes, "peak_memory_bytes": peak_memory() or program_bytes}
-        yield _efficiency(case, compilation, seconds.median)
         if real_input:
             times = clock.alternating_times({"random": random, "real": real}, MIN_ROUNDS, warm_up=READ_AHEAD_STEPS)
             overhead = clock.quartiles(clock.speed_ratios(times["random"], times["real"]))
@@ -72,6 +71,7 @@ def step(
                 "input_overhead": overhead.median,
                 "input_overhead_quartiles": [overhead.low, overhead.high],
             }
+    yield _efficiency(case, compilation, seconds.median)
     if real_input:
         rates = reading.pipeline_rates(case.new_batches, case.workload.steps_per_epoch, case.config.batch_size)
         yield {"input_images_per_sec": rates[0], "input_images_per_sec_decoded": rates[1]}
@@ -147,7 +147,7 @@ def rounds_of(action: Action, steps: int) -> int:
     return max(MIN_ROUNDS, round(steps * seconds / max(seconds, clock.MIN_BLOCK_SECONDS)))
 
 
-def _efficiency(case: Case, compilation: Any, seconds: float) -> Figures:
+def _efficiency(case: Case, compilation: Compilation, seconds: float) -> Figures:
     """The operations and bytes of a step on all devices, and how close it comes to the peak of the devices."""
     devices = jax.local_device_count()
     cost = step_cost(compilation, case.step_on_one_device, *case.one_device_shapes())

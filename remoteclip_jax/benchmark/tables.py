@@ -41,8 +41,8 @@ def _step_rows(f: Figures) -> Iterator[Row]:
         low, high = f["iterations_per_sec_quartiles"]
         yield (
             "training",
-            f"{f['iterations_per_sec']:.3g} iterations/s ({low:.3g} to {high:.3g}, quartiles), "
-            f"{f['images_per_sec']:.3g} images/s",
+            f"{_number(f['iterations_per_sec'])} iterations/s ({_number(low)} to {_number(high)}, quartiles), "
+            f"{_number(f['images_per_sec'])} images/s",
         )
     if "compile_sec" in f:
         yield "from nothing", _start_text(f, "")
@@ -51,18 +51,18 @@ def _step_rows(f: Figures) -> Iterator[Row]:
     if "flops_per_step" in f:
         yield (
             "a step",
-            f"{f['flops_per_step'] / 1e9:.1f} GFLOP ({f['flops_source']}), "
+            f"{f['flops_per_step'] / 1e9:,.1f} GFLOP ({f['flops_source']}), "
             f"{f['bytes_per_step'] / 1e9:.2f} GB read and written",
         )
         yield (
             "achieved",
-            f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's; "
+            f"{f['flops_per_sec'] / 1e9:,.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's; "
             f"{f['bandwidth_fraction']:.0%} of the bandwidth",
         )
         yield (
             "floor",
-            f"{f['floor_sec']:.3g} s per step at the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
-            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; measured {1 / f['iterations_per_sec']:.3g} s",
+            f"{f['floor_sec']:.3g} s per step at the device's {f['peak_flops_per_sec'] / 1e9:,.0f} GFLOP/s and "
+            f"{f['bandwidth_bytes_per_sec'] / 1e9:,.0f} GB/s; measured {1 / f['iterations_per_sec']:.3g} s",
         )
     if "peak_memory_bytes" in f:
         program, peak = f["program_memory_bytes"], f["peak_memory_bytes"]
@@ -84,19 +84,20 @@ def _input_rows(f: Figures) -> Iterator[Row]:
         yield (
             "real input",
             f"{f['input_overhead']:.3f} times a step on random tensors ({low:.3f} to {high:.3f}), "
-            f"{f['real_iterations_per_sec']:.3g} iterations/s",
+            f"{_number(f['real_iterations_per_sec'])} iterations/s",
         )
     if "input_images_per_sec" in f:
         yield (
             "input alone",
-            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once they are decoded",
+            f"{_number(f['input_images_per_sec'])} images/s, "
+            f"{_number(f['input_images_per_sec_decoded'])} once they are decoded",
         )
 
 
 def _inference_rows(f: Figures) -> Iterator[Row]:
     for size, one in f.get("inference", {}).items():
         if "images_per_sec" in one:
-            pace = f"{one['images_per_sec']:.3g} images/s, {one['milliseconds']:.1f} ms"
+            pace = f"{_number(one['images_per_sec'])} images/s, {one['milliseconds']:.1f} ms"
             yield f"inference, {size}", f"{pace}; the first call {one['first_call_sec']:.1f} s"
         if "torch_ratio" in one:
             yield f"inference, {size}", f"{_ratio_text(one)} PyTorch's speed"
@@ -120,6 +121,11 @@ def _torch_rows(f: Figures) -> Iterator[Row]:
         yield "losses", f"{f['loss']:.6f}, PyTorch's {f['torch_loss']:.6f}"
     if f.get("input_ratio") is not None:
         yield "reading files", f"{f['input_ratio']:.2f} times torchvision's speed on one core"
+
+
+def _number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def _ratio_text(f: Figures) -> str:

@@ -1,6 +1,7 @@
 """Operations are counted in the program of the device at hand, also where its own client cannot count."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from remoteclip_jax.benchmark.cases import make_case
 from remoteclip_jax.benchmark.compiling import (
     Compilation,
     counted_by_processor,
@@ -16,6 +18,7 @@ from remoteclip_jax.benchmark.compiling import (
     timed_compile,
 )
 from remoteclip_jax.ops.convolution import convolve
+from remoteclip_jax.runs.directory import RunDirectory
 
 SHAPES = jax.ShapeDtypeStruct((8, 32, 32, 64), jnp.float32), jax.ShapeDtypeStruct((3, 3, 64, 64), jnp.float32)
 BY_DEFINITION = 2 * 8 * 64 * 64 * (32 * 3 - 2) ** 2  # a product and a sum; at the border, padding is not counted
@@ -57,3 +60,13 @@ def test_where_nothing_counts_the_optimised_program_does() -> None:
     cost = step_cost(Compilation(silent, compiled, 0.0, 0.0), fails, SHAPES[0])
     assert (cost.flops, cost.moved_bytes) == (5.0, 7.0)
     assert cost.source.startswith("the optimised program")
+
+
+@pytest.mark.parametrize("task", ["align", "detect"])
+def test_a_training_step_can_be_counted_for_a_gpu(task: str, tmp_path: Path) -> None:
+    case = make_case({"task": task, "preset": "tiny"}, RunDirectory(tmp_path))
+    shapes = case.one_device_shapes()
+    here = case.step.lower(case.new_state(), case.batch).cost_analysis()["flops"]
+    counted = [counted_by_processor(name, case.step_on_one_device, *shapes) for name in ("cpu", "cuda")]
+    # The towers are so small that no convolution goes by Winograd's tiles.
+    assert [found and found["flops"] for found in counted] == pytest.approx([here, here], rel=0.05)
