@@ -14,7 +14,7 @@ STAGES = {
     "heads": "class_head|boxes_|tower",
     "matching": "matching",
     "losses": "losses",
-    "optimizer": "optimizer",
+    "optimizer": "optimizer|moving_average",
 }
 _NORMALISATION = re.compile(r"/(bn\d|norm\w*|ln\w*|\w*_norm|1)/|BatchNorm|LayerNorm|logsumexp|softmax")
 _MOVES = {
