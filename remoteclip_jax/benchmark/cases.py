@@ -1,5 +1,6 @@
 """What is timed: the training step of `train.py`, and inference. Both have random weights."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,6 @@ from remoteclip_jax.training.workload import Batch, MakeBatches, Workload
 
 WORKLOADS: dict[str, Any] = {"align": align_workload, "detect": detect_workload}
 SYNTHETIC_IMAGES = 64  # if no data are given
-INFERENCE_BATCHES = {"align": (1, 32), "detect": (1,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,9 @@ class Case:
     texts: Float[Array, "k e"]
     workload: Workload
     variables: Variables
+    variables_seconds: float  # to make them, from nothing
     step: Any  # pmapped
+    step_on_one_device: Callable[[TrainState, Batch], Any]  # what is mapped over the devices
     batch: Batch
 
     def new_batches(self) -> MakeBatches:
@@ -52,7 +54,23 @@ class Case:
 
     def new_state(self) -> TrainState:
         """A new state before the first step, on all devices."""
-        return replicate(create_state(self.variables, self.config, self.workload.rules, total_steps=10**6))
+        return replicate(self._first_state(self.variables))
+
+    def _first_state(self, variables: Variables) -> TrainState:
+        return create_state(variables, self.config, self.workload.rules, total_steps=10**6)
+
+    def batch_shapes(self, batch_size: int) -> Batch:
+        """The shapes of a batch of this size, divided among the devices like `batch`."""
+
+        def resized(x: Array) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((len(x), batch_size // len(x), *x.shape[2:]), x.dtype)
+
+        return {name: resized(x) for name, x in self.batch.items()}
+
+    def one_device_shapes(self) -> tuple[TrainState, Batch]:
+        """The shapes of the arguments of `step_on_one_device`: the state, and one device's share of the batch."""
+        share = {name: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for name, x in self.batch.items()}
+        return jax.eval_shape(self._first_state, self.variables), share
 
 
 def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
@@ -67,6 +85,9 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
     texts = np.random.default_rng(0).normal(size=(len(data.classes), shape.embed_dim)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     workload = WORKLOADS[config.task].make_workload(config, run, clip, jnp.asarray(texts), data)
+    begin = time.perf_counter()
+    variables = jax.block_until_ready(workload.variables())
+    seconds = time.perf_counter() - begin
     step = make_train_step(workload.loss, config, workload.rules, AXIS)
     return Case(
         config,
@@ -74,8 +95,10 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
         clip,
         jnp.asarray(texts),
         workload,
-        workload.variables(),
+        variables,
+        seconds,
         parallel(step, donate_first=True),
+        step,
         split_batch(_batch_with_random_pixels(workload)),
     )
 

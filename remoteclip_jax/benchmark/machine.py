@@ -30,9 +30,12 @@ def _processor_name() -> str:
 
 
 def package_versions(*more: str) -> dict[str, str]:
-    """The versions of Python, of JAX and its libraries, and of the packages `more`."""
+    """The versions of Python, of JAX and its libraries, of the packages `more`, and of what drives an accelerator."""
     names = ("jax", "jaxlib", "flax", "optax", *more)
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    if jax.default_backend() != "cpu":
+        versions["platform"] = " ".join(jax.local_devices()[0].client.platform_version.split())
+    return versions
 
 
 def matmul_flops_per_second(dtype: str) -> float:
@@ -62,12 +65,7 @@ def memory_bandwidth() -> float:
     return 2 * x.nbytes / min(seconds_per_step(action, length) for _ in range(TRIALS))
 
 
-def peak_memory(compiled: jax.stages.Compiled) -> int:
-    """The peak memory of one device in bytes, as the device reports it, or else as the compiled step needs it."""
+def peak_memory() -> int | None:
+    """The most bytes that this process has used on one device so far; None if the device does not say (a CPU)."""
     stats = jax.local_devices()[0].memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        return int(stats["peak_bytes_in_use"])
-    need = compiled.memory_analysis()
-    assert need is not None
-    outputs = need.output_size_in_bytes - need.alias_size_in_bytes
-    return int(need.argument_size_in_bytes + outputs + need.temp_size_in_bytes)
+    return int(stats["peak_bytes_in_use"]) if stats and "peak_bytes_in_use" in stats else None

@@ -22,13 +22,17 @@ TRIALS = 5  # blocks of steps with each memory format; the fastest one counts
 class TorchAlign:
     """The image tower in PyTorch with the weights of `clip`, as fast as PyTorch allows.
 
-    It uses the faster of two memory formats, fused AdamW and all cores; on a GPU also TF32 and `torch.compile`; and
-    `autocast` if the run's dtype is bfloat16.
+    It uses the faster of two memory formats, fused AdamW and all cores; on a GPU also TF32; and `autocast` if the run's
+    dtype is bfloat16. `compile_mode` is "no" or a mode of `torch.compile`; None stands for "default" on a GPU and for
+    "no" on a processor. The memory format is chosen without compiling, for that can take minutes each time.
     """
 
-    def __init__(self, clip: RemoteCLIP, config: AlignConfig, texts: Float[Any, "k d"]) -> None:
+    def __init__(
+        self, clip: RemoteCLIP, config: AlignConfig, texts: Float[Any, "k d"], compile_mode: str | None = None
+    ) -> None:
         self._torch = torch = require("torch")
         self._config, self.device = config, "cuda" if torch.cuda.is_available() else "cpu"
+        self.compile_mode = compile_mode or ("default" if self.device == "cuda" else "no")
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
         self._state = {name: torch.from_numpy(x) for name, x in to_torch(clip.variables).items()}
@@ -42,18 +46,21 @@ class TorchAlign:
         memory format is chosen here."""
         torch = self._torch
         batch = torch.tensor(images, device=self.device), torch.tensor(target, device=self.device)
-        steps = {name: self._step(getattr(torch, name), *batch) for name in FORMATS}
+        steps = {name: self._step(getattr(torch, name), *batch, "no") for name in FORMATS}
         self.memory_format = _fastest({name: Action(step, lambda loss: loss.item()) for name, step in steps.items()})
-        return self._step(getattr(torch, self.memory_format), *batch)
+        return self._step(getattr(torch, self.memory_format), *batch, self.compile_mode)
 
     def encoder(self, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
         """A function that embeds these normalised images, in the faster memory format."""
-        calls = {name: self._encoder(getattr(self._torch, name), images) for name in FORMATS}
-        return calls[_fastest({name: Action(call, lambda _: None) for name, call in calls.items()})]
+        calls = {name: self._encoder(getattr(self._torch, name), images, "no") for name in FORMATS}
+        fastest = _fastest({name: Action(call, lambda _: None) for name, call in calls.items()})
+        return self._encoder(getattr(self._torch, fastest), images, self.compile_mode)
 
-    def _encoder(self, memory_format: Any, images: Float32[np.ndarray, "b s s 3"]) -> Callable[[], Any]:
+    def _encoder(
+        self, memory_format: Any, images: Float32[np.ndarray, "b s s 3"], compile_mode: str
+    ) -> Callable[[], Any]:
         torch = self._torch
-        tower = self._tower(memory_format).eval()
+        tower = self._tower(memory_format, compile_mode).eval()
         x = torch.from_numpy(images).permute(0, 3, 1, 2)
 
         def encode() -> Any:
@@ -63,18 +70,18 @@ class TorchAlign:
 
         return encode
 
-    def _tower(self, memory_format: Any) -> Any:
+    def _tower(self, memory_format: Any, compile_mode: str) -> Any:
         tower = torch_model(self._shape).visual
         tower.load_state_dict({k.removeprefix("visual."): v for k, v in self._state.items() if k.startswith("visual.")})
         tower = tower.to(self.device, memory_format=memory_format)
-        return self._torch.compile(tower) if self.device == "cuda" else tower
+        return tower if compile_mode == "no" else self._torch.compile(tower, mode=compile_mode)
 
     def _autocast(self) -> Any:
         return self._torch.autocast(self.device, self._torch.bfloat16, enabled=self._config.dtype == "bfloat16")
 
-    def _step(self, memory_format: Any, images: Any, target: Any) -> Callable[[], Any]:
+    def _step(self, memory_format: Any, images: Any, target: Any, compile_mode: str) -> Callable[[], Any]:
         torch, config = self._torch, self._config
-        tower = self._tower(memory_format).train()
+        tower = self._tower(memory_format, compile_mode).train()
         optimizer = torch.optim.AdamW(
             tower.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )

@@ -9,65 +9,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
-KINDS = ("matmul/conv", "normalisation", "data movement", "other", "host")
-# A stage of the model is the first of these found in the operation's path.
-STAGES = {
-    "backbone": "visual",
-    "pyramid": "pyramid",
-    "decoder": "decoder|content|places",
-    "heads": "class_head|boxes_|tower",
-    "matching": "matching",
-    "losses": "losses",
-    "optimizer": "optimizer",
-}
-_NORMALISATION = re.compile(r"/(bn\d|norm\w*|ln\w*|\w*_norm|1)/|BatchNorm|LayerNorm|logsumexp|softmax")
-_MOVES = {
-    "copy",
-    "transpose",
-    "broadcast",
-    "slice",
-    "dynamic-slice",
-    "dynamic-update-slice",
-    "concatenate",
-    "pad",
-    "reshape",
-    "bitcast",
-    "gather",
-    "scatter",
-    "copy-start",
-    "copy-done",
-    "reverse",
-    "iota",
-    "convert",
-    "tuple",
-    "get-tuple-element",
-    "parameter",
-    "constant",
-}
-_PRODUCTS = {"dot", "convolution"}
-_LIBRARIES = re.compile(r"cublas|cudnn|onednn|gemm|conv", re.IGNORECASE)
+from remoteclip_jax.benchmark.instructions import KINDS, STAGES, Instruction, parse_instructions, unnamed_instruction
 
-_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) .*\{$")
-_INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (?:\([^=]*?\)|\S+) ([\w-]+)\(")
-_PATH = re.compile(r'op_name="([^"]*)"')
-_CALLS = re.compile(r"(?:calls|to_apply|body)=%?([\w.-]+)")
+_ACCELERATOR = re.compile(r"/device:(GPU|TPU):\d")
+_STREAM = re.compile(r"Stream #|XLA Ops$")  # the lines of an accelerator on which operations run: of a GPU, of a TPU
 
 
-@dataclass(frozen=True)
-class Instruction:
-    """An instruction of the compiled program. `path` is its place in the model, by module names."""
+class Event(NamedTuple):
+    """Something that the device ran from `begin` to `end`, in nanoseconds. `name` is that of its instruction, else its
+    own. `kernel` and `path` are what the trace itself says: the kernel's name, and the place in the model."""
 
-    kind: str
-    path: str
-
-    @property
-    def stage(self) -> str:
-        """The stage of the model: one of `STAGES`, or "other"."""
-        return next((name for name, pattern in STAGES.items() if re.search(pattern, self.path)), "other")
+    name: str
+    begin: float
+    end: float
+    kernel: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,55 +61,52 @@ def trace_profile(call: Callable[[], Any], steps: int, folder: Path, program: st
             result = call()
         jax.block_until_ready(result)
     latest = max(folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
-    return profile_from_events(_device_events(latest), parse_instructions(program))
+    planes = jax.profiler.ProfileData.from_file(str(latest)).planes
+    return profile_from_events(device_events(planes), parse_instructions(program))
 
 
-def parse_instructions(program: str) -> dict[str, Instruction]:
-    """The instructions in the text of a compiled program, by name."""
-    bodies: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # by computation: name, opcode and line
-    computation = ""
-    for line in program.splitlines():
-        if found := _INSTRUCTION.match(line):
-            bodies[computation].append((found[1], found[2], line))
-        elif found := _COMPUTATION.match(line):
-            computation = found[1]
-    result = {}
-    for body in bodies.values():
-        for name, opcode, line in body:
-            path = found[1] if (found := _PATH.search(line)) else ""
-            called = _CALLS.search(line) if opcode in ("fusion", "call") else None
-            inside = bodies.get(called[1], []) if called else []
-            path = path or next((f[1] for *_, text in reversed(inside) if (f := _PATH.search(text))), "")
-            result[name] = Instruction(_kind(opcode, line, {code for _, code, _ in inside}, path), path)
-    return result
+def device_events(planes: Iterable[Any]) -> list[list[Event]]:
+    """The operations in the planes of a `jax.profiler.ProfileData`, one list for each stream or thread.
+
+    An accelerator has planes of its own, whose streams hold all that it ran; the host's threads then have the launches
+    of the same operations, which do not count. On a CPU, operations are the threads' events that name an instruction.
+    """
+    planes = list(planes)
+    accelerators = [plane for plane in planes if _ACCELERATOR.match(plane.name)]
+    if accelerators:
+        lines = [line for plane in accelerators for line in plane.lines if _STREAM.match(line.name)]
+    else:
+        lines = [line for plane in planes for line in plane.lines]
+    found = [
+        [_event(event, stats) for event in line.events if "hlo_op" in (stats := dict(event.stats)) or accelerators]
+        for line in lines
+    ]
+    return [events for events in found if events]
 
 
-def _kind(opcode: str, line: str, inside: set[str], path: str) -> str:
-    if opcode in _PRODUCTS or inside & _PRODUCTS or (opcode == "custom-call" and _LIBRARIES.search(line)):
-        return "matmul/conv"
-    if opcode in _MOVES or (inside and inside <= _MOVES):
-        return "data movement"
-    if _NORMALISATION.search(path):
-        return "normalisation"
-    return "other"
+def _event(event: Any, stats: dict[str, Any]) -> Event:
+    name, path = stats.get("hlo_op") or event.name, stats.get("tf_op") or stats.get("name") or ""
+    return Event(str(name), event.start_ns, event.start_ns + event.duration_ns, event.name, str(path))
 
 
-def profile_from_events(
-    lines: Iterable[list[tuple[str, float, float]]], instructions: dict[str, Instruction]
-) -> Profile:
-    """The profile of events (name, begin, end), one list for each thread or stream. ValueError if there are none."""
+def profile_from_events(lines: Iterable[list[Event]], instructions: dict[str, Instruction]) -> Profile:
+    """The profile of events, one list for each thread or stream. ValueError if there are none."""
     self_times: dict[str, float] = defaultdict(float)
     spans: list[tuple[float, float]] = []
+    known = dict(instructions)
     for events in lines:
-        spans += [(begin, end) for _, begin, end in events]
-        for name, seconds in _self_times(events):
-            self_times[name] += seconds
+        spans += [(event.begin, event.end) for event in events]
+        for event, seconds in _self_times(events):
+            self_times[event.name] += seconds
+            if event.name not in known:
+                known[event.name] = unnamed_instruction(event.kernel, event.path)
+            elif not known[event.name].path:
+                known[event.name] = Instruction(known[event.name].kind, event.path)
     total = sum(self_times.values())
     if not total:
         raise ValueError("the trace has no operations of the device")
     busy = _union_length(spans) / (max(end for _, end in spans) - min(begin for begin, _ in spans))
-    unknown = Instruction("other", "")
-    operations = [Operation(name, instructions.get(name, unknown), busy * t / total) for name, t in self_times.items()]
+    operations = [Operation(name, known[name], busy * t / total) for name, t in self_times.items()]
     operations.sort(key=lambda operation: -operation.share)
     kinds, stages = dict.fromkeys(KINDS, 0.0), dict.fromkeys([*STAGES, "other", "host"], 0.0)
     for operation in operations:
@@ -159,22 +116,22 @@ def profile_from_events(
     return Profile(operations, kinds, stages)
 
 
-def _self_times(events: list[tuple[str, float, float]]) -> list[tuple[str, float]]:
-    """The name and the time of each event, without the events inside it."""
-    times: list[tuple[str, float]] = []
-    stack: list[tuple[str, float, float]] = []  # name, end, self time
+def _self_times(events: list[Event]) -> list[tuple[Event, float]]:
+    """Each event and its time, without that of the events inside it."""
+    times: list[tuple[Event, float]] = []
+    stack: list[tuple[Event, float]] = []
 
     def close(until: float) -> None:
-        while stack and stack[-1][1] <= until:
-            name, _, seconds = stack.pop()
-            times.append((name, seconds))
+        while stack and stack[-1][0].end <= until:
+            times.append(stack.pop())
 
-    for name, begin, end in sorted(events, key=lambda event: (event[1], -event[2])):
-        close(begin)
+    for event in sorted(events, key=lambda event: (event.begin, -event.end)):
+        close(event.begin)
+        length = event.end - event.begin
         if stack:
-            outer, outer_end, seconds = stack[-1]
-            stack[-1] = outer, outer_end, seconds - (end - begin)
-        stack.append((name, end, end - begin))
+            outer, seconds = stack[-1]
+            stack[-1] = outer, seconds - length
+        stack.append((event, length))
     close(float("inf"))
     return times
 
@@ -186,19 +143,3 @@ def _union_length(spans: list[tuple[float, float]]) -> float:
         covered += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
     return covered
-
-
-def _device_events(path: Path) -> list[list[tuple[str, float, float]]]:
-    """The events of a trace that name an instruction, as (name, begin, end), one list for each thread or stream."""
-    data = jax.profiler.ProfileData.from_file(str(path))
-    lines = []
-    for plane in data.planes:
-        for line in plane.lines:
-            events = []
-            for event in line.events:
-                name = dict(event.stats).get("hlo_op")
-                if name is not None:
-                    events.append((str(name), event.start_ns, event.start_ns + event.duration_ns))
-            if events:
-                lines.append(events)
-    return lines

@@ -1,14 +1,19 @@
-"""Measure the speed of training and inference: `python -m remoteclip_jax.benchmark --task={align,detect}`."""
+"""Measure the speed of training and inference: of one task, `python -m remoteclip_jax.benchmark --task={align,detect}`;
+or of all that is documented of a device, part by part, `--sheet --output=DIR`."""
 
+import dataclasses
 import json
 import os
-import tempfile
+import signal
+import sys
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from remoteclip_jax import errors
+from remoteclip_jax.benchmark.parts import PART_NAMES, sheet_parts
+from remoteclip_jax.benchmark.report import Options, report_text, task_figures
+from remoteclip_jax.benchmark.sheet import fill_sheet, measure_alone
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.path_flags import DEFINE_path
 
@@ -22,15 +27,68 @@ SETTINGS = (
 )
 _STEPS = flags.DEFINE_integer("steps", 20, "training steps to time, and pairs of steps to compare, at least ten")
 _TORCH = flags.DEFINE_bool("compare_torch", False, "also time the same step in PyTorch (--task=align)")
+_TORCH_COMPILE = flags.DEFINE_enum(
+    "torch_compile", None, ["no", "default", "max-autotune"], "mode of torch.compile (on a GPU default, else no)"
+)
+_TORCH_MINUTES = flags.DEFINE_float("torch_minutes", 5.0, "at most this long for PyTorch's side")
 _PROFILE = DEFINE_path("profile_dir", None, "write an XLA trace to this folder, and print a summary")
 _JSON = DEFINE_path("json", None, "write the figures to this file")
+_SHEET = flags.DEFINE_bool("sheet", False, "measure all parts that --output lacks")
+_PART = flags.DEFINE_enum("part", None, list(PART_NAMES), "measure this part of the sheet again, alone")
+_MINUTES = flags.DEFINE_float("minutes", None, "at most this long for the sheet (60), or for the part (the part's own)")
+_OUTPUT = DEFINE_path("output", "runs/benchmark", "folder of the sheet: PART.json, PART.log and sheet.md")
+
+# Of a single task's report. The sheet's parts have settings of their own.
+_REPORT_ONLY = (
+    "task",
+    "batch_size",
+    "image_size",
+    "dtype",
+    "steps",
+    "compare_torch",
+    "torch_minutes",
+    "profile_dir",
+    "json",
+)
 
 
 def main() -> None:
-    """Measure the task that the flags name, and print the figures."""
-    settings = {flag.name: flag.value for flag in SETTINGS if flag.value is not None}
+    """Fill the sheet, or measure the task that the flags name and print the figures."""
     if _STEPS.value < 1:
         raise errors.UserError(f"--steps={_STEPS.value} must be at least 1")
+    for flag in (_MINUTES, _TORCH_MINUTES):
+        if flag.value is not None and not flag.value > 0:
+            raise errors.UserError(f"--{flag.name}={flag.value:g} must be more than 0")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the measurement in progress, too
+    if _SHEET.value or _PART.value:
+        _fill_sheet()
+    elif _MINUTES.value is not None:
+        raise errors.UserError("--minutes is for --sheet and --part; PyTorch's side has --torch_minutes")
+    else:
+        _report()
+
+
+def _fill_sheet() -> None:
+    if misplaced := next((name for name in _REPORT_ONLY if flags.FLAGS[name].present), None):
+        raise errors.UserError(f"--{misplaced} is for the report on one task: leave it out with --sheet and --part")
+    preset, data_dir = flags.FLAGS["preset"].value, flags.FLAGS["data_dir"].value
+    parts = sheet_parts(preset, data_dir and os.path.abspath(data_dir), _TORCH_COMPILE.value)
+    folder = Path(_OUTPUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    if _PART.value is None:
+        fill_sheet(parts, folder, _MINUTES.value or 60.0, preset)
+    else:
+        part = next((part for part in parts if part.name == _PART.value), None)
+        if part is None:
+            raise errors.UserError(f"--part={_PART.value} needs images with boxes to train on: --data_dir=DIR")
+        if _MINUTES.value is not None:
+            part = dataclasses.replace(part, minutes=_MINUTES.value)
+        measure_alone(part, folder, preset)
+    print(f"{folder}/sheet.md")
+
+
+def _report() -> None:
+    settings = {flag.name: flag.value for flag in SETTINGS if flag.value is not None}
     if _TORCH.value:
         if settings["task"] != "align":
             raise errors.UserError("--compare_torch works with --task=align only: PyTorch has no such detector")
@@ -40,80 +98,14 @@ def main() -> None:
             require(module)
     if _JSON.value and not os.access(Path(_JSON.value).absolute().parent, os.W_OK):
         raise errors.UserError(f"--json={_JSON.value}: this folder is missing, or cannot be written")
-
-    from remoteclip_jax.benchmark.measure import Options, measure
-    from remoteclip_jax.runs.directory import RunDirectory
-    from remoteclip_jax.runtime.memory import keep_freed_memory
-
-    keep_freed_memory()
     folder = Path(_PROFILE.value) if _PROFILE.value else None
-    with tempfile.TemporaryDirectory() as scratch:
-        options = Options(_STEPS.value, _TORCH.value, folder)
-        figures, profile = measure(settings, options, RunDirectory(Path(scratch)))
-    print(figures_table(figures))
-    if profile is not None:
-        print("\n" + profile_tables(profile))
+    torch_minutes = _TORCH_MINUTES.value if _TORCH.value else None
+    figures = task_figures(settings, Options(_STEPS.value, folder, torch_minutes, _TORCH_COMPILE.value))
+    print(report_text(figures))
+    if folder is not None:
         print(f"\ntrace for TensorBoard or Perfetto: {folder}")
     if _JSON.value:
         write_atomically(Path(_JSON.value), json.dumps(figures, indent=2) + "\n")
-
-
-def figures_table(f: dict[str, Any]) -> str:
-    """The figures of `measure` as a table."""
-    low, high = f["iterations_per_sec_quartiles"]
-    rows = [
-        ("", f"{f['task']}, {f['arch']}, batch {f['batch_size']}, {f['image_size']} pixels, {f['dtype']}"),
-        ("device", f"{f['device']}; " + ", ".join(f"{name} {version}" for name, version in f["versions"].items())),
-        (
-            "training",
-            f"{f['iterations_per_sec']:.3g} iterations/s ({low:.3g} to {high:.3g}, quartiles), "
-            f"{f['images_per_sec']:.3g} images/s",
-        ),
-        ("compiling", f"{f['compile_sec']:.1f} s, from the persistent cache {f['compile_sec_cached']:.1f} s"),
-        ("a step", f"{f['flops_per_step'] / 1e9:.1f} GFLOP, {f['bytes_per_step'] / 1e9:.2f} GB read and written"),
-        ("achieved", f"{f['flops_per_sec'] / 1e9:.1f} GFLOP/s, {f['peak_fraction']:.0%} of a large matrix product's"),
-        (
-            "floor",
-            f"{f['floor_sec']:.3g} s per step at the device's {f['peak_flops_per_sec'] / 1e9:.0f} GFLOP/s and "
-            f"{f['bandwidth_bytes_per_sec'] / 1e9:.0f} GB/s; measured {1 / f['iterations_per_sec']:.3g} s",
-        ),
-        ("peak memory", f"{f['peak_memory_bytes'] / 2**30:.2f} GiB"),
-        (
-            "real input",
-            f"{f['input_overhead']:.3f} times a step on random tensors "
-            f"({f['input_overhead_quartiles'][0]:.3f} to {f['input_overhead_quartiles'][1]:.3f})",
-        ),
-        (
-            "input alone",
-            f"{f['input_images_per_sec']:.0f} images/s, {f['input_images_per_sec_decoded']:.0f} once they are decoded",
-        ),
-    ]
-    for size, inference in f["inference"].items():
-        comparison = f", {_ratio(inference)} PyTorch's speed" if "torch_ratio" in inference else ""
-        value = f"{inference['images_per_sec']:.3g} images/s, {inference['milliseconds']:.1f} ms{comparison}"
-        rows.append((f"inference, {size}", value))
-    if f["torch_ratio"] is not None:
-        rows += [
-            ("training", f"{_ratio(f)} PyTorch's speed in {f['torch_pairs']} pairs ({f['torch_memory_format']})"),
-            ("losses", f"{f['loss']:.6f}, PyTorch's {f['torch_loss']:.6f}"),
-            ("reading files", f"{f['input_ratio']:.2f} times torchvision's speed on one core"),
-        ]
-    return "\n".join(f"{name:<14}{value}" for name, value in rows)
-
-
-def _ratio(f: dict[str, Any]) -> str:
-    return f"{f['torch_ratio']:.2f} ({f['torch_ratio_min']:.2f} to {f['torch_ratio_max']:.2f}) times"
-
-
-def profile_tables(profile: Any) -> str:
-    """The ten most expensive operations, and the shares of time by kind and by stage of the model."""
-    lines = ["share  kind           operation, where"]
-    for operation in profile.operations[:10]:
-        path = operation.instruction.path.rsplit("jvp", 1)[-1][-70:]
-        lines.append(f"{operation.share:5.1%}  {operation.instruction.kind:<14} {operation.name}, {path}")
-    for shares in (profile.kinds, profile.stages):
-        lines += ["", *(f"{share:5.1%}  {name}" for name, share in shares.items() if share >= 0.0005)]
-    return "\n".join(lines)
 
 
 def run() -> None:

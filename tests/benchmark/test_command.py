@@ -42,8 +42,11 @@ def test_align_beside_pytorch_with_a_profile(tmp_path: Path, synthetic_data: Pat
     assert figures["torch_pairs"] >= 10
     assert figures["loss"] == pytest.approx(figures["torch_loss"], rel=1e-3)
     assert set(figures["inference"]) == {"1", "32"}
+    assert figures["inference"]["32"].keys() >= {"images_per_sec", "torch_ratio"}
     for shares in figures["profile"].values():
         assert sum(shares.values()) == pytest.approx(1)
+    assert figures["operations"]
+    assert figures["torch_compile"] == "no"
     assert figures["profile"]["kinds"]["matmul/conv"] > 0
     assert "PyTorch's speed" in result.stdout
     assert "share  kind" in result.stdout
@@ -62,6 +65,20 @@ def test_detect(tmp_path: Path, synthetic_data: Path) -> None:
         assert figures["profile"]["stages"][stage] > 0
 
 
+@pytest.mark.slow
+def test_a_part_of_the_sheet(tmp_path: Path, synthetic_data: Path) -> None:
+    flags = "--preset=tiny", f"--data_dir={synthetic_data}", f"--output={tmp_path / 'sheet'}"
+    result = run("-m", "remoteclip_jax.benchmark", "--part=align-step", *flags)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "align-step: measured in" in result.stdout
+    part = json.loads((tmp_path / "sheet/align-step.json").read_text())
+    assert part["failed"] is None
+    figures = part["figures"]["align"]
+    for key in ("variables_sec", "lower_sec", "compile_sec", "compile_sec_cached", "real_iterations_per_sec"):
+        assert figures[key] > 0
+        assert "| align-step | training |" in (tmp_path / "sheet/sheet.md").read_text()
+
+
 def test_wrong_flags() -> None:
     cases: tuple[tuple[str, ...], ...] = (
         ("--compare_torch works with --task=align only", "--task=detect", "--compare_torch"),
@@ -69,6 +86,11 @@ def test_wrong_flags() -> None:
         ("this folder is missing", "--json=/nowhere/at/all.json"),
         ("--preset=huge is unknown", "--preset=huge"),
         ("larger than the 64 images", "--batch_size=100"),
+        ("--minutes=0 must be more than 0", "--sheet", "--minutes=0"),
+        ("--minutes is for --sheet and --part", "--minutes=3"),
+        ("--batch_size is for the report on one task", "--sheet", "--batch_size=4"),
+        ("--preset=huge is unknown; known: dior, rn50, small, tiny", "--sheet", "--preset=huge"),
+        ("--part=train needs images with boxes to train on: --data_dir=DIR", "--part=train"),
     )
     errors = all_fail("remoteclip_jax.commands.benchmark", *(arguments for _, *arguments in cases))
     for error, (message, *_) in zip(errors, cases, strict=True):

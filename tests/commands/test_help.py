@@ -33,7 +33,7 @@ FLAGS = {
     },
     "remoteclip_jax.benchmark": {
         *("task", "preset", "batch_size", "image_size", "dtype", "data_dir", "steps", "compare_torch"),
-        *("profile_dir", "json"),
+        *("profile_dir", "json", "torch_compile", "torch_minutes", "sheet", "part", "minutes", "output"),
     },
     "remoteclip_jax.scenes": {"output", "train", "val", "test", "seed", "image_size"},
 }
