@@ -84,17 +84,15 @@ class ContextGating(nn.Module):
 class DecoderLayer(nn.Module):
     """Self-attention, text conditioner, context gating, deformable attention to the maps, feed-forward.
 
-    `values` are the maps as `project_values` prepares them for this layer. `valid` is False for prompts that only fill up
-    the array. `mask` is True where a query may attend to another.
+    `values` are the maps as `project_values` prepares them for this layer. `valid` is False for prompts that only fill
+    up the array. `mask` is True where a query may attend to another.
     """
 
     config: DetectorConfig
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        self.look = DeformableAttention(
-            self.config.width, self.config.heads, self.config.points, dtype=self.dtype
-        )
+        self.look = DeformableAttention(self.config.width, self.config.heads, self.config.points, dtype=self.dtype)
 
     @nn.compact
     def __call__(

@@ -1,6 +1,5 @@
 """Multi-scale deformable attention (Zhu et al. 2021, Deformable DETR): each query samples a few points it chooses."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 

@@ -39,7 +39,7 @@ def make_denoising_queries(
     source = jnp.take_along_axis(order, slot % jnp.maximum(objects, 1), 1)
     negative = group % 2 == 1
 
-    # One draw, which nothing that follows is fused with: a generator's code is long, and would be compiled for each use.
+    # One draw, with which nothing is fused: a generator's code is long, and would be compiled once for each use.
     draw = jax.vmap(partial(jax.random.uniform, shape=(count, 10)))(keys)
     draw = jax.lax.optimization_barrier(draw)
     relabelled = draw[..., 0] < LABEL_NOISE

@@ -46,14 +46,14 @@ def find_objects(
     detector uses at least `count` queries.
     """
     model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))
-    parts = []
+    logits, boxes = [], []
     for images, (low, high) in zip(views, size_ranges(tuple(view.shape[1] for view in views)), strict=True):
         outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, valid)
-        logits, boxes, _, _ = outputs.layer(-1)
-        size = jnp.sqrt(boxes[..., 2:].prod(-1, keepdims=True))
-        in_range = (low <= size) & (size < high)
-        parts.append((jnp.where(in_range, logits, -jnp.inf), boxes))
-    return postprocess(*(jnp.concatenate(arrays, 1) for arrays in zip(*parts, strict=True)), count)
+        last = outputs.layer(-1)
+        size = jnp.sqrt(last.boxes[..., 2:].prod(-1, keepdims=True))
+        logits.append(jnp.where((low <= size) & (size < high), last.logits, -jnp.inf))
+        boxes.append(last.boxes)
+    return postprocess(jnp.concatenate(logits, 1), jnp.concatenate(boxes, 1), count)
 
 
 def postprocess(

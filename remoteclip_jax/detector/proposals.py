@@ -37,8 +37,7 @@ class Tower(nn.Module):
         around = Conv(d // 2, 3, dtype=self.dtype)
         ends = np.cumsum([h * w for _, h, w, _ in (level.shape for level in maps)])
         levels = [
-            part.reshape(*level.shape[:3], d // 2)
-            for part, level in zip(jnp.split(y, ends[:-1], 1), maps, strict=True)
+            part.reshape(*level.shape[:3], d // 2) for part, level in zip(jnp.split(y, ends[:-1], 1), maps, strict=True)
         ]
         y = nn.relu(flatten([around(level) for level in levels]))[:, :, None]
         return LayerNorm(dtype=self.dtype)(x + Conv(d, 1, dtype=self.dtype)(y)[:, :, 0])

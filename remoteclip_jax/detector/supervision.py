@@ -83,7 +83,9 @@ def detection_loss(
     parts: Parts = {f"{name}_loss": value[-1] for name, value in by_layer.items()}
     total = _weighted_sum(c, by_layer).sum()
     if sources is not None:
-        denoised = _means({name: x[:, :, queries:] for name, x in losses.items()}, targets[:, :, queries:] >= 0, axis_name)
+        denoised = _means(
+            {name: x[:, :, queries:] for name, x in losses.items()}, targets[:, :, queries:] >= 0, axis_name
+        )
         total += _weighted_sum(c, denoised).sum()
         parts["denoising_loss"] = _weighted_sum(c, denoised)[-1]
     if c.dense:

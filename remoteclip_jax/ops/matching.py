@@ -65,7 +65,17 @@ def _start(cost: Float[Array, "m q"], real: Bool[Array, " m"]) -> _Search:
     none, zero = jnp.full(q, q), jnp.zeros((), cost.dtype)
     columns = jnp.zeros(q, bool), jnp.full(q, jnp.inf, cost.dtype), none
     first = _Search(
-        owner, u, jnp.zeros(q, cost.dtype), waiting, minimum, jnp.array(-1), zero, jnp.array(q), jnp.array(False), zero, *columns
+        owner,
+        u,
+        jnp.zeros(q, cost.dtype),
+        waiting,
+        minimum,
+        jnp.array(-1),
+        zero,
+        jnp.array(q),
+        jnp.array(False),
+        zero,
+        *columns,
     )
     return _next_row(first)
 

@@ -56,7 +56,9 @@ def _sum_of_rows(table: Table, rows: Int[Array, "b s"], weights: Float[Array, "b
     return _contract(_rows(table, rows), weights, axis=1)
 
 
-def _forward(table: Table, rows: Int[Array, "b s"], weights: Float[Array, "b s"]) -> tuple[Float[Array, "b d"], Residuals]:
+def _forward(
+    table: Table, rows: Int[Array, "b s"], weights: Float[Array, "b s"]
+) -> tuple[Float[Array, "b d"], Residuals]:
     return _sum_of_rows(table, rows, weights), (table, rows, weights)
 
 

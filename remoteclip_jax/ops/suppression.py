@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from remoteclip_jax.ops.boxes import iou, pairwise
 
 
+@jax.named_scope("suppression")
 def nms_mask(
     boxes: Float[Array, "n c 4"],
     scores: Float[Array, "n c"],

@@ -72,7 +72,9 @@ def run_training(
                     within_epoch = done < _epoch_end(epoch, workload, plan)
                     if within_epoch and (signal() or time.monotonic() - last_save > MAX_UNSAVED_SECONDS):
                         seconds = earlier_seconds + time.monotonic() - begin
-                        checkpoints.save(unpacked(state), {"step": done, "partial": {**meter.to_json(), "seconds": seconds}})
+                        checkpoints.save(
+                            unpacked(state), {"step": done, "partial": {**meter.to_json(), "seconds": seconds}}
+                        )
                         last_save = time.monotonic()
                         _raise_if_interrupted(signal(), done, run, checkpoints)
                 epochs = math.ceil(plan.total / workload.steps_per_epoch)

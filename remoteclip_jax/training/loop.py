@@ -5,7 +5,6 @@ import dataclasses
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp

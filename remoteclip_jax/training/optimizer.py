@@ -46,7 +46,7 @@ def parameter_groups(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone
 
 
 def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) with learning rate one, for trees of parameters, packed by their groups or not.
+    """AdamW (Loshchilov and Hutter 2019) with learning rate one, for trees of parameters, packed or not.
 
     The training step multiplies by the schedule, because the number of steps may change during the training. Frozen
     parameters get exact zeros and no moments; with `stop_gradient` alone, weight decay would still change them. With

@@ -1,8 +1,8 @@
 """Many small arrays as a few long vectors: how the state of a training lies in the device's memory.
 
-A detector has six hundred parameters, most of them small. Array by array, the optimizer, the moving average and the norm
-of the gradient would take thousands of kernels on a GPU, each shorter than its own start, and on a CPU a step would
-begin by handing over thousands of buffers. Checkpoints keep the tree (see `training.state`).
+A detector has six hundred parameters, most of them small. Array by array, the optimizer, the moving average and the
+norm of the gradient would take thousands of kernels on a GPU, each shorter than its own start, and on a CPU a step
+would begin by handing over thousands of buffers. Checkpoints keep the tree (see `training.state`).
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ class Layout:
 class Packed:
     """A packed tree: a vector for each group of small leaves, and one for each `large` leaf, by its path.
 
-    A value may also be what `jax.tree.map` or Optax puts in its place. Large leaves are vectors too, since XLA would else choose another memory layout for convolutions, and copy.
+    A value may also be what `jax.tree.map` or Optax puts in its place. Large leaves are vectors too, since XLA would
+    else choose another memory layout for convolutions, and copy.
     """
 
     vectors: dict[str, Any]
@@ -89,7 +90,8 @@ class Packed:
 
 def pack(tree: Any, groups: Any) -> Packed:
     """`tree` packed; `groups` is a tree of the same structure with the names of the leaves' groups."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    structure: Any = jax.tree.structure(tree)
     keys = tuple(("/".join(str(key.key) for key in path), tuple(np.shape(leaf))) for path, leaf in leaves)
     return _layout(structure, keys, tuple(structure.flatten_up_to(groups))).pack(tree)
 

@@ -3,16 +3,17 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int32
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.devices import replicate
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules, make_optimizer, parameter_groups
 from remoteclip_jax.training.packing import Packed, is_packed, pack
+
+Count = Int32[Array, ""] | Int32[np.ndarray, ""]
 
 
 class TrainState(NamedTuple):
@@ -27,10 +28,10 @@ class TrainState(NamedTuple):
     it.
     """
 
-    seed: Int[Array, ""]
-    step: Int[Array, ""]
-    total_steps: Int[Array, ""]
-    first_steps: Int[Array, ""]
+    seed: Count
+    step: Count
+    total_steps: Count
+    first_steps: Count
     params: Packed
     batch_stats: Packed
     opt_state: optax.OptState
