@@ -10,22 +10,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.ops.convolution import convolve
 from remoteclip_jax.ops.cpu.products import dot_general, matmul
+from remoteclip_jax.ops.initializers import lecun_normal, ones, torch_uniform, zeros
 
-LayerNorm = partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's epsilon; Flax's is 1e-6
-Dense = partial(nn.Dense, dot_general=dot_general)
-
-
-def torch_uniform(key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32) -> Float[Array, "..."]:
-    """PyTorch's default initialisation of convolutions (Kaiming uniform, a = √5): U(−1/√fan_in, 1/√fan_in).
-
-    `shape` is HWIO.
-    """
-    fan_in = shape[0] * shape[1] * shape[2]
-    return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+# PyTorch's epsilon; Flax's is 1e-6.
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, scale_init=ones, bias_init=zeros)
+Dense = partial(nn.Dense, dot_general=dot_general, kernel_init=lecun_normal, bias_init=zeros)
 
 
 class Conv(nn.Module):

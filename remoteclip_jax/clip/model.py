@@ -1,18 +1,17 @@
 """Both towers, as in `open_clip.model.CLIP`: parameters under `visual`, `text` and `logit_scale`."""
 
 import math
-from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.clip.text import TextTransformer
+from remoteclip_jax.ops.initializers import constant, declare, draw, shapes
 
 Variables = dict[str, Any]  # {"params": …, "batch_stats": …}
 
@@ -39,7 +38,7 @@ class CLIP(nn.Module):
             c.quick_gelu,
             self.dtype,
         )
-        self.logit_scale = self.param("logit_scale", nn.initializers.constant(math.log(1 / 0.07)), ())
+        self.logit_scale = self.param("logit_scale", constant(math.log(1 / 0.07)), ())
 
     def features(self, images: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
         """All maps of the image tower, and `embedding` [n, d]; see `ModifiedResNet`. Images are normalised."""
@@ -64,24 +63,21 @@ def init(config: CLIPConfig, key: Key[Array, ""], text_tower: bool = True) -> Va
 
     The image tower is the same with and without a text tower.
     """
-    # No parameter's shape depends on the image size, so the smallest image that can be halved five times will do.
-    inputs: dict[str, Any] = {"images": jnp.zeros((1, 32, 32, 3))}
-    if text_tower:
-        inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
-    return initial_variables(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"), key)
-
-
-def initial_variables(initialise: Callable[[Key[Array, ""]], Any], key: Key[Array, ""]) -> Variables:
-    """The variables `initialise(key)`, compiled without optimisations, which cost more than one run could save."""
-    if isinstance(key, jax.core.Tracer):  # from `eval_shape`, which compiles nothing
-        return initialise(key)
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(initialise, compiler_options=options if jax.default_backend() == "cpu" else None)(key)
+    return dict(draw(_declared(config, text_tower), key))
 
 
 def init_shapes(config: CLIPConfig, text_tower: bool = True) -> Variables:
     """The tree of `jax.ShapeDtypeStruct` for what `init` returns; nothing is computed."""
-    return jax.eval_shape(partial(init, config, text_tower=text_tower), jax.random.key(0))
+    return dict(shapes(_declared(config, text_tower)))
+
+
+@cache
+def _declared(config: CLIPConfig, text_tower: bool) -> Any:
+    # No parameter's shape depends on the image size, so the smallest image that can be halved five times will do.
+    inputs: dict[str, Any] = {"images": jnp.zeros((1, 32, 32, 3))}
+    if text_tower:
+        inputs["ids"] = jnp.zeros((1, config.context_length), jnp.int32)
+    return declare(partial(CLIP(config).init, **inputs, method=None if text_tower else "encode_image"))
 
 
 def one_tower(variables: Variables, name: str) -> Variables:

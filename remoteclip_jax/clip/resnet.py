@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.layers import Conv, Dense, average_pool
 from remoteclip_jax.ops.batch_norm import BatchNorm
 from remoteclip_jax.ops.cpu.products import matmul_by_head
+from remoteclip_jax.ops.initializers import Initializer, normal, zeros
 
 
 class Downsample(nn.Module):
@@ -52,7 +53,7 @@ class Bottleneck(nn.Module):
         out = average_pool(out, self.stride) if self.stride > 1 else out
         out = Conv(self.planes * 4, 1, dtype=self.dtype, name="conv3")(out)
         # Zero as in open_clip: every block starts as the identity.
-        out = norm(nn.initializers.zeros, name="bn3")(out, train)
+        out = norm(zeros, name="bn3")(out, train)
         if self.stride > 1 or x.shape[-1] != self.planes * 4:
             x = Downsample(self.planes * 4, self.stride, self.axis_name, self.dtype, name="downsample")(x, train)
         return nn.relu(out + x)
@@ -87,12 +88,12 @@ class Projection(nn.Module):
     features: int
     heads: int
     dtype: Any
-    kernel_init: nn.initializers.Initializer
+    kernel_init: Initializer
 
     @nn.compact
     def __call__(self, inputs: int) -> HeadProjection:
         kernel = self.param("kernel", self.kernel_init, (inputs, self.features)).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        bias = self.param("bias", zeros, (self.features,)).astype(self.dtype)
         return HeadProjection(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
 
 
@@ -111,7 +112,7 @@ class AttentionPool(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n d"]:
         n, h, w, c = x.shape
-        init = nn.initializers.normal(c**-0.5)
+        init = normal(c**-0.5)
         position = self.param("positional_embedding", init, (self.grid**2 + 1, c))
         if (h, w) != (self.grid, self.grid):
             grid = position[1:].reshape(self.grid, self.grid, c)

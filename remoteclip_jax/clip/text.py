@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from remoteclip_jax.clip.layers import Dense, LayerNorm, multi_head_attention
+from remoteclip_jax.ops.initializers import normal
 
 
 def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -25,7 +26,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n l d"]) -> Float[Array, "n l d"]:
         length, width = x.shape[1:]
-        inner, outer = _init(width**-0.5), _init((width * 2 * self.layers) ** -0.5)
+        inner, outer = normal(width**-0.5), normal((width * 2 * self.layers) ** -0.5)
         q, k, v = jnp.split(Dense(3 * width, dtype=self.dtype, kernel_init=inner, name="in_proj")(x), 3, -1)
         x = multi_head_attention(q, k, v, self.heads, jnp.tril(jnp.ones((length, length), bool)))
         return Dense(width, dtype=self.dtype, kernel_init=outer, name="out_proj")(x)
@@ -41,7 +42,7 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n l d"]) -> Float[Array, "n l d"]:
         width = x.shape[-1]
-        inner, outer = _init((2 * width) ** -0.5), _init((width * 2 * self.layers) ** -0.5)
+        inner, outer = normal((2 * width) ** -0.5), normal((width * 2 * self.layers) ** -0.5)
         x = Dense(4 * width, dtype=self.dtype, kernel_init=inner, name="c_fc")(x)
         x = quick_gelu(x) if self.quick_gelu else nn.gelu(x, approximate=False)
         return Dense(width, dtype=self.dtype, kernel_init=outer, name="c_proj")(x)
@@ -109,15 +110,11 @@ class TextTransformer(nn.Module):
     @nn.compact
     def __call__(self, ids: Int[Array, "n l"]) -> Float[Array, "n d"]:
         embedding = nn.Embed(
-            self.vocab_size, self.width, dtype=self.dtype, embedding_init=_init(0.02), name="token_embedding"
+            self.vocab_size, self.width, dtype=self.dtype, embedding_init=normal(0.02), name="token_embedding"
         )
-        position = self.param("positional_embedding", _init(0.01), (self.context_length, self.width))
-        projection = self.param("text_projection", _init(self.width**-0.5), (self.width, self.embed_dim))
+        position = self.param("positional_embedding", normal(0.01), (self.context_length, self.width))
+        projection = self.param("text_projection", normal(self.width**-0.5), (self.width, self.embed_dim))
         x = embedding(ids) + position.astype(self.dtype)
         x = Transformer(self.layers, self.heads, self.quick_gelu, self.dtype, name="transformer")(x)
         x = LayerNorm(dtype=self.dtype, name="ln_final")(x)
         return x[jnp.arange(x.shape[0]), ids.argmax(-1)] @ projection.astype(self.dtype)
-
-
-def _init(std: float) -> nn.initializers.Initializer:
-    return nn.initializers.normal(std)

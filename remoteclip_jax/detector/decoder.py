@@ -16,6 +16,7 @@ from remoteclip_jax.detector.config import STRIDES, DetectorConfig
 from remoteclip_jax.detector.deformable import DeformableAttention
 from remoteclip_jax.detector.encoder import Attention, FeedForward, sine_embedding
 from remoteclip_jax.ops.boxes import Boxes
+from remoteclip_jax.ops.initializers import zeros
 
 ALIGNMENT = 8  # prompts
 OCTAVE = 32.0  # pixels that a factor of two in size counts as
@@ -50,7 +51,7 @@ class TextConditioner(nn.Module):
         padding = -len(texts) % ALIGNMENT
         texts, valid = jnp.pad(texts, ((0, padding), (0, 0))), jnp.pad(valid, (0, padding))
         t = LayerNorm(dtype=self.dtype)(Dense(d, dtype=self.dtype, name="texts")(texts))[None]
-        gate = self.param("gate", nn.initializers.zeros, ())
+        gate = self.param("gate", zeros, ())
         # With the gate at zero the projection must not be zero too: neither would ever get a gradient. The prompts are
         # the same for all images, whose queries are therefore one set.
         normed = LayerNorm(dtype=self.dtype)(q).reshape(1, n * count, d)
@@ -72,7 +73,7 @@ class ContextGating(nn.Module):
         if self.kind == "none":
             return q
         d = q.shape[-1]
-        out = partial(Dense, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")
+        out = partial(Dense, dtype=self.dtype, kernel_init=zeros, name="out")
         c = LayerNorm(dtype=self.dtype, name="norm")(Dense(d, dtype=self.dtype, name="context")(context))[:, None]
         if self.kind == "film":
             gamma, beta = jnp.split(out(2 * d)(nn.gelu(c)), 2, -1)

@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import Dense
 from remoteclip_jax.detector.config import STRIDES
 from remoteclip_jax.ops.cpu.products import matmul
+from remoteclip_jax.ops.initializers import Initializer, lecun_normal, zeros
 from remoteclip_jax.ops.sampling import sample
 
 
@@ -22,8 +23,8 @@ class LinearWeights(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: int) -> tuple[Float[Array, "c d"], Float[Array, " d"]]:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (inputs, self.features))
-        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", lecun_normal, (inputs, self.features))
+        return kernel, self.param("bias", zeros, (self.features,))
 
 
 class DeformableAttention(nn.Module):
@@ -41,8 +42,8 @@ class DeformableAttention(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        zeros, count = nn.initializers.zeros, self.heads * self.levels * self.points
-        self.offsets = Dense(2 * count, kernel_init=zeros, bias_init=self._initial_offsets)
+        count = self.heads * self.levels * self.points
+        self.offsets = Dense(2 * count, kernel_init=zeros, bias_init=Initializer(self._initial_offsets))
         self.weights = Dense(count, kernel_init=zeros)
         self.out = Dense(self.width, dtype=self.dtype, kernel_init=zeros)
         for level in range(self.levels):
@@ -62,16 +63,14 @@ class DeformableAttention(nn.Module):
         centre, size = boxes[:, :, None, None, None, :2], boxes[:, :, None, None, None, 2:]
         return self.out(sample(values, centre + offsets * size / 2, weights).reshape(q.shape))
 
-    def _initial_offsets(
-        self, key: Key[Array, ""], shape: tuple[int, ...], dtype: Any = jnp.float32
-    ) -> Float[Array, " b"]:
+    def _initial_offsets(self, _: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, " b"]:
         """Each head has its own direction, and each of its points lies farther out, up to the box's border."""
         angle = 2 * np.pi * np.arange(self.heads) / self.heads
         direction = np.stack([np.cos(angle), np.sin(angle)], -1)
         direction /= np.abs(direction).max(-1, keepdims=True)
         distance = (np.arange(self.points) + 1) / self.points
         start = direction[:, None, None, :] * distance[None, None, :, None] * np.ones((1, self.levels, 1, 1))
-        return jnp.asarray(start.reshape(-1), dtype)
+        return start.reshape(shape)
 
 
 def project_values(

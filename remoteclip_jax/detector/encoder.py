@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float
 from remoteclip_jax.clip.layers import Conv, Dense, LayerNorm, average_pool, multi_head_attention
 from remoteclip_jax.detector.config import STRIDES
 from remoteclip_jax.ops.batch_norm import BatchNorm
+from remoteclip_jax.ops.initializers import lecun_normal, zeros
 
 Map = Float[Array, "n h w d"]
 Maps = list[Float[Array, "n _ _ d"]]  # each level has a height and a width of its own
@@ -59,7 +60,7 @@ class Attention(nn.Module):
         dense = partial(Dense, d, dtype=self.dtype)
         query, key, value = dense(name="query")(q), dense(name="key")(k), dense(name="value")(v)
         y = multi_head_attention(query, key, value, self.heads, mask)
-        init = nn.initializers.zeros if self.zero else nn.initializers.lecun_normal()
+        init = zeros if self.zero else lecun_normal
         return dense(kernel_init=init, name="out")(y)
 
 
@@ -72,7 +73,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
         y = nn.gelu(Dense(self.hidden, dtype=self.dtype)(LayerNorm(dtype=self.dtype)(x)))
-        return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=nn.initializers.zeros)(y)
+        return x + Dense(x.shape[-1], dtype=self.dtype, kernel_init=zeros)(y)
 
 
 def sine_embedding(pixels: Float[Array, "... c"], width: int) -> Float[Array, "... width"]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.layers import Dense
+from remoteclip_jax.ops.initializers import constant, normal, ones, zeros
 from remoteclip_jax.ops.similarity import l2_normalise
 
 SCALE, MAX_SCALE = 14.0, 100.0  # CLIP's own initial value and bound
@@ -40,34 +41,36 @@ class ClassHead(nn.Module):
 
     def setup(self) -> None:
         self.hidden = Dense(self.width, dtype=self.dtype)
-        init = nn.initializers.normal(self.width**-0.5)
+        init = normal(self.width**-0.5)
         self.projection = self.param("projection", init, (self.width, self.embed_dim))
-        self.directions = self.param("directions", nn.initializers.zeros, (DIRECTIONS, self.embed_dim))
-        self.gains = self.param("gains", nn.initializers.ones, (DIRECTIONS,))
-        self.scale = self.param("scale", nn.initializers.constant(math.log(SCALE)), ())
-        self.bias = self.param("bias", nn.initializers.constant(math.log(self.prior / (1 - self.prior))), ())
+        self.directions = self.param("directions", zeros, (DIRECTIONS, self.embed_dim))
+        self.gains = self.param("gains", ones, (DIRECTIONS,))
+        self.scale = self.param("scale", constant(math.log(SCALE)), ())
+        self.bias = self.param("bias", constant(math.log(self.prior / (1 - self.prior))), ())
 
-    def __call__(
-        self, q: Float[Array, "*b q d"], texts: Float[Array, "*n k e"]
-    ) -> tuple[Float[Array, "*b q k"], Float[Array, "*b q w"], Float[Array, "*b q 1"]]:
-        """float32 logits of the queries for unit-length embeddings, and what `cosines` needs: h(q), and the lengths of
-        PW h(q)."""
+    def __call__(self, q: Float[Array, "*b q d"], texts: Float[Array, "*n k e"]) -> Float[Array, "*b q k"]:
+        """float32 logits of the queries for unit-length embeddings: [k, e], or [n, k, e] if images have their own."""
+        return self.logits(*self.states(q), texts)
+
+    def states(self, q: Float[Array, "*b q d"]) -> tuple[Float[Array, "*b q w"], Float[Array, "*b q 1"]]:
+        """h(q) and |PW h(q)|: what logits and cosines for any embeddings follow from."""
         hidden = nn.gelu(self.hidden(q))
-        lengths = self.lengths(hidden)
-        return self.cosines(hidden, lengths, texts) / self.temperature() + self.bias, hidden, lengths
-
-    def lengths(self, hidden: Float[Array, "*b q w"]) -> Float[Array, "*b q 1"]:
-        """|PW h|."""
         kernel, wide = self._apply_whitening(self.projection), hidden.astype(jnp.float32)
         # What does not depend on the queries is small enough for full float32 on a GPU; the rest may be TF32.
         with jax.default_matmul_precision("highest"):
             gram = kernel @ kernel.T
-        return jnp.sqrt(jnp.maximum(jnp.sum((wide @ gram) * wide, -1, keepdims=True), 1e-8))
+        return hidden, jnp.sqrt(jnp.maximum(jnp.sum((wide @ gram) * wide, -1, keepdims=True), 1e-8))
+
+    def logits(
+        self, hidden: Float[Array, "*b q w"], lengths: Float[Array, "*b q 1"], texts: Float[Array, "*n k e"]
+    ) -> Float[Array, "*b q k"]:
+        """The logits of queries with these states."""
+        return self.cosines(hidden, lengths, texts) / self.temperature() + self.bias
 
     def cosines(
         self, hidden: Float[Array, "*b q w"], lengths: Float[Array, "*b q 1"], texts: Float[Array, "*n k e"]
     ) -> Float[Array, "*b q k"]:
-        """The cosines <f, t̂> for unit-length embeddings: [k, e], or [n, k, e] if images have their own."""
+        """The cosines <f, t̂> of queries with these states."""
         kernel = self._apply_whitening(self.projection)
         with jax.default_matmul_precision("highest"):
             prompts = jnp.swapaxes(self.whitened(texts) @ kernel.T, -1, -2)
@@ -87,8 +90,8 @@ class ClassHead(nn.Module):
 
     def features(self, q: Float[Array, "n q d"]) -> Float[Array, "n q e"]:
         """The class features f, of unit length."""
-        hidden = nn.gelu(self.hidden(q)).astype(jnp.float32)
-        return l2_normalise(hidden @ self._apply_whitening(self.projection))
+        hidden, _ = self.states(q)
+        return l2_normalise(hidden.astype(jnp.float32) @ self._apply_whitening(self.projection))
 
     def whitened(self, texts: Float[Array, "*n k e"]) -> Float[Array, "*n k e"]:
         """t̂ = normalise(P·t)."""
@@ -146,4 +149,4 @@ class BoxHead(nn.Module):
     @nn.compact
     def __call__(self, q: Float[Array, "n q d"]) -> Float[Array, "n q 4"]:
         hidden = nn.relu(Dense(q.shape[-1], dtype=self.dtype, name="hidden")(q))
-        return Dense(4, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="delta")(hidden).astype(jnp.float32)
+        return Dense(4, dtype=self.dtype, kernel_init=zeros, name="delta")(hidden).astype(jnp.float32)

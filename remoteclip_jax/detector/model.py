@@ -1,6 +1,6 @@
 """The four stages together: image and prompts in, class features and boxes out."""
 
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.layers import Dense, LayerNorm
-from remoteclip_jax.clip.model import Variables, initial_variables
+from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.resnet import ModifiedResNet
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import DecoderLayer
@@ -19,11 +19,12 @@ from remoteclip_jax.detector.encoder import WAVES, Pyramid, grid_centres, sine_e
 from remoteclip_jax.detector.heads import BoxHead, ClassHead
 from remoteclip_jax.detector.proposals import Tower, anchors, select_proposals
 from remoteclip_jax.ops.boxes import clip_to_image, refine
+from remoteclip_jax.ops.initializers import declare, draw, normal, shapes
 from remoteclip_jax.ops.similarity import l2_normalise
 
 
 class Predictions(NamedTuple):
-    """The predictions of queries or positions. `hidden` and `lengths` are what `Detector.cosines` needs."""
+    """The predictions of queries or positions. `hidden` and `lengths` are their states, for `Detector.cosines`."""
 
     logits: Float[Array, "*l n q k"]
     boxes: Float[Array, "*l n q 4"]
@@ -75,8 +76,8 @@ class Detector(nn.Module):
         self.decoder_norm = LayerNorm(dtype=self.dtype)
         self.boxes = [BoxHead(self.dtype) for _ in range(c.layers)]
         if c.query_init == "learned":
-            self.content = self.param("content", nn.initializers.normal(1.0), (c.queries, c.width))
-            self.places = self.param("places", nn.initializers.normal(1.0), (c.queries, 4))
+            self.content = self.param("content", normal(1.0), (c.queries, c.width))
+            self.places = self.param("places", normal(1.0), (c.queries, 4))
         if c.denoising:
             self.class_query = Dense(c.width, dtype=self.dtype)
 
@@ -125,7 +126,7 @@ class Detector(nn.Module):
         tower = self.visual(images, train and self.config.train_norm)
         positions = self.tower(self.pyramid(tower, train))
         similarity = self.class_head.similarity(tower["embedding"], texts)
-        return similarity, jax.nn.logsumexp(self.class_head(positions, texts)[0], axis=1)
+        return similarity, jax.nn.logsumexp(self.class_head(positions, texts), axis=1)
 
     def similarity(self, context: Float[Array, "n e"], texts: Float[Array, "k e"]) -> Float[Array, "n k"]:
         """The logits, for a softmax, of global contexts for the prompts."""
@@ -148,8 +149,9 @@ class Detector(nn.Module):
         texts: Float[Array, "k e"],
         valid: Bool[Array, " k"],
     ) -> Predictions:
-        logits, hidden, lengths = self.class_head(q, texts)
-        return Predictions(jnp.where(valid, logits, -jnp.inf), boxes, hidden, lengths)
+        hidden, lengths = self.class_head.states(q)
+        logits = jnp.where(valid, self.class_head.logits(hidden, lengths, texts), -jnp.inf)
+        return Predictions(logits, boxes, hidden, lengths)
 
     def _dense(
         self,
@@ -201,17 +203,26 @@ class Detector(nn.Module):
         return jnp.concatenate([q, extra], 1), jnp.concatenate([boxes, denoising.boxes], 1), mask[:, None]
 
 
-def init(clip: CLIPConfig, config: DetectorConfig, key: Key[Array, ""]) -> Variables:
-    """Random variables of the detector, including its image tower."""
-    size, dim = 64, clip.embed_dim
-    denoising = None
-    if config.denoising:
-        zeros = jnp.zeros((1, 1), jnp.int32)
-        denoising = DenoisingQueries(jnp.full((1, 1, 4), 0.5), zeros, zeros)
-    images, texts = jnp.zeros((1, size, size, 3)), jnp.ones((2, dim))
-    return initial_variables(lambda k: Detector(clip, config).init(k, images, texts, None, denoising), key)
+def init(clip: CLIPConfig, config: DetectorConfig, key: Key[Array, ""], visual: Variables | None = None) -> Variables:
+    """Random variables of the detector. Its image tower is random too, or that of `visual`, of which "params" and
+    "batch_stats" hold an image tower under the name "visual"."""
+    declared = _declared(clip, config)
+    if visual is None:
+        return dict(draw(declared, key))
+    others = {group: {name: x for name, x in tree.items() if name != "visual"} for group, tree in declared.items()}
+    return {group: {**tree, "visual": visual[group]["visual"]} for group, tree in draw(others, key).items()}
 
 
 def detector_shapes(clip: CLIPConfig, config: DetectorConfig) -> Variables:
     """The tree of `jax.ShapeDtypeStruct` for what `init` returns; nothing is computed."""
-    return jax.eval_shape(partial(init, clip, config), jax.random.key(0))
+    return dict(shapes(_declared(clip, config)))
+
+
+@cache
+def _declared(clip: CLIPConfig, config: DetectorConfig) -> Any:
+    denoising = None
+    if config.denoising:
+        zeros = jnp.zeros((1, 1), jnp.int32)
+        denoising = DenoisingQueries(jnp.full((1, 1, 4), 0.5), zeros, zeros)
+    images, texts = jnp.zeros((1, 64, 64, 3)), jnp.ones((2, clip.embed_dim))
+    return declare(lambda key: Detector(clip, config).init(key, images, texts, None, denoising))

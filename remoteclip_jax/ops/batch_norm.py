@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from remoteclip_jax.ops.initializers import Initializer, ones, zeros
 from remoteclip_jax.runtime.devices import mean_over_devices
 
 MOMENTUM = 0.1  # PyTorch's: the weight of the new statistics; Flax's momentum is one minus this
@@ -33,20 +34,20 @@ class BatchNorm(nn.Module):
 
     axis_name: str | None = None
     dtype: Any = jnp.float32
-    scale_init: nn.initializers.Initializer = nn.initializers.ones
+    scale_init: Initializer = ones
 
     @nn.compact
     def __call__(self, x: Map, train: bool) -> Map:
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
-        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        bias = self.param("bias", zeros, (channels,))
+        running_mean = self.variable("batch_stats", "mean", zeros, None, (channels,))
+        running_var = self.variable("batch_stats", "var", ones, None, (channels,))
         x = x.astype(self.dtype)
         if not train:
             return _apply(x, scale, bias, running_mean.value, running_var.value)
         axis_name = None if self.is_initializing() else self.axis_name
-        x, mean, var = normalise(x, scale, bias, running_mean.value, axis_name)
+        x, mean, var = normalise(x, scale, bias, axis_name)
         if not self.is_initializing():
             count = x.size // channels * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = var * (count / max(count - 1, 1))
@@ -55,35 +56,43 @@ class BatchNorm(nn.Module):
         return x
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalise(
-    x: Map, scale: Channels, bias: Channels, near_mean: Channels, axis_name: str | None
-) -> tuple[Map, Channels, Channels]:
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def normalise(x: Map, scale: Channels, bias: Channels, axis_name: str | None) -> tuple[Map, Channels, Channels]:
     """The normalised x, in the type of x, with the mean and the biased variance it was normalised by.
 
-    The statistics are those of the global batch where `axis_name` names pmap's axis. They are found in one pass over x,
-    from its differences from `near_mean`: any constant will do, but the nearer to the mean, the less is lost when
-    squares are subtracted (Chan et al. 1983). Only the first result passes gradients on, to x, scale and bias.
+    The statistics are those of the global batch where `axis_name` names pmap's axis. Only the first result passes
+    gradients on to x, scale and bias.
     """
-    return _forward(x, scale, bias, near_mean, axis_name)[0]
+    return _forward(x, scale, bias, axis_name)[0]
 
 
-@partial(jax.jit, static_argnums=4)
+@partial(jax.jit, static_argnums=3)
 def _forward(
-    x: Map, scale: Channels, bias: Channels, near_mean: Channels, axis_name: str | None
+    x: Map, scale: Channels, bias: Channels, axis_name: str | None
 ) -> tuple[tuple[Map, Channels, Channels], Residuals]:
-    difference = _at_least_float32(x) - near_mean
-    count = x.size // x.shape[-1]
-    sums = _two_sums(difference, jnp.square(difference))
-    first, second = mean_over_devices((sums[0] / count, sums[1] / count), axis_name)
-    mean, var = near_mean + first, jnp.maximum(second - jnp.square(first), 0)
+    mean, var = _statistics(x, axis_name)
     return (_apply(x, scale, bias, mean, var), mean, var), (x, scale, mean, var)
+
+
+def _statistics(x: Map, axis_name: str | None) -> tuple[Channels, Channels]:
+    """The mean and the biased variance, in one pass over x: from its differences from one of its own values, which are
+    so small that little is lost when squares are subtracted (Chan et al. 1983)."""
+    _, h, w, c = x.shape
+    wide = _at_least_float32(x)
+    middle = wide[0, h // 2, w // 2]
+    difference, count = wide - middle, x.size // c
+    first, second = (total / count for total in _two_sums(difference, jnp.square(difference)))
+    mean, var = middle + first, jnp.maximum(second - jnp.square(first), 0)
+    if axis_name is None or lax.axis_size(axis_name) == 1:
+        return mean, var
+    global_mean = mean_over_devices(mean, axis_name)
+    return global_mean, mean_over_devices(var + jnp.square(mean - global_mean), axis_name)
 
 
 @partial(jax.jit, static_argnums=0)
 def _backward(
     axis_name: str | None, residuals: Residuals, gradients: tuple[Map, Channels, Channels]
-) -> tuple[Map, Channels, Channels, None]:
+) -> tuple[Map, Channels, Channels]:
     x, scale, mean, var = residuals
     g, wide, inverse = _at_least_float32(gradients[0]), _at_least_float32(x), lax.rsqrt(var + EPSILON)
     # Without the barrier XLA would share x − mean with the forward pass, and keep it in memory beside x until now.
@@ -93,7 +102,7 @@ def _backward(
     slope, shift = mean_over_devices((scale_gradient / count, bias_gradient / count), axis_name)
     slope = slope * inverse
     x_gradient = scale * inverse * (g - wide * slope + (mean * slope - shift))
-    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient, None
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
 normalise.defvjp(_forward, _backward)

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from remoteclip_jax.clip.config import ARCHITECTURES
-from remoteclip_jax.clip.model import CLIP
-from remoteclip_jax.clip.model import init as init_clip
-from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.model import init as init_detector
+from remoteclip_jax.clip.model import CLIP, init_shapes
+from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.tasks.align.config import AlignConfig
 from remoteclip_jax.tasks.align.loss import make_align_loss
@@ -60,7 +58,7 @@ def lower(
 def align() -> jax.stages.Lowered:
     config, clip = new_config({}), ARCHITECTURES["RN50"]
     assert isinstance(config, AlignConfig)
-    variables = jax.eval_shape(lambda key: init_clip(clip, key, False), jax.random.key(0))
+    variables = init_shapes(clip, False)
     n, size = config.batch_size, config.image_size
     batch = {"image": shape(n, size, size, 3, dtype=jnp.uint8), "target": shape(n, CLASSES)}
     texts = jnp.eye(CLASSES, clip.embed_dim)
@@ -71,7 +69,7 @@ def detect() -> jax.stages.Lowered:
     config = new_config({"task": "detect", "preset": "small"})
     assert isinstance(config, DetectConfig)
     clip, n, size = ARCHITECTURES[config.arch], config.batch_size, config.image_size
-    variables = jax.eval_shape(lambda key: init_detector(clip, config.detector, key), jax.random.key(0))
+    variables = detector_shapes(clip, config.detector)
     batch = {
         "image": shape(n, size, size, 3, dtype=jnp.uint8),
         "boxes": shape(n, SLOTS, 4),

@@ -14,7 +14,7 @@ SIDE, CLASSES = 128, 4
 SHAPES = [(SIDE // s, SIDE // s) for s in STRIDES]
 ANCHORS = np.asarray(anchors(SHAPES))
 STEPS = np.concatenate([np.full(h * w, s / SIDE, np.float32) for (h, w), s in zip(SHAPES, STRIDES, strict=True)])
-fast = quick(assign)
+fast = quick(lambda logits, predicted, *truth: assign(logits, predicted, SHAPES, *truth))
 
 
 def predictions(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def predictions(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 def solve(boxes: Any, real: Any, seed: int = 0, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
     boxes, real = np.asarray(boxes, np.float32), np.asarray(real)
     labels = np.zeros(real.shape, np.int32) if labels is None else labels
-    found, quality = fast(*predictions(seed, len(boxes)), ANCHORS, STEPS, boxes, labels, real)
+    found, quality = fast(*predictions(seed, len(boxes)), boxes, labels, real)
     return np.asarray(found), np.asarray(quality)
 
 
@@ -62,9 +62,7 @@ def test_a_good_box_gives_many_positions() -> None:
     box = np.array([0.5, 0.5, 0.3, 0.3], np.float32)
     logits, _ = predictions(0, 1)
     right = np.broadcast_to(box, (1, len(ANCHORS), 4))
-    found, quality = fast(
-        logits, right, ANCHORS, STEPS, box[None, None], np.zeros((1, 1), np.int32), np.ones((1, 1), bool)
-    )
+    found, quality = fast(logits, right, box[None, None], np.zeros((1, 1), np.int32), np.ones((1, 1), bool))
     assert 8 <= (np.asarray(found) == 0).sum() <= MAX_POSITIONS
     np.testing.assert_allclose(np.asarray(quality)[np.asarray(found) == 0], 1, atol=1e-3)
 
@@ -98,7 +96,7 @@ def test_a_position_goes_to_the_object_that_it_fits() -> None:
     logits, _ = predictions(0, 1)
     fine = STEPS < 0.2
     predicted = np.where(fine[:, None], boxes[0, 0], boxes[0, 1])[None]
-    found, _ = fast(logits, predicted, ANCHORS, STEPS, boxes, np.zeros((1, 2), np.int32), np.ones((1, 2), bool))
+    found, _ = fast(logits, predicted, boxes, np.zeros((1, 2), np.int32), np.ones((1, 2), bool))
     assert set(np.asarray(found)[0][fine]) == {-1, 0}
     assert set(np.asarray(found)[0][~fine]) == {-1, 1}
 

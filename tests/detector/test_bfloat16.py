@@ -52,5 +52,5 @@ def test_predictions() -> None:
     assert np.abs(found.dense.boxes.astype(np.float32) - expected.dense.boxes).mean() < 0.01
     spread = expected.dense.logits.std()
     assert np.abs(found.dense.logits.astype(np.float32) - expected.dense.logits).mean() < 0.1 * spread
-    for x in found.layers[-1][:2]:
+    for x in found.layer(-1)[:2]:
         assert np.isfinite(x.astype(np.float32)).all()

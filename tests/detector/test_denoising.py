@@ -98,9 +98,7 @@ def with_noise(boxes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     noise = DenoisingQueries(jnp.asarray(boxes), jnp.asarray(labels), jnp.array([[0, 0, 0, 1, 1, 1]] * 2))
     images, texts = random_images(2), random_texts(6)
     outputs = compiled(SMALL)(random_variables(SMALL), images, texts, np.ones(6, bool), noise)
-    return tuple(
-        np.stack([np.asarray(getattr(layer, name)) for layer in outputs.layers]) for name in ("hidden", "boxes")
-    )
+    return np.asarray(outputs.layers.hidden), np.asarray(outputs.layers.boxes)
 
 
 def test_queries_see_no_noised_one_and_groups_not_each_other() -> None:
@@ -119,4 +117,4 @@ def test_queries_see_no_noised_one_and_groups_not_each_other() -> None:
     np.testing.assert_allclose(within[0][:, :, queries + 3 :], after[0][:, :, queries + 3 :], atol=1e-5)
     # The queries are the same as in evaluation, without denoising queries.
     plain = compiled(SMALL)(random_variables(SMALL), random_images(2), random_texts(6), np.ones(6, bool))
-    np.testing.assert_allclose(plain.layers[-1].hidden, before[0][-1, :, :queries], atol=1e-4)
+    np.testing.assert_allclose(plain.layers.hidden[-1], before[0][-1, :, :queries], atol=1e-4)

@@ -32,6 +32,10 @@ def texts(*shape: int) -> np.ndarray:
     return t / np.linalg.norm(t, axis=-1, keepdims=True)
 
 
+def cosines_of(variables: Any) -> jax.Array:
+    return HEAD.apply(variables, *HEAD.apply(variables, queries(), method="states"), texts(3), method="cosines")
+
+
 def test_features_are_of_unit_length(variables: Any) -> None:
     features = np.asarray(HEAD.apply(variables, queries(), method="features"))
     assert features.shape == (2, 7, 40)
@@ -49,7 +53,7 @@ def whitened(variables: Any, embeddings: np.ndarray) -> np.ndarray:
 def test_logits_are_scaled_cosines_of_the_features(variables: Any) -> None:
     features = np.asarray(HEAD.apply(variables, queries(), method="features"))
     cosines = np.einsum("nqe,ke->nqk", features, whitened(variables, texts(3)))
-    np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3), method="cosines"), cosines, atol=1e-5)
+    np.testing.assert_allclose(cosines_of(variables), cosines, atol=1e-5)
     np.testing.assert_allclose(HEAD.apply(variables, queries(), texts(3)), 14 * cosines - 3, atol=1e-4)
 
 
@@ -62,13 +66,13 @@ def test_each_image_may_have_embeddings_of_its_own(variables: Any) -> None:
 
 def test_the_scale_is_bounded(variables: Any) -> None:
     steep = {"params": {**variables["params"], "scale": np.float32(9.0)}}
-    cosines = np.asarray(HEAD.apply(variables, queries(), texts(3), method="cosines"))
+    cosines = np.asarray(cosines_of(variables))
     np.testing.assert_allclose(HEAD.apply(steep, queries(), texts(3)), MAX_SCALE * cosines - 3, rtol=1e-4, atol=1e-3)
 
 
 def test_gradients_are_those_of_the_features(variables: Any) -> None:
     def short(variables: Any) -> jax.Array:
-        return (HEAD.apply(variables, queries(), texts(3), method="cosines") ** 2).sum()
+        return (cosines_of(variables) ** 2).sum()
 
     def explicit(variables: Any) -> jax.Array:
         distinct = HEAD.apply(variables, texts(3), method="whitened")

@@ -230,9 +230,9 @@ def test_an_unmatched_query_on_an_object_is_that_object_too() -> None:
     boxes = np.tile(np.array([0.5, 0.5, 0.2, 0.2], np.float32), (1, 4, 1))
     boxes[0, 1, 0], boxes[0, 2, 0], boxes[0, 3] = 0.51, 0.6, 0.1  # nearly the same, half of it, elsewhere
     truth = Truth(boxes[:, :2] * [[[1], [0]]], np.zeros((1, 2), np.int32), np.array([[True, False]]))
-    layer = Predictions(jnp.zeros((1, 4, 3)), jnp.asarray(boxes), jnp.zeros((1, 4, 2)))
-    assert np.asarray(match_layers(SMALL, [layer], truth)[0]).tolist() == [[0, 0, -1, -1]]
-    assert np.asarray(match_layers(SMALL.replace(match_overlap=2.0), [layer], truth)[0]).tolist() == [[0, -1, -1, -1]]
+    one_layer = Predictions(*(jnp.asarray(x)[None] for x in (np.zeros((1, 4, 3)), boxes, *[np.zeros((1, 4, 1))] * 2)))
+    assert np.asarray(match_layers(SMALL, one_layer, truth)[0]).tolist() == [[0, 0, -1, -1]]
+    assert np.asarray(match_layers(SMALL.replace(match_overlap=2.0), one_layer, truth)[0]).tolist() == [[0, -1, -1, -1]]
 
 
 def test_what_stands_in_padded_slots_does_not_matter() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.decoder import ContextGating, DecoderLayer, TextConditioner
-from remoteclip_jax.detector.model import Outputs
+from remoteclip_jax.detector.model import Outputs, Predictions
 from remoteclip_jax.detector.proposals import select_proposals
 from tests.detector.small_model import SMALL, TINY, quick, random_images, random_texts, random_variables, run
 
@@ -22,6 +22,10 @@ def outputs(config: DetectorConfig, images: Any = None, texts: Any = None, valid
     return run(config, random_variables(config), images, random_texts(PROMPTS) if texts is None else texts, valid)
 
 
+def layers_of(out: Outputs) -> list[Predictions]:
+    return [out.layer(i) for i in range(len(out.layers.boxes))]
+
+
 def difference(a: Any, b: Any) -> float:
     return max(float(np.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
@@ -30,8 +34,8 @@ def difference(a: Any, b: Any) -> float:
 def test_shapes_and_ranges(config: DetectorConfig) -> None:
     out = outputs(config)
     positions = 8 * 8 + 4 * 4 + 2 * 2
-    assert len(out.layers) == config.layers
-    for count, p in [(positions, out.dense), *((config.queries, layer) for layer in out.layers)]:
+    assert len(out.layers.boxes) == config.layers
+    for count, p in [(positions, out.dense), *((config.queries, layer) for layer in layers_of(out))]:
         assert p.logits.shape == (2, count, PROMPTS)
         assert p.boxes.shape == (2, count, 4)
         assert p.hidden.shape == (2, count, config.width)
@@ -41,20 +45,20 @@ def test_shapes_and_ranges(config: DetectorConfig) -> None:
     assert out.context.shape == (2, TINY.embed_dim)
     np.testing.assert_allclose(np.linalg.norm(out.context, axis=-1), 1, rtol=1e-5)
     if config.layers > 1:
-        assert difference(out.layers[0].boxes, out.layers[1].boxes) > 1e-3  # each layer refines
+        assert difference(out.layer(0).boxes, out.layer(1).boxes) > 1e-3  # each layer refines
 
 
 def test_images_of_other_sizes() -> None:
     out = outputs(SMALL.replace(layers=1), random_images(2, 96))
     assert out.dense.logits.shape == (2, 12 * 12 + 6 * 6 + 3 * 3, PROMPTS)
-    assert out.layers[-1].boxes.shape == (2, SMALL.queries, 4)
+    assert out.layer(-1).boxes.shape == (2, SMALL.queries, 4)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(out))
 
 
 def test_the_order_of_prompts_permutes_the_logits_alone() -> None:
     order = np.array([3, 0, 5, 1, 4, 2])
     a, b = outputs(SMALL), outputs(SMALL, texts=random_texts(PROMPTS)[order])
-    for p, q in zip([a.dense, *a.layers], [b.dense, *b.layers], strict=True):
+    for p, q in zip([a.dense, *layers_of(a)], [b.dense, *layers_of(b)], strict=True):
         np.testing.assert_allclose(q.logits, p.logits[..., order], atol=1e-3)
         np.testing.assert_allclose(q.boxes, p.boxes, atol=1e-4)
         np.testing.assert_allclose(q.hidden, p.hidden, atol=1e-4)
@@ -64,13 +68,13 @@ def test_masked_prompts_change_nothing() -> None:
     texts, valid = random_texts(PROMPTS), np.arange(PROMPTS) < 4
     other = np.where(valid[:, None], texts, random_texts(PROMPTS, seed=1))
     a, b = outputs(SMALL, texts=texts, valid=valid), outputs(SMALL, texts=other, valid=valid)
-    for p, q in zip([a.dense, *a.layers], [b.dense, *b.layers], strict=True):
+    for p, q in zip([a.dense, *layers_of(a)], [b.dense, *layers_of(b)], strict=True):
         assert (p.logits[..., 4:] == -np.inf).all()
         assert np.isfinite(p.logits[..., :4]).all()
         np.testing.assert_allclose(q.logits, p.logits, atol=1e-5)
         np.testing.assert_allclose(q.boxes, p.boxes, atol=1e-6)
     # The mask does have an effect.
-    assert difference(a.layers[-1].hidden, outputs(SMALL).layers[-1].hidden) > 1e-3
+    assert difference(a.layer(-1).hidden, outputs(SMALL).layer(-1).hidden) > 1e-3
 
 
 @pytest.mark.parametrize("prompt", range(PROMPTS))
@@ -79,7 +83,7 @@ def test_every_prompt_reaches_the_queries(prompt: int) -> None:
     texts = random_texts(PROMPTS)
     texts[prompt] = random_texts(1, seed=7)[0]
     a, b = outputs(LEARNED), outputs(LEARNED, texts=texts)
-    assert (np.abs(a.layers[0].hidden - b.layers[0].hidden).max(-1) > 1e-3).all()
+    assert (np.abs(a.layer(0).hidden - b.layer(0).hidden).max(-1) > 1e-3).all()
     others = np.arange(PROMPTS) != prompt
     np.testing.assert_allclose(a.dense.logits[..., others], b.dense.logits[..., others], atol=1e-5)
 
@@ -89,7 +93,10 @@ def test_images_of_a_batch_do_not_influence_each_other(config: DetectorConfig) -
     images = random_images(2)
     other = np.stack([images[0], random_images(1, seed=5)[0]])
     a, b = outputs(config, images), outputs(config, other)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    pairs = [(a.context, b.context)]
+    for p, q in zip([a.dense, *layers_of(a)], [b.dense, *layers_of(b)], strict=True):
+        pairs += zip(p, q, strict=True)
+    for x, y in pairs:
         np.testing.assert_allclose(x[0], y[0], atol=1e-4)
         assert np.abs(x[1] - y[1]).max() > 1e-3
 
@@ -98,8 +105,8 @@ def test_the_decoder_depends_on_the_maps() -> None:
     """Learned queries without gating get information about the image only from deformable attention."""
     images = random_images(2)
     a, b = outputs(LEARNED, images), outputs(LEARNED, random_images(2, seed=9))
-    assert (np.abs(a.layers[0].hidden - b.layers[0].hidden).max(-1) > 1e-3).all()
-    assert difference(a.layers[0].hidden[0], a.layers[0].hidden[1]) > 1e-3
+    assert (np.abs(a.layer(0).hidden - b.layer(0).hidden).max(-1) > 1e-3).all()
+    assert difference(a.layer(0).hidden[0], a.layer(0).hidden[1]) > 1e-3
 
 
 def test_selection_takes_the_best_and_each_object_once() -> None:
@@ -126,9 +133,10 @@ def layer_inputs() -> tuple[Any, ...]:
     rng = np.random.default_rng(0)
     q = rng.normal(size=(2, 5, SMALL.width)).astype(np.float32)
     boxes = rng.uniform(0.2, 0.6, (2, 5, 4)).astype(np.float32)
-    maps = [rng.normal(size=(2, s, s, SMALL.width)).astype(np.float32) for s in (8, 4, 2)]
+    heads = SMALL.heads, SMALL.width // SMALL.heads
+    values = [rng.normal(size=(2, s, s, *heads)).astype(np.float32) for s in (8, 4, 2)]
     context = random_texts(2, seed=3)
-    return q, boxes, maps, context, random_texts(PROMPTS), np.ones(PROMPTS, bool), None
+    return q, boxes, values, context, random_texts(PROMPTS), np.ones(PROMPTS, bool), None
 
 
 @pytest.mark.parametrize("kind", ["film", "concat_mlp", "none"])

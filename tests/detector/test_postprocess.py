@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from remoteclip_jax.data.views import size_ranges
-from remoteclip_jax.detector.model import Detector, Predictions
+from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import SAME_OBJECT, BatchDetections, find_objects, postprocess
 from tests.detector.small_model import SMALL, TINY, quick, random_texts, random_variables
 
-fast = jax.jit(postprocess, static_argnums=1)
+fast = jax.jit(postprocess, static_argnums=2)
 
 
 def process(logits: Any, boxes: Any, count: int = 10) -> BatchDetections:
     logits, boxes = np.asarray(logits, np.float32), np.asarray(boxes, np.float32)
-    return BatchDetections(*map(np.asarray, fast(Predictions(logits, boxes, np.zeros((*boxes.shape[:2], 1))), count)))
+    return BatchDetections(*map(np.asarray, fast(logits, boxes, count)))
 
 
 def crowd(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

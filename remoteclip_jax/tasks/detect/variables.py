@@ -20,7 +20,7 @@ def initial_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array
 
     If `weights` is the run of a detector, its arrays replace the random ones of the same name and shape.
     """
-    variables = init(clip.config, config.detector, jax.random.key(config.seed))
+    variables = init(clip.config, config.detector, jax.random.key(config.seed), clip.variables)
     params, stats = variables["params"], variables["batch_stats"]
     if config.weights and is_detector(config.weights):
         trained = load_detector(config.weights)
@@ -28,14 +28,7 @@ def initial_variables(config: DetectConfig, clip: RemoteCLIP, texts: Float[Array
         stats = _with_matching_arrays(stats, trained.variables["batch_stats"])
         if np.array_equal(trained.embeddings, texts):  # its class head is already adapted to these prompts
             return {"params": params, "batch_stats": stats}
-    return {
-        "params": {
-            **params,
-            "visual": clip.variables["params"]["visual"],
-            "class_head": fit_whitening(params["class_head"], texts),
-        },
-        "batch_stats": {**stats, "visual": clip.variables["batch_stats"]["visual"]},
-    }
+    return {"params": {**params, "class_head": fit_whitening(params["class_head"], texts)}, "batch_stats": stats}
 
 
 def _with_matching_arrays(tree: dict[str, Any], trained: dict[str, Any]) -> dict[str, Any]:
