@@ -3,7 +3,6 @@ of it at a time."""
 
 import contextlib
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,25 +12,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MAX_THREADS = 16
-_NICE = 10  # added to the threads' nice value: about a tenth of the weight of a thread that computes
 
 
 @contextlib.contextmanager
 def background_threads() -> Iterator[ThreadPoolExecutor]:
     """A thread for each core, up to `MAX_THREADS`. Work that has not begun at the end is dropped."""
-    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), initializer=_give_way)
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _give_way() -> None:
-    """Let this thread run in the gaps that XLA's threads leave on a CPU. They meet many times in a step, so that a core
-    that is taken from one of them keeps all of them waiting."""
-    if sys.platform == "linux":  # elsewhere the nice value is that of the whole process
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
 
 
 def in_advance(items: Iterable[T], count: int) -> Iterator[T]:
