@@ -1,5 +1,6 @@
 """Detect objects in your own images: `python -m remoteclip_jax.detect --workdir=RUN --image='*.jpg' --output=DIR`."""
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from tqdm import tqdm
 from remoteclip_jax import errors
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
-from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names, write_detections
+from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names
 
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
@@ -22,6 +23,7 @@ _MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this man
 _BANDS = flags.DEFINE_string(
     "bands", None, "red, green and blue of images with more than three bands, such as 3,2,1 (the run's)"
 )
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images predicted at a time (CPU: 2, GPU: 8; fewer if large)")
 _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
@@ -40,6 +42,8 @@ def main() -> None:
         check_size(_SIZE.value)
     if _MAX_DETECTIONS.value is not None:
         check_max_detections(_MAX_DETECTIONS.value)
+    if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
+        raise errors.UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1")
     notes = Notes("images")
     images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
     names = result_names(images)
@@ -48,6 +52,7 @@ def main() -> None:
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
     from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
+    from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
     from remoteclip_jax.tasks.detect.loading import load_detector
 
     keep_freed_memory()
@@ -64,17 +69,27 @@ def main() -> None:
         bands = detector.bands
     output.mkdir(parents=True, exist_ok=True)
     failed = False
-    for path, name in tqdm(list(zip(images, names, strict=True)), unit="image", disable=None):
-        try:
-            counts = write_detections(detector, prompts, path, output / name, _THRESHOLD.value, bands, notes)
-        except errors.UserError as e:
-            if len(images) == 1:
-                raise
-            tqdm.write(errors.error_line(e), file=sys.stderr)
-            failed = True
-            continue
-        found = ", ".join(f"{n} {label}" for label, n in counts.most_common()) or "nothing found"
-        tqdm.write(printable(f"{path}: {found}"))
+    outcomes = detect_in_files(
+        detector,
+        prompts,
+        images,
+        [output / name for name in names],
+        threshold=_THRESHOLD.value,
+        bands=bands,
+        notes=notes,
+        batch_size=_BATCH_SIZE.value or default_batch_size(detector, len(images)),
+    )
+    # Closed at once if the command is interrupted, so that images that were read ahead are not waited for.
+    with contextlib.closing(outcomes):
+        for path, outcome in zip(images, tqdm(outcomes, total=len(images), unit="image", disable=None), strict=True):
+            if isinstance(outcome, errors.UserError):
+                if len(images) == 1:
+                    raise outcome
+                tqdm.write(errors.error_line(outcome), file=sys.stderr)
+                failed = True
+            else:
+                found = ", ".join(f"{n} {label}" for label, n in outcome.most_common()) or "nothing found"
+                tqdm.write(printable(f"{path}: {found}"))
     for line in notes.lines():
         print(printable(line), file=sys.stderr)
     if failed:

@@ -48,10 +48,50 @@ class ImageHeader:
     wide_type: str | None = None
 
 
+@dataclass(frozen=True)
+class OpenImage:
+    """An image file that is open, of which only the `header` has been read."""
+
+    path: Path
+    header: ImageHeader
+    bands: Bands | None
+    file: BinaryIO
+    pillow: Any  # the image as opened by Pillow; None for a TIFF that Pillow cannot read well
+    raster: RasterHeader | None  # if the file is to be read as a raster
+
+    def read(self, at_least: int | None = None) -> Image.Image:
+        """The image as from `read_image`, which says more."""
+        try:
+            if self.raster is not None:
+                rgb, orientation = _rgb_from_raster(self.file, self.raster, self.bands), self.raster.orientation
+            else:
+                rgb = _rgb_from_pillow(self.file, self.pillow, at_least, self.bands)
+                orientation = _remaining_orientation(self.pillow)
+        except (UserError, MemoryError):
+            raise
+        except Exception as e:  # decoders raise many kinds of exceptions for a damaged file
+            raise UserError(f"{self.path}: the image is broken ({e}; copy or download it again)") from None
+        return rgb.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else rgb
+
+
+@contextmanager
+def open_image(path: Path, bands: Bands | None = None) -> Iterator[OpenImage]:
+    """The image file, open and with its header read. UserError as from `read_image`."""
+    with open_image_file(path) as file:
+        raster = tiff_raster_header(path, file, bands)
+        pillow = open_with_pillow(path, file) if raster is None else None
+        if pillow is not None:
+            raster = raster_header(pillow, file)
+        header = _header(pillow, raster)
+        if bands is not None and 1 < header.bands < max(bands):
+            raise UserError(f"{path}: has {header.bands} bands; --bands={','.join(map(str, bands))} asks for others")
+        yield OpenImage(path, header, bands, file, pillow, raster)
+
+
 def read_header(path: Path, bands: Bands | None = None) -> ImageHeader:
     """The header of an image file; its pixels are not read. UserError as from `read_image`."""
-    with _open(path, bands) as (image, raster, _):
-        return _header(image, raster)
+    with open_image(path, bands) as image:
+        return image.header
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -68,36 +108,12 @@ def read_image(path: Path, at_least: int | None = None, bands: Bands | None = No
     least that many pixels; this is several times faster. UserError, naming the file, if it is missing, broken, larger
     than `MAX_PIXELS`, lacks one of the bands, or is not an image.
     """
-    with _open(path, bands) as (image, raster, file):
-        try:
-            if raster is not None:
-                rgb, orientation = _rgb_from_raster(file, raster, bands), raster.orientation
-            else:
-                rgb, orientation = _rgb_from_pillow(path, image, at_least, bands), _remaining_orientation(image)
-        except (UserError, MemoryError):
-            raise
-        except Exception as e:  # decoders raise many kinds of exceptions for a damaged file
-            raise UserError(f"{path}: the image is broken ({e}; copy or download it again)") from None
-    return rgb.transpose(_TRANSPOSES[orientation]) if orientation in _TRANSPOSES else rgb
-
-
-@contextmanager
-def _open(path: Path, bands: Bands | None) -> Iterator[tuple[Any, RasterHeader | None, BinaryIO]]:
-    """The image opened by Pillow (None for a TIFF that Pillow cannot read well), the header if the file is to be read
-    as a raster, and the open file."""
-    with open_image_file(path) as file:
-        raster = tiff_raster_header(path, file, bands)
-        image = open_with_pillow(path, file) if raster is None else None
-        if image is not None:
-            raster = raster_header(image, file)
-        header = _header(image, raster)
-        if bands is not None and 1 < header.bands < max(bands):
-            raise UserError(f"{path}: has {header.bands} bands; --bands={','.join(map(str, bands))} asks for others")
-        yield image, raster, file
+    with open_image(path, bands) as image:
+        return image.read(at_least)
 
 
 def _header(image: Any, raster: RasterHeader | None) -> ImageHeader:
-    """The header, from what `_open` yields."""
+    """The header, from the parts of an `OpenImage`."""
     if raster is None:
         orientation = _remaining_orientation(image)
         size = image.size[::-1] if orientation >= 5 else image.size
@@ -138,8 +154,8 @@ def _image_from_bands(pixels: UInt8[np.ndarray, "h w b"]) -> Image.Image:
     return Image.fromarray(pixels) if pixels.shape[2] == 3 else Image.fromarray(pixels[..., 0]).convert("RGB")
 
 
-def _rgb_from_pillow(path: Path, image: Image.Image, at_least: int | None, bands: Bands | None) -> Image.Image:
-    reduced = None if at_least is None else _decode_reduced(image, path, at_least)
+def _rgb_from_pillow(file: BinaryIO, image: Image.Image, at_least: int | None, bands: Bands | None) -> Image.Image:
+    reduced = None if at_least is None else _decode_reduced(image, file, at_least)
     if reduced is None:
         image.load()
     else:
@@ -151,14 +167,15 @@ def _rgb_from_pillow(path: Path, image: Image.Image, at_least: int | None, bands
     return _image_from_bands(np.ascontiguousarray(pixels[..., [band - 1 for band in bands]]))
 
 
-def _decode_reduced(image: Image.Image, path: Path, at_least: int) -> Image.Image | None:
+def _decode_reduced(image: Image.Image, file: BinaryIO, at_least: int) -> Image.Image | None:
     """The file behind `image`, decoded at a multiple of an eighth of its size, at most half (libjpeg's scaled inverse
     transform). None if it is not a JPEG in grey or RGB, or if it is broken: then Pillow reports what is wrong."""
     if image.format != "JPEG" or image.mode not in ("L", "RGB"):
         return None
     try:
         sides = {"min_width": at_least, "min_height": at_least}
-        return Image.fromarray(simplejpeg.decode_jpeg(path.read_bytes(), **sides, min_factor=2.0))
+        file.seek(0)
+        return Image.fromarray(simplejpeg.decode_jpeg(file.read(), **sides, min_factor=2.0))
     except ValueError:
         return None
 

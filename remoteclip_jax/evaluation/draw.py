@@ -46,6 +46,17 @@ def colour(label: int) -> tuple[int, int, int]:
     return COLOURS[label % len(COLOURS)]
 
 
+def reduced(image: Image.Image, max_side: int = MAX_SIDE) -> Image.Image:
+    """`image` in RGB with no side above `max_side` pixels. It is not copied, which for a large image takes gigabytes;
+    the image itself is returned if there is nothing to change."""
+    scale = max_side / max(image.size)
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    if scale >= 1:
+        return rgb
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+
+
 def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, max_side: int = MAX_SIDE) -> Image.Image:
     """A new RGB image with outlines, class names and scores; it is first reduced so that no side exceeds `max_side`.
 
@@ -54,10 +65,7 @@ def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, max
     their label get none once their class has one.
     """
     scale = min(1.0, max_side / max(image.size))
-    picture = image.convert("RGB")
-    if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+    picture = reduced(image, max_side)
     if picture is image:
         picture = image.copy()
     canvas = ImageDraw.Draw(picture)

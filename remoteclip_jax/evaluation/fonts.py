@@ -5,6 +5,7 @@ Pillow's own font has only ASCII. The font that comes with Matplotlib has most a
 
 import functools
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -33,6 +34,7 @@ _PREFERRED = (
     "Droid Sans Fallback",
 )
 _UNUSABLE = ("emoji", "lastresort", "blank")  # with fixed colours and sizes, or without glyphs
+_warning = threading.Lock()
 
 
 class TextLine(NamedTuple):
@@ -75,7 +77,8 @@ def drawable_text(text: str) -> tuple[str, Path | None]:
     assert chosen is not None
     missing = {c for c in text if ord(c) not in _characters(chosen)}
     if missing:
-        _warn_of_missing_font()
+        with _warning:  # a cache alone lets two threads in
+            _warn_of_missing_font()
     return "".join(c.encode("unicode_escape").decode() if c in missing else c for c in text), chosen
 
 

@@ -17,7 +17,8 @@ from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
 from remoteclip_jax.evaluation import draw
-from remoteclip_jax.tasks.detect.image_results import write_detections
+from remoteclip_jax.tasks.detect import image_batches
+from remoteclip_jax.tasks.detect.image_batches import detect_in_files
 from tests.command import ROOT, all_fail, environment, fails, run
 
 PROMPTS = ("storage tank", "ship", "red roof")  # two of the run's classes, in another spelling, and one other
@@ -167,12 +168,13 @@ def test_a_huge_image_takes_little_memory(
 
         return note
 
-    monkeypatch.setattr(inference, "detect_with", noting("detected", inference.detect_with, 1))
+    monkeypatch.setattr(image_batches, "image_squares", noting("detected", inference.image_squares, 1))
     monkeypatch.setattr(draw, "draw", noting("drawn", draw.draw, 0))
     prompts = inference.encode_prompts(detector, ("ship",))
-    write_detections(detector, prompts, folder / f"huge.{kind}", tmp_path / "huge", 0.3, None, Notes("images"))
+    options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}
+    list(detect_in_files(detector, prompts, [folder / f"huge.{kind}"], [tmp_path / "huge"], **options))
     assert sizes["detected"] <= 2 * draw.MAX_SIDE if kind == "jpg" else sizes["detected"] == HUGE
-    assert sizes["drawn"] <= 4 * draw.MAX_SIDE
+    assert sizes["drawn"] == draw.MAX_SIDE
     assert json.loads((tmp_path / "huge.json").read_text())["width"] == HUGE
 
 
@@ -240,6 +242,7 @@ def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
     cases: tuple[tuple[str, ...], ...] = (
         ("--score_threshold=1.5", workdir, image, output, "--score_threshold=1.5"),
         ("--image_size=100", workdir, image, output, "--image_size=100"),
+        ("--batch_size=0", workdir, image, output, "--batch_size=0"),
         ("--max_detections=0", workdir, image, output, "--max_detections=0"),
         ("no file matches", workdir, f"--image={folder}/*.gif", output),
         ("no such file", workdir, f"--image={folder}/none.jpg", output),

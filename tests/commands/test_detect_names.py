@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 import remoteclip_jax as rc
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector.inference import encode_prompts
-from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names, write_detections
+from remoteclip_jax.tasks.detect.image_batches import detect_in_files
+from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names
 
 NAMES = ("a\nb.png", "bad\udcff.png", "船.png", "[1].png", "a*?.png", "~.png", "-x.png", " .png")
 
@@ -50,8 +52,10 @@ def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> N
     output, names = tmp_path / "out", result_names(paths)
     output.mkdir()
     check_output(output, paths, names)
+    outputs = [output / name for name in names]
+    options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}
+    assert len(list(detect_in_files(detector, prompts, paths, outputs, **options))) == len(NAMES)
     for path, name in zip(paths, names, strict=True):
-        write_detections(detector, prompts, path, output / name, 0.3, None, Notes("images"))
         assert json.loads((output / f"{name}.json").read_text())["image"] == str(path)
         assert (output / f"{name}.jpg").exists()
     assert len(os.listdir(output)) == 2 * len(NAMES)

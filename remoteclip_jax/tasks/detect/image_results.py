@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from remoteclip_jax import errors
 
 if TYPE_CHECKING:
-    from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+    from PIL import Image
+
     from remoteclip_jax.data.notes import Notes
-    from remoteclip_jax.detector.inference import TrainedDetector
+    from remoteclip_jax.detector.detections import Detections
 
 
 def find_images(pattern: str, notes: "Notes") -> list[Path]:
@@ -67,37 +68,17 @@ def check_output(output: Path, images: list[Path], names: list[str]) -> None:
             raise errors.UserError(f"--output={output}: {name}.jpg there is one of the images; choose another folder")
 
 
-def write_detections(
-    detector: "TrainedDetector",
-    prompts: "TextEmbeddings",
-    path: Path,
-    output: Path,
-    threshold: float,
-    bands: tuple[int, ...] | None,
-    notes: "Notes",
+def write_result(
+    output: Path, image: Path, size: tuple[int, int], picture: "Image.Image", found: "Detections"
 ) -> collections.Counter[str]:
-    """Write OUTPUT.json and OUTPUT.jpg for the image at `path`. Returns the number of objects found, by class name.
-
-    Detections with a score below `threshold` are left out. If the image has more than three bands or more than eight
-    bits, a note says how it was converted.
-    """
-    from remoteclip_jax.data.bands import note_raster
-    from remoteclip_jax.data.images import read_header, read_image
-    from remoteclip_jax.detector.inference import detect_with
-    from remoteclip_jax.evaluation.draw import MAX_SIDE, draw
+    """Write OUTPUT.json and OUTPUT.jpg for the file `image`, of `size` (width, height) in pixels, to which the boxes
+    of `found` refer. `picture` is that image, perhaps reduced. Returns the number of objects found, by class name."""
+    from remoteclip_jax.evaluation.draw import draw
     from remoteclip_jax.files.writing import write_atomically
 
-    header = read_header(path, bands)
-    width, height = header.size
-    # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
-    shorter_side = max(MAX_SIDE, detector.views[-1]) * min(width, height) / max(width, height)
-    image = read_image(path, at_least=max(1, round(shorter_side)), bands=bands)
-    note_raster(header, path, bands, notes)
-    found = detect_with(detector, image, prompts, threshold, (width, height))
-    if (factor := max(image.size) // (2 * MAX_SIDE)) > 1:
-        image = image.reduce(factor)  # drawing needs a copy, which would take gigabytes at full size
-    picture = draw(image, found.scaled(image.width / width))
-    content = {"image": str(path), "width": width, "height": height, "detections": found.to_json()}
-    write_atomically(output.with_name(output.name + ".jpg"), lambda file: picture.save(file, "JPEG", quality=90))
+    width, height = size
+    drawn = draw(picture, found.scaled(picture.width / width))
+    content = {"image": str(image), "width": width, "height": height, "detections": found.to_json()}
+    write_atomically(output.with_name(output.name + ".jpg"), lambda file: drawn.save(file, "JPEG", quality=90))
     write_atomically(output.with_name(output.name + ".json"), json.dumps(content, indent=2) + "\n")
     return collections.Counter(found.classes[label] for label in found.labels)
