@@ -17,16 +17,27 @@ Variables = dict[str, Any]  # {"params": …, "batch_stats": …}
 
 
 class CLIP(nn.Module):
-    """CLIP (Radford et al. 2021). `axis_name` is pmap's, for batch norm in training; `dtype` is the compute type."""
+    """CLIP (Radford et al. 2021). `axis_name` is pmap's, for batch norm in training; `dtype` is the compute type.
+
+    With `remat` the image tower's backward pass computes activations again, which takes less memory.
+    """
 
     config: CLIPConfig
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def setup(self) -> None:
         c = self.config
         self.visual = ModifiedResNet(
-            c.vision_layers, c.vision_width, c.vision_heads, c.embed_dim, c.image_size, self.axis_name, self.dtype
+            c.vision_layers,
+            c.vision_width,
+            c.vision_heads,
+            c.embed_dim,
+            c.image_size,
+            self.axis_name,
+            self.dtype,
+            self.remat,
         )
         self.text = TextTransformer(
             c.embed_dim,

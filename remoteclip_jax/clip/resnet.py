@@ -60,18 +60,23 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """One of layer1 … layer4: `blocks` bottlenecks named "0", "1", …; the first one has the stride."""
+    """One of layer1 … layer4: `blocks` bottlenecks named "0", "1", …; the first one has the stride.
+
+    With `remat` the backward pass computes what happens inside of a block again, and only its input is kept.
+    """
 
     planes: int
     blocks: int
     stride: int
     axis_name: str | None
     dtype: Any
+    remat: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n h2 w2 d"]:
+        block = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
         for i in range(self.blocks):
-            x = Bottleneck(self.planes, self.stride if i == 0 else 1, self.axis_name, self.dtype, name=str(i))(x, train)
+            x = block(self.planes, self.stride if i == 0 else 1, self.axis_name, self.dtype, name=str(i))(x, train)
         return x
 
 
@@ -138,7 +143,7 @@ class ModifiedResNet(nn.Module):
     """The image tower. It returns all its maps, and the embedding, for images of s×s pixels and width w:
 
     `stem` [n, s/4, s/4, w], `c2` [n, s/4, s/4, 4w], `c3` [n, s/8, s/8, 8w], `c4` [n, s/16, s/16, 16w],
-    `c5` [n, s/32, s/32, 32w], and `embedding` [n, d], which is not normalised.
+    `c5` [n, s/32, s/32, 32w], and `embedding` [n, d], which is not normalised. `remat` is that of `Stage`.
     """
 
     layers: Sequence[int]
@@ -148,6 +153,7 @@ class ModifiedResNet(nn.Module):
     image_size: int
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
@@ -160,7 +166,8 @@ class ModifiedResNet(nn.Module):
         x = maps["stem"]
         for i, blocks in enumerate(self.layers):
             planes, stride = self.width * 2**i, 1 if i == 0 else 2
-            x = Stage(planes, blocks, stride, self.axis_name, self.dtype, name=f"layer{i + 1}")(x, train)
+            stage = Stage(planes, blocks, stride, self.axis_name, self.dtype, self.remat, name=f"layer{i + 1}")
+            x = stage(x, train)
             maps[f"c{i + 2}"] = x
         grid = self.image_size // 32
         maps["embedding"] = AttentionPool(grid, self.heads, self.embed_dim, self.dtype, name="attnpool")(x)

@@ -56,17 +56,28 @@ class Outputs(NamedTuple):
 
 
 class Detector(nn.Module):
-    """The context-guided detector. Its parameters under `visual` are those of CLIP's image tower."""
+    """The context-guided detector. Its parameters under `visual` are those of CLIP's image tower.
+
+    With `remat` the image tower's backward pass computes activations again, which takes less memory.
+    """
 
     clip: CLIPConfig
     config: DetectorConfig
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def setup(self) -> None:
         c, k = self.config, self.clip
         self.visual = ModifiedResNet(
-            k.vision_layers, k.vision_width, k.vision_heads, k.embed_dim, k.image_size, self.axis_name, self.dtype
+            k.vision_layers,
+            k.vision_width,
+            k.vision_heads,
+            k.embed_dim,
+            k.image_size,
+            self.axis_name,
+            self.dtype,
+            self.remat,
         )
         self.pyramid = Pyramid(c.width, c.heads, c.feed_forward, self.axis_name, self.dtype)
         self.tower = Tower(self.dtype)

@@ -81,6 +81,7 @@ class TrainConfig:
     beta2: float = setting(0.999, between=(0, 1 - 1e-9))
     clip_norm: float = setting(0.0, between=(0, 1e9))  # bound on the norm of the gradient; 0: none
     ema: float = setting(0.0, between=(0, 1 - 1e-9))  # decay of the weights' moving average; 0: none
+    remat: bool = False  # the image tower's backward pass computes activations again: less memory, more time
     backbone: Backbone = "train"  # the image tower's learning rate: full, a tenth, or zero
 
     def __post_init__(self) -> None:

@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+from tqdm import tqdm
 
 MAX_BYTES = 2 * 2**30  # beyond it, JAX removes the least recently used programs
 
@@ -23,3 +26,12 @@ def enable_compilation_cache() -> None:
         if os.access(folder, os.W_OK):
             jax.config.update("jax_compilation_cache_dir", str(folder))
             jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+
+
+@contextlib.contextmanager
+def announced_compilation(what: str) -> Iterator[None]:
+    """Say that `what` is being compiled in this block, and how long it took: on a GPU that may be a minute."""
+    tqdm.write(f"compiling {what}")  # which keeps out of the way of a progress bar
+    begin = time.monotonic()
+    yield
+    tqdm.write(f"compiled {what} in {time.monotonic() - begin:.1f} s")

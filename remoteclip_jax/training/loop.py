@@ -21,6 +21,7 @@ from remoteclip_jax.runs.summary import write_summary
 from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
 from remoteclip_jax.training.epochs import run_training, step_counts
 from remoteclip_jax.training.plan import Plan
+from remoteclip_jax.training.program import Program
 from remoteclip_jax.training.state import TrainState, create_state, evaluation_variables, repacked, unpacked
 from remoteclip_jax.training.step import make_train_step
 from remoteclip_jax.training.task import Task
@@ -89,7 +90,7 @@ def _read_data(task: Task, run: RunDirectory, config: TrainConfig) -> RunData:
 
 def _parallel_step(config: TrainConfig, workload: Workload) -> Step:
     """The training step on all local devices. It consumes the state that it is given."""
-    return parallel(make_train_step(workload.loss, config, workload.rules, AXIS), donate_first=True)
+    return Program(parallel(make_train_step(workload.loss, config, workload.rules, AXIS), donate_first=True), config)
 
 
 def _initial_state(config: TrainConfig, workload: Workload, checkpoints: Checkpoints) -> TrainState:

@@ -137,3 +137,25 @@ def test_init_has_the_shapes_and_the_spread_of_open_clip() -> None:
         assert value.shape == expected.shape
         if path[-1].key != "bias" and value.size > 1000:
             np.testing.assert_allclose(np.std(value), np.std(expected), rtol=0.12, err_msg=str(path))
+
+
+def test_activations_computed_again_change_nothing() -> None:
+    """`remat` is about memory alone: the same gradients, and the same new statistics."""
+    c = ARCHITECTURES["tiny"]
+    variables, images = init(c, jax.random.key(0)), np.random.default_rng(0).normal(size=(2, 64, 64, 3))
+
+    def results(remat: bool) -> Any:
+        model = CLIP(c, remat=remat)
+
+        def loss(params: Any) -> Any:
+            z, new = model.apply(
+                {**variables, "params": params}, images, train=True, method="encode_image", mutable=["batch_stats"]
+            )
+            return (z**2).sum(), new
+
+        return jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+
+    kept, again = results(False), results(True)
+    assert jax.tree.structure(kept) == jax.tree.structure(again)
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(b, a, rtol=2e-3, atol=1e-4 * np.abs(a).max() + 1e-9)

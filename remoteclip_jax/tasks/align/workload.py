@@ -40,7 +40,7 @@ def make_workload(
     train, val = data.train, data.val
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
-    model = CLIP(shape, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    model = CLIP(shape, dtype=jnp.dtype(config.dtype), axis_name=AXIS, remat=config.remat)
     evaluate = None
     if val is not None:
         evaluate = make_evaluator(

@@ -1,5 +1,6 @@
 """Prediction on whole data sets: every image is seen whole, at each view. Boxes are in pixels of the image."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
+from remoteclip_jax.runtime.compilation import announced_compilation
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
 
 from .batches import whole_image_batches
@@ -33,12 +35,15 @@ def make_predictor(
     def step(variables: Variables, batch: dict[str, Any]) -> BatchDetections:
         return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections)
 
-    parallel_step = gather(step)
+    parallel_step, is_compiled = gather(step), False
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:
+        nonlocal is_compiled
         found: list[Detections] = []
         for batch in whole_image_batches(dataset, batch_size=batch_size, views=views):
-            result = parallel_step(variables, split_batch(batch))
+            with contextlib.nullcontext() if is_compiled else announced_compilation("the prediction"):
+                result = parallel_step(variables, split_batch(batch))
+            is_compiled = True
             for i in range(min(batch_size, len(dataset) - len(found))):
                 example = dataset.examples[len(found)]
                 found.append(to_detections(result, i, example.width, example.height, classes))

@@ -55,7 +55,7 @@ def make_workload(
     train, val, final = data.train, data.val, data.final
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
-    model = Detector(shape, config.detector, dtype=jnp.dtype(config.dtype), axis_name=AXIS)
+    model = Detector(shape, config.detector, jnp.dtype(config.dtype), AXIS, config.remat)
     has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
