@@ -1,6 +1,7 @@
 """The towers against open_clip: random weights, randomised BatchNorm statistics, float32 on both sides."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
