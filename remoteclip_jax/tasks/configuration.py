@@ -25,11 +25,11 @@ def new_config(settings: Mapping[str, Any], accelerator: bool = False) -> TrainC
 
     `settings` maps names of fields to values. Its entry "set" is a mapping of its own, from dotted names
     (`detector.layers`) to JSON values. Without a preset the task's default is used, which may depend on whether there
-    is an `accelerator`. UserError for unknown tasks, presets and fields, and for invalid values.
+    is an `accelerator`, and on whether training starts from `weights`. UserError for unknown tasks, presets and fields, and for invalid values.
     """
     name = settings.get("task", DEFAULT_TASK)
     task = task_settings(name)
-    preset = settings.get("preset", task.default_preset(accelerator))
+    preset = settings.get("preset", task.default_preset(accelerator, bool(settings.get("weights"))))
     if preset not in task.presets:
         raise UserError(f"--preset={preset} is unknown for --task={name}; known: {', '.join(task.presets)}")
     flat = _flat_settings(task.config, name, settings)

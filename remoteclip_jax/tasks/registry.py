@@ -28,13 +28,14 @@ DEFAULT_TASK = "align"
 class TaskSettings:
     """The content of a task's `config.py`.
 
-    `default_preset(accelerator)` is the name of the preset if the user names none. `complete(config, settings)` returns
+    `default_preset(accelerator, weights)` is the name of the preset if the user names none: with a GPU or not, from given
+    weights or from random ones. `complete(config, settings)` returns
     the final configuration. It takes the preset with the user's settings applied, and these settings on their own.
     """
 
     config: type[TrainConfig]
     presets: Mapping[str, TrainConfig]
-    default_preset: Callable[[bool], str]
+    default_preset: Callable[[bool, bool], str]
     complete: Callable[[Any, Mapping[str, Any]], TrainConfig]
 
 

@@ -1,6 +1,7 @@
 """A run's configuration: from presets and settings, from the file of a run, and of a run that is continued."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,17 @@ def test_presets(task: str) -> None:
     for name, preset in settings.presets.items():
         config = new_config({"task": task, "preset": name})
         assert config == dataclasses.replace(preset, task=task, preset=name)
-    for accelerator in (False, True):
-        assert new_config({"task": task}, accelerator).preset == settings.default_preset(accelerator)
+    for accelerator, weights in itertools.product((False, True), (None, "weights/rn50")):
+        expected = settings.default_preset(accelerator, bool(weights))
+        assert new_config({"task": task, **({"weights": weights} if weights else {})}, accelerator).preset == expected
     with pytest.raises(UserError, match=f"--preset=huge is unknown for --task={task}; known: .*tiny"):
         new_config({"task": task, "preset": "huge"})
+
+
+def test_a_gpu_without_weights_gets_the_recipe_for_random_ones() -> None:
+    cases = {(False, False): "small", (False, True): "small", (True, False): "scratch", (True, True): "dior"}
+    for (accelerator, weights), preset in cases.items():
+        assert task_settings("detect").default_preset(accelerator, weights) == preset
 
 
 def test_settings_go_before_the_preset() -> None:

@@ -1,5 +1,6 @@
 """A task is a folder: what the rest of the program knows of it is one line in the registry."""
 
+import itertools
 import json
 import os
 import re
@@ -20,8 +21,8 @@ from tests.command import ROOT, environment
 def test_every_task_has_its_parts(name: str) -> None:
     settings = task_settings(name)
     assert isinstance(find_task(name), Task)
-    for accelerator in (False, True):
-        assert settings.default_preset(accelerator) in settings.presets
+    for accelerator, weights in itertools.product((False, True), repeat=2):
+        assert settings.default_preset(accelerator, weights) in settings.presets
     for preset in settings.presets.values():
         assert type(preset) is settings.config
 

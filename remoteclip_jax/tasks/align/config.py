@@ -28,7 +28,7 @@ PRESETS = {
 }
 
 
-def default_preset(accelerator: bool) -> str:
+def default_preset(accelerator: bool, weights: bool) -> str:
     """The preset if the user names none."""
     return "rn50"
 
