@@ -25,7 +25,8 @@ def new_config(settings: Mapping[str, Any], accelerator: bool = False) -> TrainC
 
     `settings` maps names of fields to values. Its entry "set" is a mapping of its own, from dotted names
     (`detector.layers`) to JSON values. Without a preset the task's default is used, which may depend on whether there
-    is an `accelerator`, and on whether training starts from `weights`. UserError for unknown tasks, presets and fields, and for invalid values.
+    is an `accelerator`, and on whether training starts from `weights`. UserError for unknown tasks, presets and fields,
+    and for invalid values.
     """
     name = settings.get("task", DEFAULT_TASK)
     task = task_settings(name)

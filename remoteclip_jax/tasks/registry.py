@@ -28,9 +28,9 @@ DEFAULT_TASK = "align"
 class TaskSettings:
     """The content of a task's `config.py`.
 
-    `default_preset(accelerator, weights)` is the name of the preset if the user names none: with a GPU or not, from given
-    weights or from random ones. `complete(config, settings)` returns
-    the final configuration. It takes the preset with the user's settings applied, and these settings on their own.
+    `default_preset(accelerator, weights)` is the name of the preset if the user names none: with a GPU or without, from
+    given weights or from random ones. `complete(config, settings)` returns the final configuration. It takes the preset
+    with the user's settings applied, and these settings on their own.
     """
 
     config: type[TrainConfig]
