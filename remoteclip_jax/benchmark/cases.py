@@ -126,7 +126,9 @@ class Trainer:
 
     def real_step(self) -> dict[str, Array]:
         """Do one step on the next batch, which comes as in training. Returns the metrics."""
-        return self._train(next(self._stream))
+        metrics = self._train(next(self._stream))
+        self._stream.read_ahead()
+        return metrics
 
     def _train(self, batch: Batch) -> dict[str, Array]:
         self._state, metrics = self._step(self._state, batch)

@@ -61,6 +61,7 @@ def run_training(
             try:
                 while done < _epoch_end(epoch, workload, plan):
                     state, metrics = step(state, next(stream))
+                    stream.read_ahead()  # before the device is waited for
                     done += 1
                     fetched = meter.add(done, metrics)
                     if fetched is not None:

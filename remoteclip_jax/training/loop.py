@@ -145,6 +145,7 @@ def _fit_from_trial(config: TrainConfig, workload: Workload, state: TrainState, 
                 nonlocal trial
                 for _ in range(count):
                     trial, metrics = step(trial, next(stream))
+                    stream.read_ahead()
                 jax.block_until_ready(metrics)
 
             steps(UNTIMED_TRIAL_STEPS)

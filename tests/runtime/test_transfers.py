@@ -63,17 +63,17 @@ def test_a_training_step_transfers_only_its_batch(
 
         return run
 
-    def take(self: BatchStream) -> Any:
+    def read(self: BatchStream) -> None:
         with jax.transfer_guard("disallow"):
-            return take_from_stream(self)
+            read_batch(self)
 
     def add(self: Meter, done: int, metrics: Any) -> Any:
         with jax.transfer_guard("disallow"):
             return add_to_meter(self, done, metrics)
 
-    add_to_meter, take_from_stream = Meter.add, BatchStream.__next__
+    add_to_meter, read_batch = Meter.add, BatchStream._read
     monkeypatch.setattr(loop, "parallel", guarded)
-    monkeypatch.setattr(BatchStream, "__next__", take)
+    monkeypatch.setattr(BatchStream, "_read", read)
     monkeypatch.setattr(Meter, "add", add)
     train({"preset": "tiny", "data_dir": str(synthetic_data), "max_steps": 3}, tmp_path / "run")
     assert steps == [{"visual", "logit_scale"}] * 3

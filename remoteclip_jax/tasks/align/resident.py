@@ -69,7 +69,7 @@ class ResidentImages:
         """`image` uint8 [n, s, s, 3] and `target` float32 [n, k]."""
         dataset, size = self._dataset, self._image_size
         shape = (len(dataset), size, size, 3)
-        print(f"decoding the {len(dataset)} training images onto the device, {np.prod(shape) / 2**20:.0f} MiB")
+        print(f"the {len(dataset)} training images are kept on the device ({np.prod(shape) / 2**20:.0f} MiB)")
         cache = ImageCache(required_shorter_side(WHOLE_IMAGE, size), limit=0, bands=dataset.bands)
 
         def load(position: int) -> dict[str, np.ndarray]:

@@ -125,7 +125,7 @@ def test_a_run_ends_with_the_same_bits(
     settings = {"preset": "tiny", "data_dir": str(synthetic_data), "checkpoint_every": 2}
     train({**settings, "epochs": 2}, tmp_path / "run")
     train({"epochs": 3}, tmp_path / "run")
-    assert capsys.readouterr().out.count("decoding the 24 training images onto the device, 0 MiB") == 2
+    assert capsys.readouterr().out.count("the 24 training images are kept on the device (0 MiB)") == 2
     assert rows_without_times(tmp_path / "run") == rows_without_times(align_run)
     assert final_bits(tmp_path / "run") == final_bits(align_run)
 
@@ -136,4 +136,4 @@ def test_crops_and_colours_come_from_the_host(
 ) -> None:
     settings = {"preset": "tiny", "data_dir": str(synthetic_data), "augment": "full", "max_steps": 1}
     train(settings, tmp_path / "run")
-    assert "onto the device" not in capsys.readouterr().out
+    assert "kept on the device" not in capsys.readouterr().out
