@@ -27,6 +27,7 @@ from remoteclip_jax.tasks.detect.config import DetectConfig
 from remoteclip_jax.tasks.registry import find_task
 from remoteclip_jax.training.state import TrainState, create_state
 from remoteclip_jax.training.step import make_train_step
+from remoteclip_jax.training.stream import BatchStream
 from remoteclip_jax.training.workload import Batch, MakeBatches, Workload
 
 WORKLOADS: dict[str, Any] = {"align": align_workload, "detect": detect_workload}
@@ -49,7 +50,7 @@ class Case:
     batch: Batch
 
     def new_batches(self) -> MakeBatches:
-        """A new input pipeline of the task, which has not decoded any image yet."""
+        """A new input pipeline of the task on the host, which has not decoded any image yet."""
         return WORKLOADS[self.config.task].make_batches(self.config, self.data.train)
 
     def new_state(self) -> TrainState:
@@ -102,13 +103,13 @@ def make_case(settings: dict[str, Any], run: RunDirectory) -> Case:
         seconds,
         parallel(step, donate_first=True),
         step,
-        split_batch(_batch_with_random_pixels(workload)),
+        split_batch(_batch_with_random_pixels(WORKLOADS[config.task].make_batches(config, data.train))),
     )
 
 
-def _batch_with_random_pixels(workload: Workload) -> Batch:
+def _batch_with_random_pixels(make_batches: MakeBatches) -> Batch:
     """A batch of the task with its images replaced by noise."""
-    batches = workload.batches(0, 0)
+    batches = make_batches(0, 0)
     batch = next(batches)
     batches.close()
     return {**batch, "image": np.random.default_rng(0).integers(0, 256, batch["image"].shape, np.uint8)}
@@ -120,22 +121,24 @@ class Trainer:
     def __init__(self, case: Case, step: Any) -> None:
         self._step, self._state = step, case.new_state()
         self._batch = case.batch
-        self._batches = case.workload.batches(0, 0)
+        self._stream = BatchStream(case.workload, 0, 0)
 
     def random_step(self) -> dict[str, Array]:
         """Do one step on the random batch, which is already on the device. Returns the metrics."""
         return self._train(self._batch)
 
     def real_step(self) -> dict[str, Array]:
-        """Do one step on the next batch of the input pipeline. Returns the metrics."""
-        return self._train(split_batch(next(self._batches)))
+        """Do one step on the next batch, which comes as in training. Returns the metrics."""
+        metrics = self._train(next(self._stream))
+        self._stream.read_ahead()
+        return metrics
 
     def _train(self, batch: Batch) -> dict[str, Array]:
         self._state, metrics = self._step(self._state, batch)
         return dict(metrics)
 
     def close(self) -> None:
-        self._batches.close()
+        self._stream.close()
 
 
 def inference_call(case: Case, batch_size: int) -> Callable[[], Any]:

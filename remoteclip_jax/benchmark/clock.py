@@ -37,8 +37,8 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 def seconds_per_step(action: Action, count: int, warm_up: int = 0) -> float:
     """The mean time of a step in a block of `count` steps, after `warm_up` steps that are not timed.
 
-    The result of a step is waited for while the next step runs, as in the training loop, so that the device does not
-    wait for the host. The last result is waited for before the clock stops.
+    The result of a step is waited for while the next step runs, so that the device does not wait for the host. The last
+    result is waited for before the clock stops.
     """
     for _ in range(warm_up):
         action.wait(action.start())

@@ -22,9 +22,10 @@ from remoteclip_jax.benchmark.machine import (
 from remoteclip_jax.benchmark.trace import trace_profile
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.training.stream import AHEAD
 
 MIN_ROUNDS = 10  # of blocks
-READ_AHEAD_STEPS = 2  # the pipeline has read this many batches ahead, so the first steps after a pause look free
+READ_AHEAD_STEPS = 2 + AHEAD  # batches that were read ahead, so that the first steps after a pause look free
 TRACED_STEPS = 3
 NAMED_OPERATIONS = 10  # of a profile, the most expensive
 

@@ -35,9 +35,14 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 def example_at(dataset: Dataset, epoch_length: int, seed: int, position: int) -> tuple[Example, np.random.Generator]:
     """The example at `position`, counted from the start of the training, and the generator for augmenting it."""
+    index, rng = index_at(len(dataset), epoch_length, seed, position)
+    return dataset.examples[index], rng
+
+
+def index_at(length: int, epoch_length: int, seed: int, position: int) -> tuple[int, np.random.Generator]:
+    """Like `example_at`, with the index of the example in a data set of `length` examples."""
     epoch, offset = divmod(position, epoch_length)
-    example = dataset.examples[_epoch_order(len(dataset), seed, epoch)[offset % len(dataset)]]
-    return example, np.random.default_rng([seed, 1, position])
+    return int(_epoch_order(length, seed, epoch)[offset % length]), np.random.default_rng([seed, 1, position])
 
 
 def iterate_batches(positions: Any, load: Any, batch_size: int) -> Batches:

@@ -122,13 +122,19 @@ def jitter_colours(pixels: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator)
     return np.clip(x + 0.5, 0, 255).astype(np.uint8)
 
 
+def random_symmetry(rng: np.random.Generator) -> tuple[bool, int]:
+    """One of the eight flips and quarter turns, at random: whether to mirror left to right, and the number of
+    counter-clockwise quarter turns after that."""
+    return bool(rng.random() < 0.5), int(rng.integers(4))
+
+
 def flip_and_rotate(
     pixels: UInt8[np.ndarray, "s s 3"], boxes: Boxes, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "s s 3"], Boxes]:
     """A square image and its boxes in one of the eight flips and quarter turns, at random."""
-    if rng.random() < 0.5:
+    mirrored, quarters = random_symmetry(rng)
+    if mirrored:
         pixels, boxes = cv2.flip(pixels, 1), flip_boxes(boxes)
-    quarters = int(rng.integers(4))
     if quarters:
         pixels = cv2.rotate(pixels, _ROTATIONS[quarters - 1])
     return pixels, rotate_boxes(boxes, quarters)

@@ -29,9 +29,15 @@ def parallel(function: Callable[..., Any], donate_first: bool = False) -> Callab
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=donated)
 
 
+def map_shares(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(state, batch)` under pmap over the local devices. Outputs [b / devices, …] stay on their devices, as
+    [devices, b / devices, …]: another batch."""
+    return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
+
+
 def gather(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function(state, batch)` under pmap over the local devices. Outputs [b / devices, …] become NumPy [b, …]."""
-    mapped = jax.pmap(function, axis_name=AXIS, in_axes=(None, 0))
+    mapped = map_shares(function)
 
     def run(*arguments: Any) -> Any:
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.device_get(mapped(*arguments)))
@@ -85,6 +91,13 @@ def split_batch(batch: dict[str, Any]) -> dict[str, Array]:
         return jax.device_put(x.reshape(len(devices), len(x) // len(devices), *x.shape[1:]), sharding)
 
     return {name: put(x) for name, x in batch.items()}
+
+
+def free_device_memory() -> int:
+    """The free bytes of the local device that has the least. None are counted where the device does not say, nor on a
+    CPU, whose memory is the host's."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices() if device.platform != "cpu"]
+    return min((max(0, one.get("bytes_limit", 0) - one.get("bytes_in_use", 0)) for one in stats), default=0)
 
 
 def check_processes() -> None:

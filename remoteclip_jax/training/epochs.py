@@ -14,17 +14,17 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from remoteclip_jax.data.pipeline import Batches
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.checkpoints import Checkpoints
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Ranking, append_row, read_rows
-from remoteclip_jax.runtime.devices import replicate, split_batch
+from remoteclip_jax.runtime.devices import replicate
 from remoteclip_jax.training.interrupt import Interrupted, deferred_signals
 from remoteclip_jax.training.meter import Meter, NonFiniteError, check_finite
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.state import TrainState, evaluation_variables, unpacked
+from remoteclip_jax.training.stream import BatchStream
 from remoteclip_jax.training.workload import Step, Workload
 
 MAX_UNSAVED_SECONDS = 90.0  # a killed run loses at most about this much
@@ -53,19 +53,22 @@ def run_training(
     begin = last_save = time.monotonic()
     with (
         deferred_signals() as signal,
-        contextlib.closing(_BatchStream(workload, done, plan.first_steps)) as stream,
+        contextlib.closing(BatchStream(workload, done, plan.first_steps)) as stream,
         tqdm(total=plan.total, initial=done, unit="step", dynamic_ncols=True, disable=None) as bar,
     ):
         while done < plan.total:
             epoch = done // workload.steps_per_epoch + 1
             try:
                 while done < _epoch_end(epoch, workload, plan):
-                    state, metrics = step(state, split_batch(next(stream)))
+                    state, metrics = step(state, next(stream))
+                    stream.read_ahead()  # before the device is waited for
                     done += 1
-                    if shown := meter.add(done, metrics):
-                        bar.set_postfix(loss=f"{shown['loss']:.3f}", lr=f"{shown['learning_rate']:.1e}", refresh=False)
+                    fetched = meter.add(done, metrics)
+                    if fetched is not None:
+                        loss, rate = fetched["loss"], fetched["learning_rate"]
+                        bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.1e}", refresh=False)
                     bar.update()
-                    if plan.after_step(done):
+                    if plan.after_step(done, ended=fetched is not None):
                         state = state._replace(**step_counts(plan))
                         stream.set_first_steps(done, plan.first_steps)
                         bar.total = plan.total
@@ -102,26 +105,6 @@ def step_counts(plan: Plan) -> dict[str, Any]:
     """The fields of a `TrainState` that follow from `plan`: `total_steps` and `first_steps`, on all devices."""
     counts = {"total_steps": plan.total, "first_steps": plan.first_steps}
     return dict(replicate({name: np.asarray(count, np.int32) for name, count in counts.items()}))
-
-
-class _BatchStream:
-    """The batches of a training. It starts again from the current step if the length of the first phase changes."""
-
-    def __init__(self, workload: Workload, done: int, first_steps: int) -> None:
-        self._workload, self._first_steps = workload, first_steps
-        self._batches: Batches = workload.batches(done, first_steps)
-
-    def __next__(self) -> dict[str, Any]:
-        return next(self._batches)
-
-    def set_first_steps(self, done: int, first_steps: int) -> None:
-        if first_steps == self._first_steps:
-            return
-        self.close()
-        self._first_steps, self._batches = first_steps, self._workload.batches(done, first_steps)
-
-    def close(self) -> None:
-        self._batches.close()
 
 
 def _epoch_end(epoch: int, workload: Workload, plan: Plan) -> int:

@@ -18,12 +18,13 @@ from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import drop_rows_after, read_rows
 from remoteclip_jax.runs.splits import check_batches
 from remoteclip_jax.runs.summary import write_summary
-from remoteclip_jax.runtime.devices import AXIS, parallel, replicate, split_batch
+from remoteclip_jax.runtime.devices import AXIS, parallel, replicate
 from remoteclip_jax.training.epochs import run_training, step_counts
 from remoteclip_jax.training.plan import Plan
 from remoteclip_jax.training.program import Program
 from remoteclip_jax.training.state import TrainState, create_state, evaluation_variables, repacked, unpacked
 from remoteclip_jax.training.step import make_train_step
+from remoteclip_jax.training.stream import BatchStream
 from remoteclip_jax.training.task import Task
 from remoteclip_jax.training.timing import Fit
 from remoteclip_jax.training.workload import Step, Workload
@@ -139,18 +140,18 @@ def _fit_from_trial(config: TrainConfig, workload: Workload, state: TrainState, 
         nonlocal trial
         counts = {"total_steps": jnp.asarray(TRIAL_TOTAL_STEPS, jnp.int32), "first_steps": jnp.asarray(first_steps)}
         trial = trial._replace(**replicate(counts))
-        with contextlib.closing(workload.batches(0, first_steps)) as batches:
+        with contextlib.closing(BatchStream(workload, 0, first_steps)) as stream:
 
-            def one_step() -> None:
+            def steps(count: int) -> None:
                 nonlocal trial
-                trial, metrics = step(trial, split_batch(next(batches)))
+                for _ in range(count):
+                    trial, metrics = step(trial, next(stream))
+                    stream.read_ahead()
                 jax.block_until_ready(metrics)
 
-            for _ in range(UNTIMED_TRIAL_STEPS):
-                one_step()
+            steps(UNTIMED_TRIAL_STEPS)
             start = time.monotonic()
-            for _ in range(TIMED_TRIAL_STEPS):
-                one_step()
+            steps(TIMED_TRIAL_STEPS)
             return (time.monotonic() - start) / TIMED_TRIAL_STEPS
 
     fit.step_seconds = seconds_per_step(0)

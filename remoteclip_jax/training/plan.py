@@ -26,15 +26,16 @@ class Plan:
         current = past[-1] if past else (0, config.total_steps, config.first_steps)
         self.total, self.first_steps = current[1:]
 
-    def after_step(self, done: int) -> bool:
-        """Update the plan after step `done`. Returns whether it has changed."""
+    def after_step(self, done: int, *, ended: bool) -> bool:
+        """Update the plan after step `done`. Returns whether it has changed. `ended` says that the device was waited
+        for: only then does the clock tell the pace."""
         if self._fit is None:
             if done not in self._ahead:
                 return False
             _, self.total, self.first_steps = self._ahead.pop(done)
             return True
         new_phase = done == 1 or done == self.first_steps + 1
-        if not self._fit.after_step(done <= self.first_steps, new_phase=new_phase):
+        if not self._fit.after_step(done <= self.first_steps, new_phase=new_phase, ended=ended):
             return False
         total, first_steps = self._fit.step_counts(done, self.first_steps)
         if (total, first_steps) == (self.total, self.first_steps):

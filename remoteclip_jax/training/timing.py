@@ -12,17 +12,25 @@ UNTIMED_STEPS = 3  # the first steps of a phase compile, allocate, and read imag
 
 @dataclass
 class Stopwatch:
-    """The time of consecutive steps. Call `mark` after every step, and `pause` before other work."""
+    """The time of consecutive steps. Call `mark` after every step, and `pause` before other work.
+
+    A step that was handed over to the device has not ended. So `seconds` are the time, and `steps` the number of steps,
+    between steps that have `ended`, which means that the device was waited for.
+    """
 
     seconds: float = 0.0
     steps: int = 0
     _last: float | None = None
+    _steps_since: int = 0
 
-    def mark(self) -> None:
+    def mark(self, ended: bool) -> None:
+        self._steps_since += 1
+        if not ended:
+            return
         now = time.monotonic()
         if self._last is not None:
-            self.seconds, self.steps = self.seconds + now - self._last, self.steps + 1
-        self._last = now
+            self.seconds, self.steps = self.seconds + now - self._last, self.steps + self._steps_since
+        self._last, self._steps_since = now, 0
 
     def pause(self) -> None:
         self._last = None
@@ -55,6 +63,7 @@ class Fit:
     _watch: Stopwatch = field(default_factory=Stopwatch)
     _refit_shares: list[float] = field(default_factory=lambda: list(REFIT_SHARES))
     _phase_steps: int = 0
+    _phase_fitted: bool = False  # after its first REFIT_STEPS
 
     def step_counts(self, done: int, first_steps: int | None) -> tuple[int, int]:
         """The number of steps in total, at least one, and in the first phase.
@@ -72,17 +81,20 @@ class Fit:
             return total, max(done, int(self.first_share * total))
         return self._bounded(done + int(seconds_left / step_seconds), done), first_steps
 
-    def after_step(self, in_first_phase: bool, *, new_phase: bool) -> bool:
-        """Measure the pace after a step, which is the first of its phase if `new_phase`. Returns whether it is time to
-        fit again."""
+    def after_step(self, in_first_phase: bool, *, new_phase: bool, ended: bool) -> bool:
+        """Measure the pace after a step, which is the first of its phase if `new_phase`, and was waited for if `ended`.
+        Returns whether it is time to fit again, which it is only when all steps so far have ended."""
         if new_phase:
-            self._watch, self._phase_steps = Stopwatch(), 0
+            self._watch, self._phase_steps, self._phase_fitted = Stopwatch(), 0, False
         self._phase_steps += 1
         if self._phase_steps <= UNTIMED_STEPS:
             self._watch.pause()
-        self._watch.mark()
+        self._watch.mark(ended)
+        if not ended:
+            return False
         elapsed_share = (time.monotonic() - self.begin) / (self.minutes * 60)
-        due = self._phase_steps == REFIT_STEPS + UNTIMED_STEPS
+        due = not self._phase_fitted and self._phase_steps >= REFIT_STEPS + UNTIMED_STEPS
+        self._phase_fitted |= due
         while self._refit_shares and elapsed_share >= self._refit_shares[0]:
             self._refit_shares.pop(0)
             due = True

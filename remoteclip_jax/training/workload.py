@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.pipeline import Batches
 from remoteclip_jax.runs.config import TrainConfig
+from remoteclip_jax.runtime.devices import split_batch
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
 from remoteclip_jax.training.state import TrainState
 
@@ -30,7 +31,8 @@ class Workload:
     An epoch has `steps_per_epoch` steps.
 
     A training may have two phases with batches of different kinds. `batches(step, first_steps)` iterates over the
-    batches from `step` on, the first phase being `first_steps` long. `first_share` is its share of all steps.
+    batches from `step` on, the first phase being `first_steps` long. `first_share` is its share of all steps. `place`
+    makes of such a batch the one that the loss gets: arrays [devices, b / devices, …] on the devices.
 
     `evaluate` returns validation metrics, which the task's ranking uses; None without validation. `finish` evaluates
     the best weights after the last step, and prints and writes the result. `rehearse(variables, n)` evaluates n images
@@ -54,3 +56,4 @@ class Workload:
     first_share: float = 0.0
     rules: Rules = TOWER_RULES
     frozen_counts: dict[str, int] = field(default_factory=dict)
+    place: Callable[[Batch], Batch] = split_batch

@@ -12,11 +12,12 @@ import remoteclip_jax as rc
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.weights import save_weights
-from remoteclip_jax.runtime.devices import parallel, split_batch
+from remoteclip_jax.runtime.devices import parallel
 from remoteclip_jax.tasks.training import train
-from remoteclip_jax.training import epochs, loop
+from remoteclip_jax.training import loop
 from remoteclip_jax.training.meter import Meter
 from remoteclip_jax.training.state import TrainState
+from remoteclip_jax.training.stream import BatchStream
 
 TINY = ARCHITECTURES["tiny"]
 
@@ -62,17 +63,17 @@ def test_a_training_step_transfers_only_its_batch(
 
         return run
 
-    def split(batch: dict[str, Any]) -> Any:
+    def read(self: BatchStream) -> None:
         with jax.transfer_guard("disallow"):
-            return split_batch(batch)
+            read_batch(self)
 
     def add(self: Meter, done: int, metrics: Any) -> Any:
         with jax.transfer_guard("disallow"):
             return add_to_meter(self, done, metrics)
 
-    add_to_meter = Meter.add
+    add_to_meter, read_batch = Meter.add, BatchStream._read
     monkeypatch.setattr(loop, "parallel", guarded)
-    monkeypatch.setattr(epochs, "split_batch", split)
+    monkeypatch.setattr(BatchStream, "_read", read)
     monkeypatch.setattr(Meter, "add", add)
     train({"preset": "tiny", "data_dir": str(synthetic_data), "max_steps": 3}, tmp_path / "run")
     assert steps == [{"visual", "logit_scale"}] * 3

@@ -111,8 +111,8 @@ def test_a_plan_continues_from_where_a_run_stands(tmp_path: Path) -> None:
     config = load_config(_config(tmp_path, total_steps=9, first_steps=3, fits=[[0, 10, 4], [3, 8, 3], [6, 9, 3]]))
     plan = Plan(config, tmp_path / "config.json", 4)
     assert (plan.total, plan.first_steps) == (8, 3)
-    assert not plan.after_step(5)
-    assert plan.after_step(6)
+    assert not plan.after_step(5, ended=True)
+    assert plan.after_step(6, ended=False)  # repeated at the step where it was made
     assert (plan.total, plan.first_steps) == (9, 3)
     assert Plan(config, tmp_path / "config.json", 3).total == 8
     assert Plan(config, tmp_path / "config.json", 0).total == 10

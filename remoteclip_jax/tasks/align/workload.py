@@ -13,7 +13,7 @@ from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
-from remoteclip_jax.runtime.devices import AXIS
+from remoteclip_jax.runtime.devices import AXIS, free_device_memory
 from remoteclip_jax.tasks.loading import load
 from remoteclip_jax.training.workload import MakeBatches, Workload
 
@@ -21,6 +21,7 @@ from .batches import training_batches
 from .config import AlignConfig
 from .evaluation import make_evaluator
 from .loss import make_align_loss
+from .resident import ResidentImages, fits
 
 
 def prepare(config: AlignConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
@@ -60,7 +61,7 @@ def make_workload(
     def shapes() -> Variables:
         return one_tower(init_shapes(shape, text_tower=False), "visual")
 
-    return Workload(
+    workload = Workload(
         config,
         variables,
         shapes,
@@ -72,6 +73,9 @@ def make_workload(
         rehearsal_images=len(val) if val else 0,
         frozen_counts=frozen_parameter_counts(clip),
     )
+    if config.augment != "full" and fits(len(train), config.image_size, free_device_memory()):
+        return on_devices(workload, config, train)
+    return workload
 
 
 def make_batches(config: AlignConfig, train: Dataset) -> MakeBatches:
@@ -89,3 +93,15 @@ def make_batches(config: AlignConfig, train: Dataset) -> MakeBatches:
         )
 
     return batches
+
+
+def on_devices(workload: Workload, config: AlignConfig, train: Dataset) -> Workload:
+    """`workload` with the same batches, drawn from images that live on the devices."""
+    images = ResidentImages(train, image_size=config.image_size, rule=config.label)
+
+    def batches(step: int, _: int) -> Batches:
+        return images.batches(
+            batch_size=config.batch_size, seed=config.seed, augmentation=config.augment, start_step=step
+        )
+
+    return dataclasses.replace(workload, batches=batches, place=images.place)
