@@ -32,15 +32,6 @@ def free_memory() -> int:
     return max(free, 0)
 
 
-def device_memory() -> int | None:
-    """Bytes of an accelerator's memory that JAX may use; None where it does not say, as on a CPU."""
-    import jax  # see below
-
-    statistics = jax.local_devices()[0].memory_stats() or {}
-    limit = statistics.get("bytes_limit")
-    return None if limit is None else int(limit)
-
-
 def keep_freed_memory() -> None:
     """Keep freed memory in this process instead of returning it to the system. Only with glibc; matters on a CPU.
 

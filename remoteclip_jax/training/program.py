@@ -7,11 +7,11 @@ import jax
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.compilation import announced_compilation
-from remoteclip_jax.runtime.memory import device_memory
+from remoteclip_jax.runtime.devices import free_device_memory
 from remoteclip_jax.training.state import TrainState
 from remoteclip_jax.training.workload import Batch, Parts
 
-USABLE_SHARE = 0.95  # of a device's memory; the rest is for libraries, and for batches that are on their way
+USABLE_SHARE = 0.95  # of a device's free memory; the rest is for libraries, and for batches that are on their way
 GIB = 2**30
 
 
@@ -45,17 +45,15 @@ class Program:
         return compiled
 
     def _check_memory(self, memory: Any) -> None:
-        available = device_memory()
-        if memory is None or available is None:
+        free = USABLE_SHARE * free_device_memory()
+        if memory is None or not free:  # on a CPU, and wherever the device does not say
             return
-        fixed = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        if fixed + memory.temp_size_in_bytes <= USABLE_SHARE * available:
+        needed = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        if needed <= free:
             return
-        share = max(0.0, USABLE_SHARE * available - fixed) / memory.temp_size_in_bytes
         raise UserError(
-            f"a training step with --batch_size={self._config.batch_size} takes "
-            f"{(fixed + memory.temp_size_in_bytes) / GIB:.1f} GiB, and a device here has {available / GIB:.1f}: "
-            f"{self._remedy(int(share * self._config.batch_size))}"
+            f"a training step with --batch_size={self._config.batch_size} takes {needed / GIB:.1f} GiB, and "
+            f"{free / GIB:.1f} are free: {self._remedy(int(free / needed * self._config.batch_size))}"
         )
 
     def _remedy(self, batch_size: int) -> str:

@@ -12,10 +12,9 @@ import remoteclip_jax as rc
 from remoteclip_jax.clip.config import ARCHITECTURES
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.weights import save_weights
-from remoteclip_jax.runtime.devices import parallel
 from remoteclip_jax.tasks.training import train
-from remoteclip_jax.training import loop
 from remoteclip_jax.training.meter import Meter
+from remoteclip_jax.training.program import Program
 from remoteclip_jax.training.state import TrainState
 from remoteclip_jax.training.stream import BatchStream
 
@@ -53,15 +52,10 @@ def test_a_training_step_transfers_only_its_batch(
     """After the first step, which compiles. Nor does the state hold a text tower, which no step needs."""
     steps = []
 
-    def guarded(function: Any, **options: Any) -> Any:
-        step = parallel(function, **options)
-
-        def run(state: TrainState, batch: Any) -> Any:
-            steps.append(set(jax.eval_shape(lambda: state.params.unpack())))
-            with jax.transfer_guard("disallow" if len(steps) > 1 else "allow"):
-                return step(state, batch)
-
-        return run
+    def step(self: Program, state: TrainState, batch: Any) -> Any:
+        steps.append(set(jax.eval_shape(lambda: state.params.unpack())))
+        with jax.transfer_guard("disallow" if len(steps) > 1 else "allow"):
+            return call(self, state, batch)
 
     def read(self: BatchStream) -> None:
         with jax.transfer_guard("disallow"):
@@ -71,8 +65,8 @@ def test_a_training_step_transfers_only_its_batch(
         with jax.transfer_guard("disallow"):
             return add_to_meter(self, done, metrics)
 
-    add_to_meter, read_batch = Meter.add, BatchStream._read
-    monkeypatch.setattr(loop, "parallel", guarded)
+    add_to_meter, read_batch, call = Meter.add, BatchStream._read, Program.__call__
+    monkeypatch.setattr(Program, "__call__", step)
     monkeypatch.setattr(BatchStream, "_read", read)
     monkeypatch.setattr(Meter, "add", add)
     train({"preset": "tiny", "data_dir": str(synthetic_data), "max_steps": 3}, tmp_path / "run")

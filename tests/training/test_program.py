@@ -11,7 +11,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.devices import parallel, replicate, split_batch
 from remoteclip_jax.training import program
-from remoteclip_jax.training.program import GIB, Program
+from remoteclip_jax.training.program import GIB, USABLE_SHARE, Program
 from remoteclip_jax.training.state import create_state
 
 CONFIG = TrainConfig(batch_size=16)
@@ -19,7 +19,7 @@ STATE = create_state({"params": {"visual": {"w": np.ones(3, np.float32)}}, "batc
 
 
 class FakeStep:
-    """Stands for a parallel function whose program needs 2 GiB, and 16 GiB more for a batch of 16."""
+    """Stands for a parallel function whose program has a state of 2 GiB and needs 16 GiB beside it."""
 
     def lower(self, *_: Any) -> "FakeStep":
         return self
@@ -35,27 +35,27 @@ class FakeStep:
         return state, {}
 
 
-def start(monkeypatch: pytest.MonkeyPatch, gib: float | None, config: TrainConfig = CONFIG, step: Any = None) -> Any:
-    monkeypatch.setattr(program, "device_memory", lambda: gib and int(gib * GIB))
+def start(monkeypatch: pytest.MonkeyPatch, gib: float, config: TrainConfig = CONFIG, step: Any = None) -> Any:
+    monkeypatch.setattr(program, "free_device_memory", lambda: int(gib * GIB / USABLE_SHARE))
     monkeypatch.setattr(jax, "local_device_count", lambda: 2)
     return Program(step or FakeStep(), config)(STATE, {"image": np.zeros((16, 4))})[0]
 
 
-@pytest.mark.parametrize("gib", [None, 80.0, 20.0])
-def test_enough_memory(monkeypatch: pytest.MonkeyPatch, gib: float | None) -> None:
+@pytest.mark.parametrize("gib", [0.0, 80.0, 16.1])
+def test_enough_memory(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
     assert start(monkeypatch, gib) is STATE
 
 
-@pytest.mark.parametrize(("gib", "batch_size"), [(16.0, 12), (12.0, 8), (6.0, 2)])
+@pytest.mark.parametrize(("gib", "batch_size"), [(15.0, 14), (8.0, 8), (2.5, 2)])
 def test_a_batch_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, gib: float, batch_size: int) -> None:
-    expected = rf"--batch_size=16 takes 18.0 GiB, .* {gib:.1f}: --batch_size={batch_size} should fit; --set=remat=true"
+    expected = rf"--batch_size=16 takes 16.0 GiB, and {gib:.1f} are free: --batch_size={batch_size} should fit; --set=remat=true"
     with pytest.raises(UserError, match=expected):
         start(monkeypatch, gib)
 
 
 def test_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="choose a smaller --image_size"):
-        start(monkeypatch, 1.5, TrainConfig(batch_size=16, remat=True))
+        start(monkeypatch, 1.0, TrainConfig(batch_size=16, remat=True))
 
 
 def test_a_compiler_that_runs_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
