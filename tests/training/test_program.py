@@ -46,9 +46,9 @@ def test_enough_memory(monkeypatch: pytest.MonkeyPatch, gib: float) -> None:
     assert start(monkeypatch, gib) is STATE
 
 
-@pytest.mark.parametrize(("gib", "batch_size"), [(15.0, 14), (8.0, 8), (2.5, 2)])
+@pytest.mark.parametrize(("gib", "batch_size"), [(15.0, 14), (8.1, 8), (2.5, 2)])
 def test_a_batch_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, gib: float, batch_size: int) -> None:
-    expected = rf"--batch_size=16 takes 16.0 GiB, and {gib:.1f} are free: --batch_size={batch_size} should fit; --set=remat=true"
+    expected = rf"=16 takes 16.0 GiB, and {gib:.1f} are free: --batch_size={batch_size} should fit; --set=remat=true"
     with pytest.raises(UserError, match=expected):
         start(monkeypatch, gib)
 
