@@ -89,7 +89,7 @@ def test_wrong_flags() -> None:
         ("--minutes=0 must be more than 0", "--sheet", "--minutes=0"),
         ("--minutes is for --sheet and --part", "--minutes=3"),
         ("--batch_size is for the report on one task", "--sheet", "--batch_size=4"),
-        ("--preset=huge is unknown; known: dior, rn50, small, tiny", "--sheet", "--preset=huge"),
+        ("--preset=huge is unknown; known: dior, rn50, scratch, small, tiny", "--sheet", "--preset=huge"),
         ("--part=train needs images with boxes to train on: --data_dir=DIR", "--part=train"),
     )
     errors = all_fail("remoteclip_jax.commands.benchmark", *(arguments for _, *arguments in cases))
