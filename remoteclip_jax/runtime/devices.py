@@ -40,7 +40,7 @@ def gather(function: Callable[..., Any]) -> Callable[..., Any]:
     mapped = map_shares(function)
 
     def run(*arguments: Any) -> Any:
-        # While inputs are still being copied, a CPU runs a program in a thread whose memory is not kept for the next one.
+        # While inputs are being copied, a CPU runs a program in a thread whose memory is not kept for the next one.
         result = jax.device_get(mapped(*jax.block_until_ready(arguments)))
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), result)
 
