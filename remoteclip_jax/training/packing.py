@@ -6,7 +6,7 @@ would begin by handing over thousands of buffers. Checkpoints keep the tree (see
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
@@ -101,7 +101,7 @@ def is_packed(node: Any) -> bool:
     return isinstance(node, Packed)
 
 
-@lru_cache
+@cache
 def _layout(structure: Any, keys: tuple[tuple[str, tuple[int, ...]], ...], groups: tuple[str, ...]) -> Layout:
     slots, ends = [], dict.fromkeys(groups, 0)
     for (path, shape), group in zip(keys, groups, strict=True):
