@@ -20,11 +20,11 @@ step = jax.jit(lambda x: jnp.max(jnp.sin(x @ x.T)))  # a product of 64 MiB, of w
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 counts = []
-for _ in range(12):
+for _ in range(30):
     before = faults()
     step(x).block_until_ready()
     counts.append(faults() - before)
-print(round(statistics.median(counts)))  # a step or two may still find the place taken, and ask for another
+print(round(statistics.median(counts)))  # the first ones may still find the place taken, and ask for another
 """
 
 
