@@ -5,7 +5,7 @@ float64 if the caller passes float64 parameters, which is how the tests compare 
 """
 
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,11 +14,33 @@ from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.ops.convolution import convolve
 from remoteclip_jax.ops.cpu.products import dot_general, matmul
-from remoteclip_jax.ops.initializers import lecun_normal, ones, torch_uniform, zeros
+from remoteclip_jax.ops.initializers import Initializer, lecun_normal, ones, torch_uniform, zeros
 
 # PyTorch's epsilon; Flax's is 1e-6.
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-5, scale_init=ones, bias_init=zeros)
 Dense = partial(nn.Dense, dot_general=dot_general, kernel_init=lecun_normal, bias_init=zeros)
+
+
+class HeadProjection(NamedTuple):
+    """The weights of a dense layer from c channels to h heads of d channels."""
+
+    kernel: Float[Array, "c h d"]
+    bias: Float[Array, "h d"]
+
+
+class Projection(nn.Module):
+    """The parameters of a dense layer, split into attention heads; the product is left to the caller."""
+
+    features: int
+    heads: int
+    dtype: Any
+    kernel_init: Initializer
+
+    @nn.compact
+    def __call__(self, inputs: int) -> HeadProjection:
+        kernel = self.param("kernel", self.kernel_init, (inputs, self.features)).astype(self.dtype)
+        bias = self.param("bias", zeros, (self.features,)).astype(self.dtype)
+        return HeadProjection(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
 
 
 class Conv(nn.Module):

@@ -7,17 +7,17 @@ of strided convolutions, and attention pooling in place of the global mean.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.layers import Conv, Dense, average_pool
+from remoteclip_jax.clip.layers import Conv, Dense, Projection, average_pool
 from remoteclip_jax.ops.batch_norm import BatchNorm
 from remoteclip_jax.ops.cpu.products import matmul_by_head
-from remoteclip_jax.ops.initializers import Initializer, normal, zeros
+from remoteclip_jax.ops.initializers import normal, zeros
 
 
 class Downsample(nn.Module):
@@ -78,28 +78,6 @@ class Stage(nn.Module):
         for i in range(self.blocks):
             x = block(self.planes, self.stride if i == 0 else 1, self.axis_name, self.dtype, name=str(i))(x, train)
         return x
-
-
-class HeadProjection(NamedTuple):
-    """The weights of a dense layer from c channels to h heads of d channels."""
-
-    kernel: Float[Array, "c h d"]
-    bias: Float[Array, "h d"]
-
-
-class Projection(nn.Module):
-    """The parameters of a dense layer, split into attention heads; the product is left to the caller."""
-
-    features: int
-    heads: int
-    dtype: Any
-    kernel_init: Initializer
-
-    @nn.compact
-    def __call__(self, inputs: int) -> HeadProjection:
-        kernel = self.param("kernel", self.kernel_init, (inputs, self.features)).astype(self.dtype)
-        bias = self.param("bias", zeros, (self.features,)).astype(self.dtype)
-        return HeadProjection(kernel.reshape(inputs, self.heads, -1), bias.reshape(self.heads, -1))
 
 
 class AttentionPool(nn.Module):

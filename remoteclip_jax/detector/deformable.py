@@ -9,22 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from remoteclip_jax.clip.layers import Dense
+from remoteclip_jax.clip.layers import Dense, HeadProjection, Projection
 from remoteclip_jax.detector.config import STRIDES
 from remoteclip_jax.ops.cpu.products import matmul
 from remoteclip_jax.ops.initializers import Initializer, lecun_normal, zeros
 from remoteclip_jax.ops.sampling import sample
-
-
-class LinearWeights(nn.Module):
-    """The parameters of a dense layer; the product is left to the caller."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, inputs: int) -> tuple[Float[Array, "c d"], Float[Array, " d"]]:
-        kernel = self.param("kernel", lecun_normal, (inputs, self.features))
-        return kernel, self.param("bias", zeros, (self.features,))
 
 
 class DeformableAttention(nn.Module):
@@ -47,10 +36,10 @@ class DeformableAttention(nn.Module):
         self.weights = Dense(count, kernel_init=zeros)
         self.out = Dense(self.width, dtype=self.dtype, kernel_init=zeros)
         for level in range(self.levels):
-            setattr(self, f"value{level}", LinearWeights(self.width))
+            setattr(self, f"value{level}", Projection(self.width, self.heads, self.dtype, lecun_normal))
 
-    def value_weights(self) -> list[tuple[Float[Array, "d d"], Float[Array, " d"]]]:
-        """Kernel and bias of the value projection of each level."""
+    def value_weights(self) -> list[HeadProjection]:
+        """The weights of the value projection of each level."""
         return [getattr(self, f"value{level}")(self.width) for level in range(self.levels)]
 
     def __call__(
@@ -74,15 +63,14 @@ class DeformableAttention(nn.Module):
 
 
 def project_values(
-    maps: Sequence[Float[Array, "n _h _w d"]], layers: Sequence[DeformableAttention], dtype: Any
+    maps: Sequence[Float[Array, "n _h _w d"]], layers: Sequence[DeformableAttention]
 ) -> list[list[Float[Array, "n _h _w m c"]]]:
     """The values of all levels for each of the layers: one product a level, since no layer changes the maps."""
     by_level = []
     for x, weights in zip(maps, zip(*(layer.value_weights() for layer in layers), strict=True), strict=True):
-        kernels, biases = zip(*weights, strict=True)
-        y = matmul(x.astype(dtype), jnp.concatenate(kernels, 1).astype(dtype)) + jnp.concatenate(biases).astype(dtype)
+        kernel = jnp.concatenate([w.kernel for w in weights], 1)
+        bias = jnp.concatenate([w.bias for w in weights])
+        y = matmul(x.astype(kernel.dtype), kernel.reshape(x.shape[-1], -1)) + bias.reshape(-1)
         parts = jax.lax.split(y, [layer.width for layer in layers], axis=3)
-        by_level.append(
-            [part.reshape(*x.shape[:3], layer.heads, -1) for part, layer in zip(parts, layers, strict=True)]
-        )
+        by_level.append([part.reshape(*x.shape[:3], *w.bias.shape) for part, w in zip(parts, weights, strict=True)])
     return [list(values) for values in zip(*by_level, strict=True)]

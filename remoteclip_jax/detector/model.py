@@ -116,7 +116,7 @@ class Detector(nn.Module):
         if denoising is not None:
             q, boxes, mask = self._append(q, boxes, denoising, whitened)
         hidden, refined = [], []
-        values = project_values(maps, [layer.look for layer in self.decoder], self.dtype)
+        values = project_values(maps, [layer.look for layer in self.decoder])
         for layer, head, of_maps in zip(self.decoder, self.boxes, values, strict=True):
             q = layer(q, boxes, of_maps, context, whitened, valid, mask)
             hidden.append(self.decoder_norm(q))

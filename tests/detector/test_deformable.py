@@ -97,7 +97,7 @@ class OneLayer(nn.Module):
         self.look = DeformableAttention(WIDTH, HEADS, POINTS, self.levels)
 
     def __call__(self, q: Any, boxes: Any, maps: Any) -> Any:
-        return self.look(q, boxes, project_values(maps, [self.look], jnp.float32)[0])
+        return self.look(q, boxes, project_values(maps, [self.look])[0])
 
 
 def test_the_module_equals_the_reference() -> None:
