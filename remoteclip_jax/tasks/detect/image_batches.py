@@ -1,7 +1,7 @@
 """Detection in many image files: read ahead in threads, predicted in batches, drawn and written in threads."""
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from remoteclip_jax.data.bands import note_raster
 from remoteclip_jax.data.images import ImageHeader, open_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.types import Bands
+from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.detector.inference import TrainedDetector, find_in_squares, image_squares
 from remoteclip_jax.detector.postprocess import BatchDetections, to_detections
 from remoteclip_jax.errors import UserError
@@ -35,19 +36,21 @@ PIXELS_AT_A_TIME = 100_000_000  # being decoded by all threads together; a large
 class LoadedImage:
     """An image file as the detector sees it, and as it will be drawn: `picture` is reduced if it is large."""
 
+    path: Path
     header: ImageHeader
     squares: list[UInt8[np.ndarray, "_ _ 3"]]
-    picture: Image.Image
+    picture: Image.Image | None
 
 
 @dataclass(frozen=True)
-class PredictedImage:
-    """An image to be drawn, and the detections in it: those at `position` in the batch `found`."""
+class FoundImage:
+    """An image file at `path`, and what was found in it: `detections` in pixels of the upright image, best first.
+    `picture` is that image as it will be drawn, perhaps reduced; None if no pictures were asked for."""
 
+    path: Path
     header: ImageHeader
-    picture: Image.Image
-    found: BatchDetections
-    position: int
+    detections: Detections
+    picture: Image.Image | None
 
 
 def default_batch_size(detector: TrainedDetector, images: int) -> int:
@@ -70,29 +73,52 @@ def detect_in_files(
     """Write OUTPUT.json and OUTPUT.jpg for each of `images`, and yield in their order the number of objects found, by
     class name, or the error for an image that cannot be read.
 
-    Detections with a score below `threshold` are left out. `notes` say how images of more than three bands or more than
-    eight bits were converted. At most seven batches are in memory at a time, their images no larger than they are
-    drawn; of the images themselves, as many are decoded at a time as `PIXELS_AT_A_TIME` allows.
+    Detections with a score below `threshold` are left out. The other arguments are those of `find_in_files`.
     """
-    with background_threads() as pool, closing(Allowance(PIXELS_AT_A_TIME)) as decoding:
-        loading = (pool.submit(_load, path, detector, bands, decoding) for path in images)
-        loaded = (future.result() for future in in_advance(loading, 2 * batch_size))
-        # A batch is on its way to the device before the results of the one before it are fetched.
-        predicted = in_advance(_predict(detector, prompts, loaded, batch_size), batch_size)
+    found = find_in_files(detector, prompts, images, bands=bands, notes=notes, batch_size=batch_size, pictures=True)
+    with background_threads() as pool, closing(found):
 
         def written() -> Iterator[Future[Counter[str]] | UserError]:
-            for path, output, image in zip(images, outputs, predicted, strict=True):
-                if isinstance(image, UserError):
-                    yield image
-                else:
-                    note_raster(image.header, path, bands, notes)
-                    yield pool.submit(_write, path, output, image, prompts.class_names, threshold)
+            for output, image in zip(outputs, found, strict=True):
+                yield image if isinstance(image, UserError) else pool.submit(_write, output, image, threshold)
 
         for outcome in in_advance(written(), 2 * batch_size):
             yield outcome if isinstance(outcome, UserError) else outcome.result()
 
 
-def _load(path: Path, detector: TrainedDetector, bands: Bands | None, decoding: Allowance) -> LoadedImage | UserError:
+def find_in_files(
+    detector: TrainedDetector,
+    prompts: TextEmbeddings,
+    images: Iterable[Path],
+    *,
+    bands: Bands | None,
+    notes: Notes,
+    batch_size: int,
+    pictures: bool = False,
+) -> Generator[FoundImage | UserError, None, None]:
+    """What is found in each of `images`, in their order, or the error for an image that cannot be read.
+
+    `notes` say how images of more than three bands or more than eight bits were converted. At most seven batches are in
+    memory at a time, their images no larger than they are drawn; of the images themselves, as many are decoded at a
+    time as `PIXELS_AT_A_TIME` allows.
+    """
+    with background_threads() as pool, closing(Allowance(PIXELS_AT_A_TIME)) as decoding:
+        loading = (pool.submit(_load, path, detector, bands, decoding, pictures) for path in images)
+        loaded = (future.result() for future in in_advance(loading, 2 * batch_size))
+        # A batch is on its way to the device before the results of the one before it are fetched.
+        for outcome in in_advance(_predict(detector, prompts, loaded, batch_size), batch_size):
+            if isinstance(outcome, UserError):
+                yield outcome
+            else:
+                image, found, position = outcome
+                note_raster(image.header, image.path, bands, notes)
+                detections = to_detections(found, position, *image.header.size, prompts.class_names)
+                yield FoundImage(image.path, image.header, detections, image.picture)
+
+
+def _load(
+    path: Path, detector: TrainedDetector, bands: Bands | None, decoding: Allowance, pictures: bool
+) -> LoadedImage | UserError:
     try:
         with open_image(path, bands) as image:
             width, height = image.header.size
@@ -100,15 +126,17 @@ def _load(path: Path, detector: TrainedDetector, bands: Bands | None, decoding: 
                 # A huge JPEG is decoded at a fraction of its size: enough for the detector and for the picture.
                 side = max(MAX_SIDE, detector.views[-1]) * min(width, height) / max(width, height)
                 pixels = image.read(at_least=max(1, round(side)))
-                return LoadedImage(image.header, image_squares(detector, pixels), reduced(pixels))
+                picture = reduced(pixels) if pictures else None
+                return LoadedImage(path, image.header, image_squares(detector, pixels), picture)
     except UserError as e:
         return e
 
 
 def _predict(
     detector: TrainedDetector, prompts: TextEmbeddings, loaded: Iterator[LoadedImage | UserError], batch_size: int
-) -> Iterator[PredictedImage | UserError]:
-    """Predict images in batches, filled up so that one program is compiled."""
+) -> Iterator[tuple[LoadedImage, BatchDetections, int] | UserError]:
+    """Each image with the detections of its batch and its position there. Batches are filled up, so that one program is
+    compiled."""
     while batch := list(islice(loaded, batch_size)):
         squares = [image.squares for image in batch if isinstance(image, LoadedImage)]
         if squares:
@@ -119,11 +147,10 @@ def _predict(
             if isinstance(image, UserError):
                 yield image
             else:
-                yield PredictedImage(image.header, image.picture, found, position)
+                yield image, found, position
                 position += 1
 
 
-def _write(path: Path, output: Path, image: PredictedImage, classes: Sequence[str], threshold: float) -> Counter[str]:
-    size = image.header.size
-    found = to_detections(image.found, image.position, *size, classes).above(threshold)
-    return write_result(output, path, size, image.picture, found)
+def _write(output: Path, image: FoundImage, threshold: float) -> Counter[str]:
+    assert image.picture is not None
+    return write_result(output, image.path, image.header.size, image.picture, image.detections.above(threshold))
