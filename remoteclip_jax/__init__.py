@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from remoteclip_jax.clip.inference import preprocess as preprocess
     from remoteclip_jax.detector.detections import Detections as Detections
     from remoteclip_jax.detector.inference import TrainedDetector as TrainedDetector
-    from remoteclip_jax.detector.inference import detect as detect
+    from remoteclip_jax.detector.searching import detect as detect
     from remoteclip_jax.errors import UserError as UserError
     from remoteclip_jax.tasks.detect.loading import load_detector as load_detector
     from remoteclip_jax.tasks.loading import load as load
@@ -50,7 +50,7 @@ _MODULES = {
     "TrainedDetector": "detector.inference",
     "UserError": "errors",
     "class_embeddings": "clip.inference",
-    "detect": "detector.inference",
+    "detect": "detector.searching",
     "encode_image": "clip.inference",
     "encode_text": "clip.inference",
     "load": "tasks.loading",

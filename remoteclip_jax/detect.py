@@ -10,6 +10,6 @@ if __name__ == "__main__":
 
     run()
 else:  # an import sets the package's attribute `detect` to what is in sys.modules, so that must be the function
-    from remoteclip_jax.detector.inference import detect
+    from remoteclip_jax.detector.searching import detect
 
     sys.modules[__name__] = detect  # type: ignore[assignment]

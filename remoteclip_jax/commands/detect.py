@@ -19,23 +19,38 @@ _PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,s
 _TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections with a lower score")
 _SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
-_MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this many per image (the run's)")
+_MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this many per window (the run's)")
+_WINDOW = flags.DEFINE_integer(
+    "window", None, "side in pixels of the windows in which large images are searched; 0: whole (the training images')"
+)
+_GSD = flags.DEFINE_float(
+    "gsd", None, "metres a pixel of the training images; images that say their own are searched at that scale"
+)
 _BANDS = flags.DEFINE_string(
     "bands", None, "red, green and blue of images with more than three bands, such as 3,2,1 (the run's)"
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images predicted at a time (CPU: 2, GPU: 8; fewer if large)")
+_STRETCH = flags.DEFINE_string(
+    "stretch", None, "percentiles of each band that become black and white, such as 2,98 (by the range that is used)"
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "windows predicted at a time (CPU: 2, GPU: 8; fewer if large)")
 _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
 def main() -> None:
     """Detect objects in each image, write the results, and print the counts."""
     # The first imports do not load JAX, so that errors in the flags appear at once.
-    from remoteclip_jax.data.bands import parse_bands
+    from remoteclip_jax.data.bands import parse_bands, parse_percentiles
     from remoteclip_jax.data.notes import Notes
+    from remoteclip_jax.data.tiling import SMALLEST_WINDOW
     from remoteclip_jax.data.views import check_size, resized_views
     from remoteclip_jax.detector.detections import check_max_detections
 
     bands = parse_bands(_BANDS.value) if _BANDS.value else None
+    percentiles = parse_percentiles(_STRETCH.value) if _STRETCH.value else None
+    if _WINDOW.value is not None and _WINDOW.value != 0 and _WINDOW.value < SMALLEST_WINDOW:
+        raise errors.UserError(f"--window={_WINDOW.value} must be at least {SMALLEST_WINDOW} pixels, or 0 for none")
+    if _GSD.value is not None and not 0 < _GSD.value < 1e5:
+        raise errors.UserError(f"--gsd={_GSD.value:g} must be the size of a pixel in metres, such as 0.5")
     if not 0 <= _THRESHOLD.value <= 1:
         raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
     if _SIZE.value is not None:
@@ -50,9 +65,10 @@ def main() -> None:
     check_output(output, images, names)
 
     from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
+    from remoteclip_jax.detector.searching import default_batch_size
     from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
-    from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
+    from remoteclip_jax.tasks.detect.image_batches import detect_in_files
     from remoteclip_jax.tasks.detect.loading import load_detector
 
     keep_freed_memory()
@@ -62,6 +78,10 @@ def main() -> None:
         detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
     if _MAX_DETECTIONS.value is not None:
         detector = dataclasses.replace(detector, max_detections=_MAX_DETECTIONS.value)
+    if _WINDOW.value is not None:
+        detector = dataclasses.replace(detector, window=_WINDOW.value or None)
+    if _GSD.value is not None and detector.window is None:
+        raise errors.UserError(f"--gsd={_GSD.value:g} needs --window, the side of the training images in pixels")
     if _TEXTS.value:
         detector = with_embeddings(detector, _TEXTS.value)
     prompts = encode_prompts(detector, _PROMPTS.value)
@@ -76,8 +96,11 @@ def main() -> None:
         [output / name for name in names],
         threshold=_THRESHOLD.value,
         bands=bands,
+        percentiles=percentiles,
+        gsd=_GSD.value,
         notes=notes,
-        batch_size=_BATCH_SIZE.value or default_batch_size(detector, len(images)),
+        batch_size=_BATCH_SIZE.value or default_batch_size(detector, images),
+        progress=True,
     )
     # Closed at once if the command is interrupted, so that images that were read ahead are not waited for.
     with contextlib.closing(outcomes):

@@ -6,6 +6,7 @@ from pathlib import Path
 from remoteclip_jax.data.images import ImageHeader, read_header
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.rasters import selected_bands
+from remoteclip_jax.data.stretch import Percentiles
 from remoteclip_jax.data.types import Bands, Dataset
 from remoteclip_jax.errors import UserError
 
@@ -23,6 +24,17 @@ def parse_bands(text: str) -> Bands:
     if len(bands) not in (1, 3) or min(bands) < 1:
         raise UserError(f"--bands={text}: write the numbers of three bands, counted from 1, such as 3,2,1, or of one")
     return bands
+
+
+def parse_percentiles(text: str) -> Percentiles:
+    """Two percentiles from a text such as "2,98". UserError for others."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not 0 <= low < high <= 100:
+        raise UserError(f"--stretch={text}: write the percentiles that become black and white, such as 2,98")
+    return low, high
 
 
 def note_raster(header: ImageHeader, path: Path, bands: Bands | None, notes: Notes) -> None:

@@ -103,22 +103,22 @@ def _not_image_reason(start: bytes) -> str | None:
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
-    """UserError for an image of more than `MAX_PIXELS`."""
+    """UserError for an image of more than `MAX_PIXELS`, which is to be decoded as a whole."""
     if width * height > MAX_PIXELS:
         raise UserError(
-            f"{path}: {width}x{height} pixels are too many (at most {MAX_PIXELS:,}); cut the image into tiles"
+            f"{path}: {width}x{height} pixels are too many (at most {MAX_PIXELS:,}); cut the image into tiles, or save "
+            f"it as a tiled TIFF, which `detect` reads by parts"
         )
 
 
 def open_with_pillow(path: Path, file: BinaryIO) -> Image.Image:
     """The image with only its header read; load it while `file` is open.
 
-    UserError if Pillow does not know its format or cannot read its header, or if it has more than `MAX_PIXELS`.
+    UserError if Pillow does not know its format or cannot read its header.
     """
     image = _open_by_content(path, file)
     if image is None:
         raise unreadable_error(path, "not an image, or of an unknown format; save it as PNG, JPEG or TIFF")
-    check_pixels(path, *image.size)
     return image
 
 

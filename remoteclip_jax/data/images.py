@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image
 
-from remoteclip_jax.data.image_files import open_image_file, open_with_pillow
+from remoteclip_jax.data.image_files import check_pixels, open_image_file, open_with_pillow
 from remoteclip_jax.data.rasters import RasterHeader, raster_header, read_raster, tiff_raster_header
-from remoteclip_jax.data.stretch import to_uint8
+from remoteclip_jax.data.stretch import Percentiles, to_uint8
 from remoteclip_jax.data.types import Bands
 from remoteclip_jax.errors import UserError
 
@@ -58,15 +58,25 @@ class OpenImage:
     file: BinaryIO
     pillow: Any  # the image as opened by Pillow; None for a TIFF that Pillow cannot read well
     raster: RasterHeader | None  # if the file is to be read as a raster
+    percentiles: Percentiles | None = None
+
+    @property
+    def format(self) -> str:
+        """The name of the format, as Pillow calls it."""
+        return self.raster.format if self.raster is not None else str(self.pillow.format)
 
     def read(self, at_least: int | None = None) -> Image.Image:
         """The image as from `read_image`, which says more."""
+        check_pixels(self.path, *self.header.size)
         try:
             if self.raster is not None:
-                rgb, orientation = _rgb_from_raster(self.file, self.raster, self.bands), self.raster.orientation
+                values = read_raster(self.file, self.raster, self.bands)
+                rgb, orientation = rgb_from_values(values, self.raster, self.percentiles), self.raster.orientation
             else:
                 rgb = _rgb_from_pillow(self.file, self.pillow, at_least, self.bands)
                 orientation = _remaining_orientation(self.pillow)
+                if self.percentiles is not None:
+                    rgb = _image_from_bands(to_uint8(np.asarray(rgb), percentiles=self.percentiles))
         except (UserError, MemoryError):
             raise
         except Exception as e:  # decoders raise many kinds of exceptions for a damaged file
@@ -75,8 +85,8 @@ class OpenImage:
 
 
 @contextmanager
-def open_image(path: Path, bands: Bands | None = None) -> Iterator[OpenImage]:
-    """The image file, open and with its header read. UserError as from `read_image`."""
+def open_image(path: Path, bands: Bands | None = None, percentiles: Percentiles | None = None) -> Iterator[OpenImage]:
+    """The image file, open and with its header read. UserError as from `read_image`, but for too many pixels."""
     with open_image_file(path) as file:
         raster = tiff_raster_header(path, file, bands)
         pillow = open_with_pillow(path, file) if raster is None else None
@@ -85,12 +95,13 @@ def open_image(path: Path, bands: Bands | None = None) -> Iterator[OpenImage]:
         header = _header(pillow, raster)
         if bands is not None and 1 < header.bands < max(bands):
             raise UserError(f"{path}: has {header.bands} bands; --bands={','.join(map(str, bands))} asks for others")
-        yield OpenImage(path, header, bands, file, pillow, raster)
+        yield OpenImage(path, header, bands, file, pillow, raster, percentiles)
 
 
 def read_header(path: Path, bands: Bands | None = None) -> ImageHeader:
     """The header of an image file; its pixels are not read. UserError as from `read_image`."""
     with open_image(path, bands) as image:
+        check_pixels(path, *image.header.size)
         return image.header
 
 
@@ -142,8 +153,11 @@ def _valid_orientation(orientation: object) -> int:
     return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
 
 
-def _rgb_from_raster(file: BinaryIO, header: RasterHeader, bands: Bands | None) -> Image.Image:
-    pixels = to_uint8(read_raster(file, header, bands), header.no_data, header.white)
+def rgb_from_values(
+    values: Shaped[np.ndarray, "h w b"], header: RasterHeader, percentiles: Percentiles | None
+) -> Image.Image:
+    """The image that the values of a raster show."""
+    pixels = to_uint8(values, header.no_data, header.white, percentiles)
     if header.inverted:
         pixels = 255 - pixels
     return _image_from_bands(pixels)

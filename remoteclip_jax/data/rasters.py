@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from remoteclip_jax.data.image_files import check_pixels, unreadable_error
+from remoteclip_jax.data.image_files import unreadable_error
 from remoteclip_jax.data.types import Bands
 from remoteclip_jax.errors import UserError
 
@@ -108,13 +108,14 @@ def _is_raster(tiff: Any, bands: Bands | None) -> bool:
     page = tiff.pages[0]
     if page.dtype is None or page.dtype.kind == "b" or (page.dtype == np.uint8 and page.bitspersample != 8):
         return False
-    if page.dtype != np.uint8 or page.samplesperpixel > 4 or _stack_shape(tiff) is not None:
+    if page.dtype != np.uint8 or page.samplesperpixel > 4 or stack_shape(tiff) is not None:
         return True
     huge = page.imagewidth * page.imagelength > PILLOW_MAX_PIXELS
     if page.photometric == YCBCR:  # the JPEG decoder converts it to RGB
         return huge and page.compression == JPEG
     extra_bands = page.samplesperpixel > (1 if page.photometric != RGB else 3 if bands is not None else 4)
-    return page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and (huge or extra_bands)
+    no_data = (_parse_float(page.tags.valueof(GDAL_NODATA)) or 0) > 0  # Pillow would show it as bright as it is
+    return page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and (huge or extra_bands or no_data)
 
 
 class _TiffError(Exception):
@@ -141,11 +142,10 @@ def _open_tiff(file: BinaryIO) -> Iterator[Any]:
 
 def _tiff_header(path: Path, tiff: Any) -> RasterHeader:
     page = tiff.pages[0]
-    if (shape := _stack_shape(tiff)) is not None:
+    if (shape := stack_shape(tiff)) is not None:
         height, width, bands = shape
     else:
         height, width, bands = page.imagelength, page.imagewidth, page.samplesperpixel
-    check_pixels(path, width, height)
     if min(width, height, bands) < 1 or bands > MAX_BANDS or page.imagedepth != 1:
         raise unreadable_error(path, f"{width}x{height} pixels of {bands} bands are not an image")
     orientation = page.tags.valueof(ORIENTATION, 1)
@@ -161,7 +161,7 @@ def _tiff_header(path: Path, tiff: Any) -> RasterHeader:
     )
 
 
-def _stack_shape(tiff: Any) -> tuple[int, int, int] | None:
+def stack_shape(tiff: Any) -> tuple[int, int, int] | None:
     """Height, width and bands of an array that tifffile wrote as one page for each slice of the first axis; else None.
 
     tifffile does this if it was not told which axis holds the bands.
@@ -181,7 +181,7 @@ def _parse_float(text: Any) -> float | None:
 
 def _read_tiff(tiff: Any, indices: list[int]) -> Shaped[np.ndarray, "h w b"]:
     page = tiff.pages[0]
-    if _stack_shape(tiff) is not None:
+    if stack_shape(tiff) is not None:
         values = tiff.series[0].asarray(maxworkers=1)
         return (values.transpose(1, 2, 0) if values.shape[0] < values.shape[2] else values)[..., indices]
     size = tiff.filehandle.size

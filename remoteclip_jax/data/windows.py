@@ -91,9 +91,14 @@ def _padded(part: UInt8[np.ndarray, "h w 3"], placement: Placement, size: int) -
     return out
 
 
+def window_pyramid(image: Image.Image, window: Window, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """A square `window` of the image at each of `views` pixels."""
+    return [crop_square(image, window, view) for view in views]
+
+
 def image_pyramid(image: Image.Image, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
     """The whole image, padded to a square, at each of `views` pixels."""
-    return [crop_square(image, enclosing_square(*image.size), view) for view in views]
+    return window_pyramid(image, enclosing_square(*image.size), views)
 
 
 def square_to_pixels(boxes: Float32[np.ndarray, "n 4"], width: int, height: int) -> Float32[np.ndarray, "n 4"]:

@@ -1,4 +1,4 @@
-"""A trained detector as an immutable value, and the pure function that finds the objects that prompts name."""
+"""A trained detector as an immutable value, its prompts, and the pure function that finds in squares what they name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
-from PIL import Image
 
 from remoteclip_jax.clip.config import CLIPConfig
 from remoteclip_jax.clip.inference import RemoteCLIP, class_embeddings
@@ -17,14 +16,11 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.prompts import words
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.data.classes import find_class_index
-from remoteclip_jax.data.image_inputs import ImageInput, as_pil_image
-from remoteclip_jax.data.images import to_rgb
 from remoteclip_jax.data.types import Bands
-from remoteclip_jax.data.windows import image_pyramid
 from remoteclip_jax.detector.config import DetectorConfig
-from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections, check_max_detections
+from remoteclip_jax.detector.detections import MAX_DETECTIONS
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
+from remoteclip_jax.detector.postprocess import BatchDetections, find_objects
 from remoteclip_jax.errors import UserError
 
 PROMPT_STEP = 8  # the number of prompts is padded to a multiple of this, to compile less often
@@ -34,10 +30,11 @@ PROMPT_STEP = 8  # the number of prompts is padded to a multiple of this, to com
 class TrainedDetector:
     """The detector of a run: `variables` ({"params", "batch_stats"}) of `Detector(clip, config)`.
 
-    Whole images are predicted, in a square of each of the sizes `views`. `classes` and their unit-length `embeddings`
-    [k, e] are those of its training (or see `with_embeddings`). `text` is the frozen text tower, None if the run had
-    none. It computes in `dtype`, the type that the run was trained and evaluated in, and finds at most `max_detections`
-    objects in an image. `bands` are the three that it reads from images with more.
+    It sees an image in a square of each of the sizes `views`: the whole image, or, if that is much larger than `window`
+    pixels, the usual side of its training images, overlapping windows of it (None: always the whole). `classes` and
+    their unit-length `embeddings` [k, e] are those of its training (or see `with_embeddings`). `text` is the frozen
+    text tower, None if the run had none. It computes in `dtype`, the type that the run was trained and evaluated in,
+    and finds at most `max_detections` objects in a window. `bands` are the three that it reads from images with more.
     """
 
     clip: CLIPConfig
@@ -50,6 +47,7 @@ class TrainedDetector:
     dtype: str = "float32"
     max_detections: int = MAX_DETECTIONS
     bands: Bands | None = None
+    window: int | None = None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -59,29 +57,6 @@ def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetec
     """
     texts = load_text_embeddings(Path(path), detector.clip.embed_dim)
     return replace(detector, classes=texts.class_names, embeddings=texts.embeddings)
-
-
-def detect(
-    detector: TrainedDetector,
-    image: ImageInput,
-    prompts: Sequence[str] | None = None,
-    score_threshold: float = 0.3,
-    max_detections: int | None = None,
-) -> Detections:
-    """The objects in `image` that `prompts` name: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
-
-    `image` is the path of a file, a PIL image of any mode, or a uint8 array [height, width, 3] or [height, width]. A
-    file is turned upright by its EXIF orientation; images and arrays are not (see `PIL.ImageOps.exif_transpose`).
-    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. At most `max_detections`
-    objects are found; None means the detector's own number (300). UserError for an image that cannot be read, and for
-    prompts that are empty, blank or repeated, or that this detector cannot encode.
-    """
-    if max_detections is not None:
-        check_max_detections(max_detections)
-        detector = replace(detector, max_detections=max_detections)
-    return detect_with(
-        detector, as_pil_image(image, detector.bands), encode_prompts(detector, prompts), score_threshold
-    )
 
 
 def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> TextEmbeddings:
@@ -114,34 +89,13 @@ def encode_prompts(detector: TrainedDetector, prompts: Sequence[str] | None) -> 
     return TextEmbeddings(names, np.stack([encoded[n] if i is None else detector.embeddings[i] for n, i in pairs]))
 
 
-def detect_with(
-    detector: TrainedDetector,
-    image: Image.Image,
-    prompts: TextEmbeddings,
-    score_threshold: float = 0.3,
-    full_size: tuple[int, int] | None = None,
-) -> Detections:
-    """As `detect`, for an image and prompts that are already decoded and encoded.
-
-    `full_size`, in pixels, is the size that boxes refer to if the image was reduced while it was decoded; None means
-    the image's own size.
-    """
-    squares = [square[None] for square in image_squares(detector, image)]
-    found = find_in_squares(detector, squares, prompts)
-    return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
-
-
-def image_squares(detector: TrainedDetector, image: Image.Image) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """What the detector sees of `image`: all of it, in a square of each of its views."""
-    return image_pyramid(_rgb(image), detector.views)
-
-
 def find_in_squares(
     detector: TrainedDetector, squares: Sequence[UInt8[np.ndarray, "n _ _ 3"]], prompts: TextEmbeddings
 ) -> BatchDetections:
-    """The detections in a batch of images, given one array of `image_squares` for each view.
+    """The detections in a batch of windows, given one array of squares for each view (see `data.windows`).
 
-    They are on the device, which may still be computing them. A program is compiled for each size of the batch.
+    They are on the device of the detector's variables, which may still be computing them. A program is compiled for
+    each size of the batch.
     """
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
@@ -150,15 +104,10 @@ def find_in_squares(
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.
-    inputs = jax.block_until_ready(jax.device_put((list(squares), texts, valid)))
+    place = jax.tree.leaves(detector.variables)[0]
+    device = place.device if isinstance(place, jax.Array) else None
+    inputs = jax.block_until_ready(jax.device_put((list(squares), texts, valid), device))
     return _find(*static, detector.variables, *inputs)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """`image` in RGB. An RGB image is not copied: it may have hundreds of megapixels."""
-    if image.mode == "RGB":
-        return image
-    return to_rgb(image.copy() if "transparency" in image.info else image)  # it would remove that entry
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

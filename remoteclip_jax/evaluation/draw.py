@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
+from remoteclip_jax.data.pictures import MAX_SIDE, reduced
 from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.evaluation.fonts import TextLine, text_line
 
-MAX_SIDE = 1600  # pixels of a picture's longer side
 TEXT_SIZE = 15  # pixels, of text beside the pictures
 CROWD = 20  # with more boxes than this, small boxes get no label once their class has one
 WHITE, DARK, GREY = (255, 255, 255), (24, 28, 34), (110, 116, 124)
@@ -44,17 +44,6 @@ Rectangle = tuple[int, int, int, int]  # x1, y1, x2, y2 in whole pixels, x2 and 
 def colour(label: int) -> tuple[int, int, int]:
     """The colour of a class, by its index; colours repeat after 20 classes."""
     return COLOURS[label % len(COLOURS)]
-
-
-def reduced(image: Image.Image, max_side: int = MAX_SIDE) -> Image.Image:
-    """`image` in RGB with no side above `max_side` pixels. It is not copied, which for a large image takes gigabytes;
-    the image itself is returned if there is nothing to change."""
-    scale = max_side / max(image.size)
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    if scale >= 1:
-        return rgb
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return rgb.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
 
 
 def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, max_side: int = MAX_SIDE) -> Image.Image:

@@ -1,0 +1,83 @@
+"""Parts of an image by GDAL (rasterio, the extra `geo`): GeoTIFF, JPEG 2000 and JPEG without decoding the whole."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+CACHE_BYTES = 2**26  # of decoded blocks: those at the seam of two parts
+GDAL_DRIVERS = {"TIFF": "GTiff", "JPEG2000": "JP2OpenJPEG", "JPEG": "JPEG"}  # by Pillow's name of the format
+
+
+def has_gdal() -> bool:
+    """Whether rasterio is installed."""
+    try:
+        import rasterio  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextmanager
+def open_gdal_parts(path: Path, image_format: str, indices: list[int]) -> Iterator["GdalParts"]:
+    """The image opened by GDAL. A damaged file may raise any exception."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    log = logging.getLogger("rasterio")
+    if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
+        log.addHandler(logging.NullHandler())  # without a handler, its warnings would be printed
+
+    def open_dataset() -> tuple[ExitStack, Any]:
+        with ExitStack() as stack:
+            # Without a limit, the cache takes a twentieth of the machine's memory.
+            stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                # The name may look like one of GDAL's virtual paths, but for an absolute one.
+                dataset = rasterio.open(path.absolute(), driver=GDAL_DRIVERS[image_format])
+            stack.enter_context(dataset)
+            return stack.pop_all(), dataset
+
+    # To rasterio, an open file and its settings belong to the thread that opened it.
+    with ThreadPoolExecutor(1) as thread:
+        stack, dataset = thread.submit(open_dataset).result()
+        try:
+            yield GdalParts(dataset, indices, thread)
+        finally:
+            thread.submit(stack.close).result()
+
+
+class GdalParts:
+    """As `TiffParts`, for a `rasterio.DatasetReader` that was opened in `thread`."""
+
+    def __init__(self, dataset: Any, indices: list[int], thread: ThreadPoolExecutor) -> None:
+        self._dataset, self._bands, self._thread = dataset, [index + 1 for index in indices], thread
+        height, width = dataset.block_shapes[0]
+        self.block = (min(height, dataset.height), min(width, dataset.width))
+        self._palette = thread.submit(_palette, dataset).result()
+
+    def read(self, left: int, top: int, width: int, height: int) -> Shaped[np.ndarray, "h w b"]:
+        """The values of a part. A damaged file may raise any exception."""
+        window = ((top, top + height), (left, left + width))
+        values = self._thread.submit(self._dataset.read, self._bands, window=window).result()
+        pixels: np.ndarray = np.moveaxis(values, 0, -1)
+        return pixels if self._palette is None else self._palette[pixels[..., 0]]
+
+
+def _palette(dataset: Any) -> UInt8[np.ndarray, "256 3"] | None:
+    try:
+        colours = dataset.colormap(1)
+    except ValueError:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    for index, colour in colours.items():
+        if index < 256:
+            palette[index] = colour[:3]
+    return palette

@@ -1,0 +1,99 @@
+"""One list of detections from those in the windows of an image, with NumPy only.
+
+A window keeps the objects whose centre lies in its own part of the image (see `data.tiling`). Those that a border cuts
+off are left to the next level, which shows them whole. What two windows found alike is then suppressed by class, as
+within a window.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, Int32
+
+from remoteclip_jax.data.tiling import SceneWindow
+from remoteclip_jax.detector.detections import Detections
+
+SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class is suppressed
+OWN_SLACK = 0.01  # of a window's side: two windows may put an object's centre this far apart
+BORDER = 0.005  # of a window's side: a box that ends so close to a border is cut off by it
+PAIRS_AT_A_TIME = 4_000_000
+
+
+def kept_in_window(window: SceneWindow, boxes: Float32[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
+    """The mask of the objects that `window` keeps; `boxes` are corners in pixels of the image."""
+    slack, border = OWN_SLACK * window.side, max(1.0, BORDER * window.side)
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    (x1, x2), (y1, y2) = window.own_x, window.own_y
+    keep = (x >= x1 - slack) & (x < x2 + slack) & (y >= y1 - slack) & (y < y2 + slack)
+    keep &= (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) >= window.min_object
+    right, bottom = window.left + window.side, window.top + window.side
+    for is_inner, distance in zip(
+        window.inner,
+        (boxes[:, 0] - window.left, boxes[:, 1] - window.top, right - boxes[:, 2], bottom - boxes[:, 3]),
+        strict=True,
+    ):
+        if is_inner:
+            keep &= distance > border
+    return np.asarray(keep)
+
+
+def merged(parts: list[Detections], classes: tuple[str, ...]) -> Detections:
+    """The detections of all windows, best first, without those of one class that overlap a better one."""
+    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(part.boxes for part in parts)])
+    scores = np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)])
+    labels = np.concatenate([np.zeros(0, np.int32), *(part.labels for part in parts)])
+    order = np.argsort(-scores, kind="stable")
+    boxes, scores, labels = boxes[order], scores[order], labels[order]
+    keep = suppressed(boxes, labels)
+    return Detections(boxes[keep], scores[keep], labels[keep], classes)
+
+
+def suppressed(boxes: Float32[np.ndarray, "n 4"], labels: Int32[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """The mask that greedy suppression by class keeps, of boxes sorted by falling score.
+
+    The work grows with the number of boxes that meet along the x axis, not with the square of all.
+    """
+    keep = np.ones(len(boxes), bool)
+    first, second = _overlapping_pairs(boxes, labels)
+    order = np.argsort(first, kind="stable")
+    for better, worse in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        if keep[better]:
+            keep[worse] = False
+    return keep
+
+
+def _overlapping_pairs(
+    boxes: Float32[np.ndarray, "n 4"], labels: Int32[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
+    """The pairs of boxes of one class whose IoU exceeds `SAME_OBJECT`, the lower index first."""
+    order = np.argsort(boxes[:, 0], kind="stable")
+    x1 = boxes[order, 0]
+    # In this order, the partners of a box are those that begin before it ends.
+    counts = np.searchsorted(x1, boxes[order, 2], "left") - np.arange(1, len(boxes) + 1)
+    counts = np.maximum(counts, 0)
+    found: list[tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]] = []
+    start = 0
+    ends = np.cumsum(counts)
+    while start < len(boxes):
+        limit = (ends[start - 1] if start else 0) + PAIRS_AT_A_TIME
+        stop = max(start + 1, int(np.searchsorted(ends, limit, "right")))
+        a = np.repeat(np.arange(start, stop), counts[start:stop])
+        b = (
+            a
+            + 1
+            + np.arange(len(a))
+            - np.repeat(ends[start:stop] - counts[start:stop] - (ends[start - 1] if start else 0), counts[start:stop])
+        )
+        a, b = order[a], order[b]
+        same = (labels[a] == labels[b]) & (boxes[a, 1] < boxes[b, 3]) & (boxes[b, 1] < boxes[a, 3])
+        a, b = a[same], b[same]
+        match = _iou(boxes[a], boxes[b]) > SAME_OBJECT
+        found.append((np.minimum(a[match], b[match]), np.maximum(a[match], b[match])))
+        start = stop
+    empty = np.zeros(0, np.int64)
+    return np.concatenate([empty, *(a for a, _ in found)]), np.concatenate([empty, *(b for _, b in found)])
+
+
+def _iou(a: Float32[np.ndarray, "n 4"], b: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, " n"]:
+    size = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.clip(size, 0, None).prod(1)
+    both = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared
+    return np.asarray(np.divide(shared, both, out=np.zeros_like(shared), where=both > 0), np.float32)

@@ -1,0 +1,253 @@
+"""Detection in one image or in many, of any size: windows are seen in threads, predicted in batches on all local
+devices, and what they show is merged."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+from remoteclip_jax.data.bands import note_raster
+from remoteclip_jax.data.georeference import read_georeference
+from remoteclip_jax.data.image_inputs import ImageInput, as_pil_image
+from remoteclip_jax.data.images import ImageHeader, open_image
+from remoteclip_jax.data.notes import Notes
+from remoteclip_jax.data.stretch import Percentiles
+from remoteclip_jax.data.tiling import SMALLEST_WINDOW, is_seen_whole
+from remoteclip_jax.data.types import Bands
+from remoteclip_jax.detector.detections import Detections, check_max_detections
+from remoteclip_jax.detector.inference import TrainedDetector, encode_prompts, find_in_squares
+from remoteclip_jax.detector.merging import kept_in_window, merged
+from remoteclip_jax.detector.postprocess import BatchDetections
+from remoteclip_jax.detector.seeing import Looking, SeenWindow, Source, seen_windows
+from remoteclip_jax.errors import UserError
+from remoteclip_jax.runtime.background import in_advance
+
+MOST_ON_CPU, MOST = 2, 8  # windows in a batch; on two cores, larger batches of the preset `small` are slower
+MOST_PIXELS = 1024**2  # of the finest view, up to which batches are that large
+MANY_WINDOWS = 50  # of an image, from which on it has a progress bar of its own
+LARGE = 2048  # pixels; a larger image that is seen whole shows small objects too small
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image file at `path` and what was found in it: `detections` in pixels of the upright image, best first.
+
+    `picture` is that image as it will be drawn, perhaps reduced; None if no pictures were asked for. `damage` says what
+    of the file could not be read, if it was searched in spite of that.
+    """
+
+    path: Path
+    header: ImageHeader
+    detections: Detections
+    picture: Image.Image | None = None
+    damage: UserError | None = None
+
+
+def default_batch_size(detector: TrainedDetector, images: Sequence[Path]) -> int:
+    """How many windows of `images` to predict at a time, on a device and in the detector's views."""
+    most = MOST_ON_CPU if jax.default_backend() == "cpu" else MOST
+    if len(images) == 1:
+        with contextlib.suppress(UserError):  # reported when the image is searched
+            with open_image(images[0]) as image:
+                size = image.header.size
+            if is_seen_whole(*size, detector.window):
+                return 1
+    return max(1, min(most, most * MOST_PIXELS // detector.views[-1] ** 2))
+
+
+def detect(
+    detector: TrainedDetector,
+    image: ImageInput,
+    prompts: Sequence[str] | None = None,
+    score_threshold: float = 0.3,
+    max_detections: int | None = None,
+) -> Detections:
+    """The objects in `image` that `prompts` name: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
+
+    `image` is the path of a file, a PIL image of any mode, or a uint8 array [height, width, 3] or [height, width]. A
+    file is turned upright by its EXIF orientation; images and arrays are not (see `PIL.ImageOps.exif_transpose`).
+    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. At most `max_detections`
+    objects are found in a window; None means the detector's own number (300). UserError for an image that cannot be
+    read, also for one that is damaged in parts, and for prompts that are empty, blank or repeated, or that this
+    detector cannot encode.
+
+    An image that is much larger than the detector's `window` is searched in overlapping windows of that side, so that
+    its objects have the sizes that were learned (see `data.tiling`).
+    """
+    if max_detections is not None:
+        check_max_detections(max_detections)
+        detector = dataclasses.replace(detector, max_detections=max_detections)
+    texts = encode_prompts(detector, prompts)
+    source: Source = Path(image).expanduser() if isinstance(image, str | Path) else as_pil_image(image)
+    found = find_in_images(detector, texts, [source], notes=Notes("images"), bands=detector.bands)
+    with closing(found):
+        for outcome in found:
+            if isinstance(outcome, UserError) or outcome.damage is not None:
+                raise outcome if isinstance(outcome, UserError) else outcome.damage
+            return outcome.detections.above(score_threshold)
+    raise AssertionError("an image has an outcome")
+
+
+def find_in_images(
+    detector: TrainedDetector,
+    prompts: TextEmbeddings,
+    images: Iterable[Source],
+    *,
+    notes: Notes,
+    batch_size: int | None = None,
+    bands: Bands | None = None,
+    percentiles: Percentiles | None = None,
+    gsd: float | None = None,
+    pictures: bool = False,
+    progress: bool = False,
+) -> Generator[FoundImage | UserError, None, None]:
+    """What is found in each of `images`, in their order, or the error for an image that cannot be read.
+
+    Large ones are searched in windows (see `data.tiling`): of the detector's `window` pixels, or, with a `gsd` in
+    metres, of as much ground as such a window has if its pixels are that large. `batch_size` windows are predicted at a
+    time, on each of the local devices in turn. `notes` say how images were converted and looked at. `progress` shows a
+    bar for images of many windows. A few batches are in memory at a time, and of a large image that can be read by
+    parts, a few strips.
+    """
+    looking = Looking(detector.views, _window_side(detector.window, gsd), bands, percentiles, pictures)
+    devices = jax.local_devices()
+    copies = [detector] if len(devices) == 1 else [_on_device(detector, device) for device in devices]
+    batch_size = batch_size or 1
+    with closing(seen_windows(images, looking, 2 * batch_size * len(copies))) as seen:
+        # Batches are on their way to the devices before the results of those before them are fetched.
+        parts: list[Detections] = []
+        bar: tqdm[None] | None = None
+        for item in in_advance(_predicted(copies, prompts, seen, batch_size), batch_size * len(copies)):
+            if isinstance(item, UserError):
+                yield item
+                continue
+            window, found, position = item
+            if progress and window.windows >= MANY_WINDOWS and not parts:
+                name = Path(str(window.source)).name
+                bar = tqdm(total=window.windows, desc=name, unit="window", leave=False, disable=None)
+            parts.append(_in_image(window, found, position, prompts.class_names))
+            if bar is not None:
+                bar.update()
+            if window.is_last:
+                _add_notes(window, detector, bands, notes)
+                found_in_all = merged(parts, prompts.class_names) if len(parts) > 1 else parts[0]
+                path = window.source if isinstance(window.source, Path) else Path()
+                yield FoundImage(path, window.header, found_in_all, window.picture, window.damage)
+                parts = []
+                if bar is not None:
+                    bar.close()
+                    bar = None
+
+
+def _window_side(side: int | None, gsd: float | None) -> Callable[[Source, ImageHeader], int | None]:
+    """The side of the windows of an image, in its own pixels. UserError if the size of its pixels on the ground is
+    needed, but unknown."""
+
+    def of_image(source: Source, header: ImageHeader) -> int | None:
+        if side is None or gsd is None or not isinstance(source, Path):
+            return side
+        place = read_georeference(source, header.size, header.orientation)
+        if isinstance(place, str) or place.gsd is None:
+            reason = place if isinstance(place, str) else "its coordinates do not say"
+            raise UserError(
+                f"{source}: --gsd={gsd:g} needs the size of its pixels on the ground ({reason}); give --window=PIXELS"
+            )
+        return max(SMALLEST_WINDOW, round(side * gsd / place.gsd))
+
+    return of_image
+
+
+def _on_device(detector: TrainedDetector, device: jax.Device) -> TrainedDetector:
+    return dataclasses.replace(detector, variables=jax.device_put(detector.variables, device))
+
+
+class _Batch:
+    """The detections of a batch, fetched from the device when they are first needed."""
+
+    def __init__(self, found: BatchDetections) -> None:
+        self._found = found
+
+    @cached_property
+    def arrays(self) -> BatchDetections:
+        fetched: BatchDetections = jax.device_get(self._found)
+        return fetched
+
+
+def _predicted(
+    detectors: Sequence[TrainedDetector],
+    prompts: TextEmbeddings,
+    seen: Iterable[SeenWindow | UserError],
+    batch_size: int,
+) -> Iterator[tuple[SeenWindow, _Batch | None, int] | UserError]:
+    """Each window with the detections of its batch and its position there; None if there was nothing to see.
+
+    Batches are filled up, so that one program is compiled. The `detectors` take turns.
+    """
+    waiting: list[SeenWindow | UserError] = []
+    turn = 0
+
+    def batch() -> Iterator[tuple[SeenWindow, _Batch | None, int] | UserError]:
+        squares = [item.squares for item in waiting if isinstance(item, SeenWindow) and item.squares is not None]
+        found = None
+        if squares:
+            squares += squares[-1:] * (batch_size - len(squares))
+            stacked = [np.stack(view) for view in zip(*squares, strict=True)]
+            found = _Batch(find_in_squares(detectors[turn % len(detectors)], stacked, prompts))
+        position = 0
+        for item in waiting:
+            if isinstance(item, UserError):
+                yield item
+            elif item.squares is None:
+                yield item, None, 0
+            else:
+                # What was seen is no longer needed, and an image may have thousands of windows.
+                yield dataclasses.replace(item, squares=None), found, position
+                position += 1
+
+    count = 0
+    for item in seen:
+        waiting.append(item)
+        count += isinstance(item, SeenWindow) and item.squares is not None
+        if count == batch_size or len(waiting) >= 4 * batch_size:
+            yield from batch()
+            waiting, count, turn = [], 0, turn + 1
+    yield from batch()
+
+
+def _in_image(seen: SeenWindow, found: _Batch | None, position: int, classes: tuple[str, ...]) -> Detections:
+    """What a window keeps of its detections, in pixels of the image."""
+    if found is None:
+        nothing = np.zeros(0, np.float32)
+        return Detections(nothing.reshape(0, 4), nothing, nothing.astype(np.int32), classes)
+    window, (width, height) = seen.window, seen.header.size
+    squares, scores, labels, valid = (array[position] for array in found.arrays)
+    corner = np.array([window.left, window.top] * 2, np.float32)
+    limits = np.array([width, height] * 2, np.float32)
+    boxes = np.clip(squares[valid] * np.float32(window.side) + corner, 0, limits).astype(np.float32)
+    keep = kept_in_window(window, boxes)
+    scores, labels = scores[valid].astype(np.float32), labels[valid].astype(np.int32)
+    return Detections(boxes[keep], scores[keep], labels[keep], classes)
+
+
+def _add_notes(seen: SeenWindow, detector: TrainedDetector, bands: Bands | None, notes: Notes) -> None:
+    """Say how an image was converted and looked at."""
+    if not isinstance(seen.source, Path):
+        return
+    note_raster(seen.header, seen.source, bands, notes)
+    if seen.windows > 1:
+        notes.add("large images searched in overlapping windows", seen.source)
+    elif max(seen.header.size) > LARGE and is_seen_whole(*seen.header.size, detector.window):
+        notes.add(
+            "large images looked at as a whole, in which small objects are hard to see (--window=PIXELS, the usual "
+            "side of the training images, looks closer)",
+            seen.source,
+        )
