@@ -58,10 +58,13 @@ class GdalParts:
     """As `TiffParts`, for a `rasterio.DatasetReader` that was opened in `thread`."""
 
     def __init__(self, dataset: Any, indices: list[int], thread: ThreadPoolExecutor) -> None:
-        self._dataset, self._bands, self._thread = dataset, [index + 1 for index in indices], thread
+        self._dataset, self._thread = dataset, thread
         height, width = dataset.block_shapes[0]
         self.block = (min(height, dataset.height), min(width, dataset.width))
-        self._palette = thread.submit(_palette, dataset).result()
+        structure = thread.submit(dataset.tags, ns="IMAGE_STRUCTURE").result()
+        self.inverted = structure.get("MINISWHITE") == "YES"  # for which GDAL makes up a palette
+        self._palette = None if self.inverted else thread.submit(_palette, dataset).result()
+        self._bands = [index + 1 for index in indices] if self._palette is None else [1]
 
     def read(self, left: int, top: int, width: int, height: int) -> Shaped[np.ndarray, "h w b"]:
         """The values of a part. A damaged file may raise any exception."""
@@ -76,8 +79,9 @@ def _palette(dataset: Any) -> UInt8[np.ndarray, "256 3"] | None:
         colours = dataset.colormap(1)
     except ValueError:
         return None
+    if dataset.dtypes[0] != "uint8":
+        raise ValueError("it has a palette for more than eight bits")
     palette = np.zeros((256, 3), np.uint8)
     for index, colour in colours.items():
-        if index < 256:
-            palette[index] = colour[:3]
+        palette[index] = colour[:3]
     return palette

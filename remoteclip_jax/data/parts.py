@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 from remoteclip_jax.data.damage import Damage
 from remoteclip_jax.data.gdal_parts import GDAL_DRIVERS, has_gdal, open_gdal_parts
 from remoteclip_jax.data.images import ImageHeader, OpenImage, open_image
-from remoteclip_jax.data.rasters import RasterHeader, selected_bands
+from remoteclip_jax.data.rasters import selected_bands
 from remoteclip_jax.data.stretch import Percentiles, Stretch, fit_stretch
 from remoteclip_jax.data.tiff_parts import open_tiff_parts
 from remoteclip_jax.data.tiling import SceneWindow, is_seen_whole
@@ -35,10 +35,13 @@ ROWS_AT_A_TIME = 128  # that are decoded, at least; whole blocks of the file
 SAMPLES, SAMPLE_SIDE = 8, 256  # a grid of 8×8 squares of the image shows how it is to be stretched
 
 
+@runtime_checkable
 class Parts(Protocol):
-    """Reads parts of a file; `block` is the height and the width of what it decodes at a time."""
+    """Reads parts of a file; `block` is the height and the width of what it decodes at a time. `inverted` means that 0
+    is white."""
 
     block: tuple[int, int]
+    inverted: bool
 
     def read(self, left: int, top: int, width: int, height: int) -> Shaped[np.ndarray, "h w b"]:
         """The values of a part. A damaged file may raise any exception."""
@@ -90,7 +93,6 @@ class PartialImage:
 
     header: ImageHeader
     parts: Parts
-    raster: RasterHeader | None
     stretch: Stretch
     lost: Damage = field(default_factory=Damage)
 
@@ -132,7 +134,7 @@ class PartialImage:
         except Exception:  # decoders raise many kinds
             values = self._undamaged(top, bottom)
         pixels = self.stretch.apply(values)
-        if self.raster is not None and self.raster.inverted:
+        if self.parts.inverted:
             pixels = 255 - pixels
         return pixels if pixels.shape[2] == 3 else np.repeat(pixels[..., :1], 3, 2)
 
@@ -180,7 +182,7 @@ def open_parts(
             stack.enter_context(allowed(width * height))
             yield DecodedImage(image.header, image.read(at_least(width, height) if whole else None))
         else:
-            yield PartialImage(image.header, parts, image.raster, _fitted_stretch(image, parts))
+            yield PartialImage(image.header, parts, _fitted_stretch(image, parts))
 
 
 def _open_by_parts(image: OpenImage, stack: contextlib.ExitStack) -> Parts | None:

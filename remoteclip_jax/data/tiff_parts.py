@@ -37,6 +37,7 @@ class TiffParts:
         if stack_shape(tiff) is not None or not (is_jpeg or page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB)):
             raise ValueError("it cannot be read by parts")
         self._page, self._file, self._indices = page, tiff.filehandle, indices
+        self.inverted = page.photometric == MIN_IS_WHITE
         self._separate = page.planarconfig == 2 and page.samplesperpixel > 1
         self._plain = page.compression == 1 and page.is_contiguous and page.bitspersample == 8 * page.dtype.itemsize
         self._segments: OrderedDict[int, Any] = OrderedDict()
