@@ -15,9 +15,8 @@ from PIL import Image, ImageOps
 import remoteclip_jax as rc
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
-from remoteclip_jax.detector import inference
+from remoteclip_jax.detector import inference, seeing
 from remoteclip_jax.evaluation import draw
-from remoteclip_jax.tasks.detect import image_batches
 from remoteclip_jax.tasks.detect.image_batches import detect_in_files
 from tests.command import ROOT, all_fail, environment, fails, run
 
@@ -30,7 +29,7 @@ HUGE = 6_500  # pixels a side: more than four times a picture's
 
 @pytest.fixture(scope="module")
 def detector(detect_run: Path) -> rc.TrainedDetector:
-    return dataclasses.replace(rc.load_detector(detect_run), views=(SIZE,))
+    return dataclasses.replace(rc.load_detector(detect_run), views=(SIZE,), window=None)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +69,7 @@ def results(detect_run: Path, folder: Path, tmp_path_factory: pytest.TempPathFac
         f"--image={folder}",
         f"--prompts={', '.join(PROMPTS)}",
         f"--image_size={SIZE}",
+        "--window=0",
     )
     result = run(*MODULE, *arguments, f"--score_threshold={THRESHOLD}", f"--output={output}", devices=2)
     assert result.returncode == 2, result.stderr[-2000:]
@@ -168,7 +168,7 @@ def test_a_huge_image_takes_little_memory(
 
         return note
 
-    monkeypatch.setattr(image_batches, "image_squares", noting("detected", inference.image_squares, 1))
+    monkeypatch.setattr(seeing, "window_pyramid", noting("detected", seeing.window_pyramid, 0))
     monkeypatch.setattr(draw, "draw", noting("drawn", draw.draw, 0))
     prompts = inference.encode_prompts(detector, ("ship",))
     options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ import remoteclip_jax as rc
 from remoteclip_jax.clip.model import init
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.types import Dataset, Example
-from remoteclip_jax.detector import inference
+from remoteclip_jax.detector import seeing
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runtime.devices import AXIS
@@ -80,12 +79,10 @@ def test_a_file_is_seen_through_the_bands_of_the_run(
     bands = np.random.default_rng(0).integers(0, 256, (40, 50, 5), np.uint8)
     tifffile.imwrite(tmp_path / "five.tif", bands, photometric="minisblack", planarconfig="contig")
     seen: list[np.ndarray] = []
-
-    def look(_: Any, image: Image.Image, *rest: Any) -> rc.Detections:
-        seen.append(np.asarray(image))
-        return rc.Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), ())
-
-    monkeypatch.setattr(inference, "detect_with", look)
+    pyramid = seeing.window_pyramid
+    monkeypatch.setattr(
+        seeing, "window_pyramid", lambda image, *rest: seen.append(np.asarray(image)) or pyramid(image, *rest)
+    )
     rc.detect(dataclasses.replace(detector, bands=(5, 3, 1)), tmp_path / "five.tif")
     rc.detect(detector, tmp_path / "five.tif")
     np.testing.assert_array_equal(seen[0], bands[..., [4, 2, 0]])

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +15,9 @@ import remoteclip_jax as rc
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
+from remoteclip_jax.detector.searching import find_in_images
 from remoteclip_jax.tasks.detect import image_batches
-from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
+from remoteclip_jax.tasks.detect.image_batches import detect_in_files
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")
@@ -64,28 +63,11 @@ def detect(
     )
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_batch_finds_what_is_found_in_each_image(
-    batch_size: int, detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the order of the images, whichever is read first; also beside a broken image and in the last, smaller batch.
-    One program is compiled."""
-    shapes = set()
-
-    def noting(detector: Any, squares: Any, prompts: Any) -> Any:
-        shapes.add(tuple(square.shape for square in squares))
-        return inference.find_in_squares(detector, squares, prompts)
-
-    def slow_first(detector: Any, image: Image.Image) -> Any:
-        time.sleep(0.05 * (image.size == read_image(paths[0]).size))
-        return inference.image_squares(detector, image)
-
-    monkeypatch.setattr(image_batches, "find_in_squares", noting)
-    monkeypatch.setattr(image_batches, "image_squares", slow_first)
+def test_what_is_written_for_each_image(detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path) -> None:
+    """In the order of the images, also beside a broken one."""
     notes = Notes("images")
-    outcomes = list(detect(detector, paths, tmp_path, batch_size, notes))
+    outcomes = list(detect(detector, paths, tmp_path, 3, notes))
     assert len(outcomes) == len(paths)
-    assert shapes == {((batch_size, 64, 64, 3), (batch_size, 96, 96, 3))}
     assert isinstance(outcomes[BROKEN], rc.UserError)
     assert str(paths[BROKEN]) in str(outcomes[BROKEN])
     assert len(list(tmp_path.iterdir())) == 2 * (len(paths) - 1)
@@ -104,59 +86,34 @@ def test_a_batch_finds_what_is_found_in_each_image(
         np.testing.assert_allclose([d["box"] for d in content["detections"]], expected.boxes, atol=0.005 + 1e-3)
 
 
-def test_boxes_in_a_batch_differ_by_less_than_a_thousandth_of_a_pixel(
-    detector: rc.TrainedDetector, paths: list[Path]
-) -> None:
-    images = [read_image(path) for i, path in enumerate(paths) if i != BROKEN]
-    prompts = inference.encode_prompts(detector, None)
-    squares = [inference.image_squares(detector, image) for image in images]
-    found = inference.find_in_squares(detector, [np.stack(view) for view in zip(*squares, strict=True)], prompts)
-    for i, image in enumerate(images):
-        alone = inference.detect_with(detector, image, prompts, 0.0)
-        together = image_batches.to_detections(found, i, *image.size, CLASSES)
-        np.testing.assert_array_equal(together.labels, alone.labels)
-        np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
-        np.testing.assert_allclose(together.boxes, alone.boxes, atol=1e-3)
-
-
-def test_few_images_are_in_memory(
+def test_an_image_that_is_damaged_in_parts_is_written_and_reported(
     detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However slowly their results are taken; and where they are large, they are decoded one at a time."""
-    lock, read, at_once = threading.Lock(), [], [0]
+    damage = rc.UserError("a tile is missing")
 
-    def noting(detector: Any, image: Image.Image) -> Any:
-        with lock:
-            read.append(image)
-            at_once.append(at_once[-1] + 1)
-        time.sleep(0.002)
-        with lock:
-            at_once.append(at_once[-1] - 1)
-        return inference.image_squares(detector, image)
+    def damaged(*arguments: Any, **options: Any) -> Any:
+        for image in find_in_images(*arguments, **options):
+            yield dataclasses.replace(image, damage=damage)
 
-    monkeypatch.setattr(image_batches, "image_squares", noting)
-    monkeypatch.setattr(image_batches, "PIXELS_AT_A_TIME", 1)
+    monkeypatch.setattr(image_batches, "find_in_images", damaged)
+    assert list(detect(detector, paths[:1], tmp_path, 1)) == [damage]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_nothing_is_half_written_when_it_is_closed(
+    detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path
+) -> None:
     many = [tmp_path / f"{i}.png" for i in range(60)]
     for path in many:
         path.symlink_to(paths[0])
     (tmp_path / "out").mkdir()
     outcomes = detect(detector, many, tmp_path / "out", 3)
-    for taken in range(20):
-        next(outcomes)
-        assert taken < len(read) <= taken + 7 * 3
-    assert max(at_once) == 1
+    next(outcomes)
     outcomes.close()
-    assert len(read) < 60
     assert len(list((tmp_path / "out").iterdir())) < 2 * 60
-    assert not list((tmp_path / "out").glob(".*"))  # nothing half written
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_files_that_cannot_be_written_end_it(detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(detect(detector, paths, tmp_path / "missing", 3))
-
-
-def test_a_single_image_does_not_pay_for_a_batch(detector: rc.TrainedDetector) -> None:
-    assert default_batch_size(detector, 1) == 1
-    assert default_batch_size(detector, 2) == default_batch_size(detector, 1000) == 2
-    assert default_batch_size(dataclasses.replace(detector, views=(64, 4096)), 1000) == 1
