@@ -25,6 +25,7 @@ from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections, check_max_detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
+from remoteclip_jax.detector.thresholds import Thresholds, thresholds_of
 from remoteclip_jax.errors import UserError
 
 PROMPT_STEP = 8  # the number of prompts is padded to a multiple of this, to compile less often
@@ -37,7 +38,8 @@ class TrainedDetector:
     Whole images are predicted, in a square of each of the sizes `views`. `classes` and their unit-length `embeddings`
     [k, e] are those of its training (or see `with_embeddings`). `text` is the frozen text tower, None if the run had
     none. It computes in `dtype`, the type that the run was trained and evaluated in, and finds at most `max_detections`
-    objects in an image. `bands` are the three that it reads from images with more.
+    objects in an image. `bands` are the three that it reads from images with more. `thresholds` are the score
+    thresholds that were fitted to the run's validation split; None if there are none.
     """
 
     clip: CLIPConfig
@@ -50,6 +52,7 @@ class TrainedDetector:
     dtype: str = "float32"
     max_detections: int = MAX_DETECTIONS
     bands: Bands | None = None
+    thresholds: Thresholds | None = None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -65,16 +68,18 @@ def detect(
     detector: TrainedDetector,
     image: ImageInput,
     prompts: Sequence[str] | None = None,
-    score_threshold: float = 0.3,
+    score_threshold: float | None = None,
     max_detections: int | None = None,
 ) -> Detections:
     """The objects in `image` that `prompts` name: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
     `image` is the path of a file, a PIL image of any mode, or a uint8 array [height, width, 3] or [height, width]. A
     file is turned upright by its EXIF orientation; images and arrays are not (see `PIL.ImageOps.exif_transpose`).
-    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. At most `max_detections`
-    objects are found; None means the detector's own number (300). UserError for an image that cannot be read, and for
-    prompts that are empty, blank or repeated, or that this detector cannot encode.
+    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. Detections with a score
+    below `score_threshold` are left out; None means the detector's own thresholds, by class where it has them, and
+    otherwise 0.3. At most `max_detections` objects are found; None means the detector's own number (300). UserError for
+    an image that cannot be read, and for prompts that are empty, blank or repeated, or that this detector cannot
+    encode.
     """
     if max_detections is not None:
         check_max_detections(max_detections)
@@ -118,7 +123,7 @@ def detect_with(
     detector: TrainedDetector,
     image: Image.Image,
     prompts: TextEmbeddings,
-    score_threshold: float = 0.3,
+    score_threshold: float | None = None,
     full_size: tuple[int, int] | None = None,
 ) -> Detections:
     """As `detect`, for an image and prompts that are already decoded and encoded.
@@ -128,7 +133,9 @@ def detect_with(
     """
     squares = [square[None] for square in image_squares(detector, image)]
     found = find_in_squares(detector, squares, prompts)
-    return to_detections(found, 0, *(full_size or image.size), prompts.class_names).above(score_threshold)
+    detections = to_detections(found, 0, *(full_size or image.size), prompts.class_names)
+    own = thresholds_of(detector.thresholds, prompts.class_names)
+    return detections.above(own if score_threshold is None else score_threshold)
 
 
 def image_squares(detector: TrainedDetector, image: Image.Image) -> list[UInt8[np.ndarray, "_ _ 3"]]:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from remoteclip_jax.files.json_files import read_json
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.data import RunData, fingerprints
 from remoteclip_jax.runs.directory import RunDirectory
@@ -34,3 +35,8 @@ def write_summary(run: RunDirectory, data: RunData, params: dict[str, Any], froz
         "versions": {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint")},
     }
     write_atomically(run.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def has_validation(run: RunDirectory) -> bool:
+    """Whether the run was validated on a split; True if there is no summary to say so. UserError if that is damaged."""
+    return not run.summary.exists() or len(read_json(run.summary, {"images": {str: int}})["images"]) > 1

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.bands import note_raster
+from remoteclip_jax.data.georeference import read_georeference
 from remoteclip_jax.data.images import ImageHeader, open_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.types import Bands
@@ -23,12 +24,13 @@ from remoteclip_jax.detector.inference import TrainedDetector, find_in_squares, 
 from remoteclip_jax.detector.postprocess import BatchDetections, to_detections
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.evaluation.draw import MAX_SIDE, reduced
+from remoteclip_jax.results.files import files_of_all, note_place, write_image_files
+from remoteclip_jax.results.image_result import ImageResult, ResultSettings
 from remoteclip_jax.runtime.background import Allowance, background_threads, in_advance
-
-from .image_results import write_result
 
 MOST_ON_CPU, MOST = 2, 8  # images in a batch; on two cores, larger batches of the preset `small` are slower
 MOST_PIXELS = 1024**2  # of the finest view, up to which batches are that large
+DEFAULT_RESULTS = ResultSettings()
 PIXELS_AT_A_TIME = 100_000_000  # being decoded by all threads together; a larger image is decoded alone
 
 
@@ -65,25 +67,35 @@ def detect_in_files(
     images: Sequence[Path],
     outputs: Sequence[Path],
     *,
-    threshold: float,
+    threshold: float | Float[np.ndarray, " k"],
     bands: Bands | None,
     notes: Notes,
     batch_size: int,
+    settings: ResultSettings = DEFAULT_RESULTS,
 ) -> Generator[Counter[str] | UserError, None, None]:
-    """Write OUTPUT.json and OUTPUT.jpg for each of `images`, and yield in their order the number of objects found, by
-    class name, or the error for an image that cannot be read.
+    """Write OUTPUT.jpg and the files of each format for each of `images`, and yield in their order the number of
+    objects found, by class name, or the error for an image that cannot be read.
 
-    Detections with a score below `threshold` are left out. The other arguments are those of `find_in_files`.
+    `outputs` are in one folder, which also gets the files that a format has for all images together. Detections with a
+    score below `threshold`, one for all or one for each prompt, are left out. `notes` also say why images have no place
+    on the map. The other arguments are those of `find_in_files`.
     """
     found = find_in_files(detector, prompts, images, bands=bands, notes=notes, batch_size=batch_size, pictures=True)
-    with background_threads() as pool, closing(found):
+    all_files = files_of_all(outputs[0].parent, settings, prompts.class_names)
+    with background_threads() as pool, closing(found), all_files as add:
 
-        def written() -> Iterator[Future[Counter[str]] | UserError]:
+        def written() -> Iterator[Future[ImageResult] | UserError]:
             for output, image in zip(outputs, found, strict=True):
-                yield image if isinstance(image, UserError) else pool.submit(_write, output, image, threshold)
+                yield image if isinstance(image, UserError) else pool.submit(_write, output, image, threshold, settings)
 
         for outcome in in_advance(written(), 2 * batch_size):
-            yield outcome if isinstance(outcome, UserError) else outcome.result()
+            if isinstance(outcome, UserError):
+                yield outcome
+            else:
+                result = outcome.result()
+                add(result)
+                note_place(result, settings, notes)
+                yield Counter(result.found.classes[label] for label in result.found.labels)
 
 
 def find_in_files(
@@ -151,6 +163,13 @@ def _predict(
                 position += 1
 
 
-def _write(output: Path, image: FoundImage, threshold: float) -> Counter[str]:
+def _write(
+    output: Path, image: FoundImage, threshold: float | Float[np.ndarray, " k"], settings: ResultSettings
+) -> ImageResult:
     assert image.picture is not None
-    return write_result(output, image.path, image.header.size, image.picture, image.detections.above(threshold))
+    size, place = image.header.size, None
+    if settings.wants_place:
+        place = read_georeference(image.path, size, image.header.orientation)
+    result = ImageResult(image.path, *size, image.detections.above(threshold), place, settings.native)
+    write_image_files(output, result, image.picture, settings)
+    return result

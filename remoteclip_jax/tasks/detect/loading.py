@@ -13,6 +13,7 @@ from remoteclip_jax.detector.inference import TrainedDetector
 from remoteclip_jax.detector.model import detector_shapes
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.thresholds import read_thresholds
 from remoteclip_jax.runs.wrong_path import check_directory
 from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.loading import best_checkpoint
@@ -63,6 +64,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         config.dtype,
         config.max_detections,
         config.bands,
+        read_thresholds(run),
     )
 
 
