@@ -11,7 +11,7 @@ from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.detector.thresholds import Thresholds
 from remoteclip_jax.evaluation.coco_ap import coco_matches
 
-# A class with fewer objects takes the overall threshold. In a simulation (normal logits of true and of false detections,
+# A class with fewer objects takes the overall threshold. In a simulation (normal logits of right and wrong detections,
 # best F1 64 %), thresholds fitted to 5, 10, 20 and 40 objects of a class lost 7, 4, 2.2 and 1.5 points on other images.
 # The overall one lost 1.5, 5 or 13, where the classes' logits differed with a standard deviation of 0.3, 0.6 or 1.
 MIN_OBJECTS = 20
