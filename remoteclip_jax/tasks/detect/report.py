@@ -61,10 +61,7 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[str
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
     if (thresholds := read_thresholds(run)) is not None:
-        parts.append(
-            f"By itself, detect takes the {text(threshold_line(thresholds, summary['classes'], run))}. F1 is "
-            f"{percent(thresholds.f1)} there, over all classes.\n"
-        )
+        parts.append(f"By itself, detect takes the {text(threshold_line(thresholds, summary['classes'], run))}.\n")
     parts += ["## Training\n", Picture(run.curve, "loss and AP by epoch"), _epoch_table(rows, best)]
     parts += ["## Speed\n", speed_section(rows, summary), "## Parameters\n", _parameters(summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best), *closing_sections(config, summary)]

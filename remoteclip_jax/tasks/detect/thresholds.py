@@ -1,5 +1,6 @@
 """The score thresholds of a detector: fitted to its run's validation split, kept in the run, and told in a line."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def facts_line(facts: Mapping[str, Any]) -> str:
     if facts["threshold"] is None:
         return f"no score threshold is fitted to the run's validation split: detect takes {DEFAULT_THRESHOLD:g}"
     f1 = "" if facts["f1"] is None else f": F1 {100 * facts['f1']:.1f} %"
-    return f"above the run's score threshold of {facts['threshold']:.2f}{f1}"
+    return f"above the run's score threshold of {facts['threshold']:.2g}{f1}"
 
 
 def threshold_line(thresholds: Thresholds | None, names: Sequence[str], run: RunDirectory) -> str:
@@ -48,13 +49,14 @@ def threshold_line(thresholds: Thresholds | None, names: Sequence[str], run: Run
     other = "--score_threshold=… for another"
     if thresholds is not None:
         own = {name: value for name, value in thresholds.by_name(names).items() if value != thresholds.overall}
-        parts = [f"{name} {value:.2f}" for name, value in own.items()]
+        parts = [f"{name} {value:.2g}" for name, value in own.items()]
         more = [f"and {len(parts) - NAMED} more in {run.thresholds.name}"] if len(parts) > NAMED else []
         by_class = f"; by class: {', '.join([*parts[:NAMED], *more])}" if parts else ""
-        return f"score threshold {thresholds.overall:.2f} (best F1 on {thresholds.split}{by_class}; {other})"
+        f1 = f"best F1 on {thresholds.split}, {100 * thresholds.f1:.1f} %"
+        return f"score threshold {thresholds.overall:.2g} ({f1}{by_class}; {other})"
     if has_validation(run):
-        split = load_config(run.config).val_split or VAL
-        remedy = f"eval.py --workdir={run.root} --split={split} fits one to the validation split"
+        root, split = shlex.quote(str(run.root)), shlex.quote(load_config(run.config).val_split or VAL)
+        remedy = f"eval.py --workdir={root} --split={split} fits one to the validation split"
     else:
         remedy = "this run has no validation split to fit one to"
     return f"score threshold {DEFAULT_THRESHOLD:g}, for none was fitted ({remedy}; {other})"

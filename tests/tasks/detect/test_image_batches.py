@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
 from remoteclip_jax.tasks.detect import image_batches
 from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
+from tests.data.test_georeference import MAPS, write_map
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")
@@ -149,6 +151,24 @@ def test_few_images_are_in_memory(
     assert len(read) < 60
     assert len(list((tmp_path / "out").iterdir())) < 2 * 60
     assert not list((tmp_path / "out").glob(".*"))  # nothing half written
+
+
+def test_maps_without_rasterio_give_json_and_one_line(
+    detector: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [write_map(tmp_path / f"{i}.tif", *MAPS["UTM"]) for i in range(3)]
+    for installed in (True, False):
+        if not installed:
+            monkeypatch.setitem(sys.modules, "rasterio", None)
+        output, notes = tmp_path / str(installed), Notes("images")
+        output.mkdir()
+        assert len(list(detect(detector, maps, output, 3, notes))) == 3
+        assert len(list(output.glob("*.json"))) == len(list(output.glob("*.jpg"))) == 3
+        assert len(list(output.glob("*.geojson"))) == 3 * installed
+        line = (
+            "images: 3 without GeoJSON: coordinates need rasterio: pip install 'remoteclip-jax[geo]' (first in 0.tif)"
+        )
+        assert notes.lines() == (() if installed else (line,))
 
 
 def test_files_that_cannot_be_written_end_it(detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path) -> None:
