@@ -277,6 +277,8 @@ def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
 
 def test_every_format_above_the_thresholds_of_the_run(detect_run: Path, folder: Path, tmp_path: Path) -> None:
     """Without flags for these, the thresholds are the run's, in Python too."""
+    report = (detect_run / "report.md").read_text()
+    assert ("detect takes the score threshold" in report) == RunDirectory(detect_run).thresholds.exists()
     copy = Path(shutil.copytree(detect_run, tmp_path / "run", ignore=shutil.ignore_patterns("data")))
     found = rc.detect(rc.load_detector(copy), folder / "map.tif", score_threshold=0.0)
     labels, counts = np.unique(found.labels, return_counts=True)

@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 
 import remoteclip_jax as rc
+from remoteclip_jax.data.georeference import NO_RASTERIO
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
+from remoteclip_jax.results.image_result import ResultSettings
 from remoteclip_jax.tasks.detect import image_batches
 from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
 from tests.data.test_georeference import MAPS, write_map
@@ -52,7 +54,12 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def detect(
-    detector: rc.TrainedDetector, paths: Sequence[Path], output: Path, batch_size: int, notes: Notes | None = None
+    detector: rc.TrainedDetector,
+    paths: Sequence[Path],
+    output: Path,
+    batch_size: int,
+    notes: Notes | None = None,
+    **options: Any,
 ) -> Any:
     return detect_in_files(
         detector,
@@ -63,6 +70,7 @@ def detect(
         bands=None,
         notes=notes or Notes("images"),
         batch_size=batch_size,
+        **options,
     )
 
 
@@ -165,10 +173,25 @@ def test_maps_without_rasterio_give_json_and_one_line(
         assert len(list(detect(detector, maps, output, 3, notes))) == 3
         assert len(list(output.glob("*.json"))) == len(list(output.glob("*.jpg"))) == 3
         assert len(list(output.glob("*.geojson"))) == 3 * installed
-        line = (
-            "images: 3 without GeoJSON: coordinates need rasterio: pip install 'remoteclip-jax[geo]' (first in 0.tif)"
-        )
+        line = f"images: 3 without GeoJSON: {NO_RASTERIO} (first in 0.tif)"
         assert notes.lines() == (() if installed else (line,))
+
+
+def test_what_was_found_before_it_is_closed_is_kept(
+    detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path
+) -> None:
+    """In the order of the images, and under another name than what is complete."""
+    (tmp_path / "whole").mkdir()
+    settings = ResultSettings(("csv",), True)
+    assert len(list(detect(detector, paths, tmp_path / "whole", 3, settings=settings))) == len(paths)
+    outcomes = detect(detector, paths, tmp_path, 3, settings=settings)
+    found = [next(outcomes) for _ in range(2)]
+    outcomes.close()
+    (table,) = tmp_path.glob("detections*")
+    assert table.name == "detections.partial.csv"
+    rows = table.read_text().splitlines()
+    assert len(rows) == 1 + sum(count.total() for count in found)
+    assert (tmp_path / "whole" / "detections.csv").read_text().splitlines()[: len(rows)] == rows
 
 
 def test_files_that_cannot_be_written_end_it(detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path) -> None:
