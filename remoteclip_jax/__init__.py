@@ -20,7 +20,8 @@ CLIP:
 Detection:
 
 - `load_detector(path)` returns a `TrainedDetector` from a `detect` run.
-- `detect(detector, image, prompts)` returns the `Detections` in one image: boxes, labels and scores.
+- `detect(detector, image, prompts)` returns the `Detections` in one image: boxes, labels and scores, above the run's
+  score thresholds.
 - `TrainedDetector` is an immutable value: configuration, variables and the run's classes.
 
 Errors:

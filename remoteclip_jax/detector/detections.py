@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float, Float32, Int32
 
 from remoteclip_jax.data.types import Example
 from remoteclip_jax.errors import UserError
@@ -33,9 +33,9 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def above(self, threshold: float) -> "Detections":
-        """The detections with a score of at least `threshold`, in the same order."""
-        keep = self.scores >= threshold
+    def above(self, threshold: float | Float[np.ndarray, " k"]) -> "Detections":
+        """The detections with a score of at least `threshold`, one for all or one for each class, in the same order."""
+        keep = self.scores >= (threshold[self.labels] if isinstance(threshold, np.ndarray) else threshold)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep], self.classes)
 
     def scaled(self, factor: float) -> "Detections":

@@ -21,6 +21,7 @@ from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects
+from remoteclip_jax.detector.thresholds import Thresholds
 from remoteclip_jax.errors import UserError
 
 PROMPT_STEP = 8  # the number of prompts is padded to a multiple of this, to compile less often
@@ -35,6 +36,7 @@ class TrainedDetector:
     their unit-length `embeddings` [k, e] are those of its training (or see `with_embeddings`). `text` is the frozen
     text tower, None if the run had none. It computes in `dtype`, the type that the run was trained and evaluated in,
     and finds at most `max_detections` objects in a window. `bands` are the three that it reads from images with more.
+    `thresholds` are the score thresholds that were fitted to the run's validation split; None if there are none.
     """
 
     clip: CLIPConfig
@@ -48,6 +50,7 @@ class TrainedDetector:
     max_detections: int = MAX_DETECTIONS
     bands: Bands | None = None
     window: int | None = None
+    thresholds: Thresholds | None = None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:

@@ -12,7 +12,7 @@ from remoteclip_jax.data.tiling import SceneWindow
 from remoteclip_jax.detector.detections import Detections
 
 SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class is suppressed
-OWN_SLACK = 0.01  # of a window's side: two windows may put an object's centre this far apart
+OWN_SLACK = 0.0625  # of a window's side: objects between two windows are taken from both, and the better one is kept
 BORDER = 0.005  # of a window's side: a box that ends so close to a border is cut off by it
 PAIRS_AT_A_TIME = 4_000_000
 

@@ -3,10 +3,9 @@ devices, and what they show is merged."""
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -23,11 +22,12 @@ from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.stretch import Percentiles
 from remoteclip_jax.data.tiling import SMALLEST_WINDOW, is_seen_whole
 from remoteclip_jax.data.types import Bands
+from remoteclip_jax.detector.batches import PredictedBatch, predicted_windows
 from remoteclip_jax.detector.detections import Detections, check_max_detections
-from remoteclip_jax.detector.inference import TrainedDetector, encode_prompts, find_in_squares
+from remoteclip_jax.detector.inference import TrainedDetector, encode_prompts
 from remoteclip_jax.detector.merging import kept_in_window, merged
-from remoteclip_jax.detector.postprocess import BatchDetections
 from remoteclip_jax.detector.seeing import Looking, SeenWindow, Source, seen_windows
+from remoteclip_jax.detector.thresholds import thresholds_of
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runtime.background import in_advance
 
@@ -68,15 +68,17 @@ def detect(
     detector: TrainedDetector,
     image: ImageInput,
     prompts: Sequence[str] | None = None,
-    score_threshold: float = 0.3,
+    score_threshold: float | None = None,
     max_detections: int | None = None,
 ) -> Detections:
     """The objects in `image` that `prompts` name: boxes (x1, y1, x2, y2) in its pixels, scores in [0, 1], best first.
 
     `image` is the path of a file, a PIL image of any mode, or a uint8 array [height, width, 3] or [height, width]. A
     file is turned upright by its EXIF orientation; images and arrays are not (see `PIL.ImageOps.exif_transpose`).
-    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. At most `max_detections`
-    objects are found in a window; None means the detector's own number (300). UserError for an image that cannot be
+    Prompts are words for things ("ship", "storage tank"); None means the classes of the run. Detections with a score
+    below `score_threshold` are left out; None means the detector's own thresholds, by class where it has them, and
+    otherwise 0.3. At most `max_detections` objects are found in a window; None means the detector's own number (300).
+    UserError for an image that cannot be
     read, also for one that is damaged in parts, and for prompts that are empty, blank or repeated, or that this
     detector cannot encode.
 
@@ -93,7 +95,8 @@ def detect(
         for outcome in found:
             if isinstance(outcome, UserError) or outcome.damage is not None:
                 raise outcome if isinstance(outcome, UserError) else outcome.damage
-            return outcome.detections.above(score_threshold)
+            own = thresholds_of(detector.thresholds, texts.class_names)
+            return outcome.detections.above(own if score_threshold is None else score_threshold)
     raise AssertionError("an image has an outcome")
 
 
@@ -126,7 +129,7 @@ def find_in_images(
         # Batches are on their way to the devices before the results of those before them are fetched.
         parts: list[Detections] = []
         bar: tqdm[None] | None = None
-        for item in in_advance(_predicted(copies, prompts, seen, batch_size), batch_size * len(copies)):
+        for item in in_advance(predicted_windows(copies, prompts, seen, batch_size), batch_size * len(copies)):
             if isinstance(item, UserError):
                 yield item
                 continue
@@ -170,60 +173,7 @@ def _on_device(detector: TrainedDetector, device: jax.Device) -> TrainedDetector
     return dataclasses.replace(detector, variables=jax.device_put(detector.variables, device))
 
 
-class _Batch:
-    """The detections of a batch, fetched from the device when they are first needed."""
-
-    def __init__(self, found: BatchDetections) -> None:
-        self._found = found
-
-    @cached_property
-    def arrays(self) -> BatchDetections:
-        fetched: BatchDetections = jax.device_get(self._found)
-        return fetched
-
-
-def _predicted(
-    detectors: Sequence[TrainedDetector],
-    prompts: TextEmbeddings,
-    seen: Iterable[SeenWindow | UserError],
-    batch_size: int,
-) -> Iterator[tuple[SeenWindow, _Batch | None, int] | UserError]:
-    """Each window with the detections of its batch and its position there; None if there was nothing to see.
-
-    Batches are filled up, so that one program is compiled. The `detectors` take turns.
-    """
-    waiting: list[SeenWindow | UserError] = []
-    turn = 0
-
-    def batch() -> Iterator[tuple[SeenWindow, _Batch | None, int] | UserError]:
-        squares = [item.squares for item in waiting if isinstance(item, SeenWindow) and item.squares is not None]
-        found = None
-        if squares:
-            squares += squares[-1:] * (batch_size - len(squares))
-            stacked = [np.stack(view) for view in zip(*squares, strict=True)]
-            found = _Batch(find_in_squares(detectors[turn % len(detectors)], stacked, prompts))
-        position = 0
-        for item in waiting:
-            if isinstance(item, UserError):
-                yield item
-            elif item.squares is None:
-                yield item, None, 0
-            else:
-                # What was seen is no longer needed, and an image may have thousands of windows.
-                yield dataclasses.replace(item, squares=None), found, position
-                position += 1
-
-    count = 0
-    for item in seen:
-        waiting.append(item)
-        count += isinstance(item, SeenWindow) and item.squares is not None
-        if count == batch_size or len(waiting) >= 4 * batch_size:
-            yield from batch()
-            waiting, count, turn = [], 0, turn + 1
-    yield from batch()
-
-
-def _in_image(seen: SeenWindow, found: _Batch | None, position: int, classes: tuple[str, ...]) -> Detections:
+def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, classes: tuple[str, ...]) -> Detections:
     """What a window keeps of its detections, in pixels of the image."""
     if found is None:
         nothing = np.zeros(0, np.float32)

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.root / "summary.json"
 
     @property
+    def thresholds(self) -> Path:
+        """The score thresholds that were fitted to the validation split. Absent if there is none."""
+        return self.root / "thresholds.json"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.md"
 
@@ -77,7 +82,7 @@ class RunDirectory:
         """Remove what was prepared for a run that has not begun. Synthetic data stay: they record the settings that
         they were made with, and are checked against these."""
         shutil.rmtree(self.text_tower, ignore_errors=True)
-        for path in (self.text_embeddings, self.summary, self.config):
+        for path in (self.text_embeddings, self.summary, self.thresholds, self.config):
             path.unlink(missing_ok=True)
 
     def has_evaluation(self) -> bool:

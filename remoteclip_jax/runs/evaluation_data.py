@@ -20,6 +20,7 @@ from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.splits import Refine, data_directory
+from remoteclip_jax.runs.summary import has_validation
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ def read_evaluation_split(
         dataset = read(settings.split)
     print(dataset_summary(data_dir, [dataset]))
     return dataset, of_user or of_run
+
+
+def evaluates_validation(run: RunDirectory, config: TrainConfig, settings: EvalSettings) -> bool:
+    """Whether `settings` name the split that the run was validated on, with the run's own classes, bands, sizes and
+    numbers of detections. UserError if the run's summary is damaged."""
+    free = {name: getattr(settings, name) for name in ("split", "batch_size", "novel", "skip_broken")}
+    split, own = settings.split, config.val_split or VAL
+    same_split = split == own or (split_role(split) == VAL and split_role(own) == VAL)
+    return same_split and settings == EvalSettings(**free) and has_validation(run)
 
 
 def evaluation_data_dir(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> Path:

@@ -51,3 +51,8 @@ def read_usual_side(run: RunDirectory) -> int | None:
         return None
     side: int | None = read_json(run.summary, Partial({"image_side": int})).get("image_side")
     return side
+
+
+def has_validation(run: RunDirectory) -> bool:
+    """Whether the run was validated on a split; True if there is no summary to say so. UserError if that is damaged."""
+    return not run.summary.exists() or len(read_json(run.summary, {"images": {str: int}})["images"]) > 1

@@ -10,13 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image, ImageOps
+from rasterio.transform import Affine
 
 import remoteclip_jax as rc
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference, seeing
+from remoteclip_jax.detector.thresholds import Thresholds
 from remoteclip_jax.evaluation import draw
+from remoteclip_jax.results import files
+from remoteclip_jax.runs.directory import RunDirectory
+from remoteclip_jax.runs.thresholds import write_thresholds
 from remoteclip_jax.tasks.detect.image_batches import detect_in_files
 from tests.command import ROOT, all_fail, environment, fails, run
 
@@ -24,6 +30,7 @@ PROMPTS = ("storage tank", "ship", "red roof")  # two of the run's classes, in a
 THRESHOLD = 1e-4  # after six steps no score is high
 MODULE = ("-m", "remoteclip_jax.detect")
 SIZE = 96  # of the view, in place of the run's 128 pixels
+UTM = "EPSG:32631", Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000)
 HUGE = 6_500  # pixels a side: more than four times a picture's
 
 
@@ -54,6 +61,10 @@ def folder(scene: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path
     scene.resize((4000, 3000)).save(folder / "wide.jpg")  # decoded at half its size
     (folder / "middle.jpg").write_bytes((folder / "scene.jpg").read_bytes()[:3000])
     (folder / "notes.txt").write_text("no image")
+    scene.save(folder / "nowhere.tif")
+    size = {"width": scene.width, "height": scene.height, "count": 3, "dtype": "uint8"}
+    with rasterio.open(folder / "map.tif", "w", driver="GTiff", crs=UTM[0], transform=UTM[1], **size) as file:
+        file.write(np.asarray(scene).transpose(2, 0, 1))
     grey = Image.new("L", (HUGE, HUGE), 90)
     grey.save(folder / "huge.jpg")
     grey.save(folder / "huge.png", compress_level=1)
@@ -78,6 +89,9 @@ def results(detect_run: Path, folder: Path, tmp_path_factory: pytest.TempPathFac
     assert str(folder / "middle.jpg") in errors[0]
     assert "Traceback" not in result.stderr
     assert result.stderr.count("images of uint16 values") == 1  # of deep.png
+    assert "images: 1 without GeoJSON: the file has no coordinates (first in nowhere.tif)" in result.stderr
+    assert "score threshold" not in result.stderr
+    assert [path.name for path in output.glob("*.geojson")] == ["map.geojson"]
     written = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
     assert {path.stem for path in output.glob("*.jpg")} == set(written)
     assert len(result.stdout.splitlines()) == len(written)
@@ -97,7 +111,7 @@ def same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
 
 def test_what_is_written(results: dict[str, Any], folder: Path) -> None:
     kinds = {"cmyk", "deep", "grey", "huge", "huge-2", "palette", "pixel", "scene", "scene-2", "turned", "wide"}
-    assert set(results) == kinds
+    assert set(results) == kinds | {"map", "nowhere"}
     assert results["scene"]["image"] == str(folder / "scene.jpg")
     assert results["scene-2"]["image"] == str(folder / "scene.png")
     sizes = {name: (content["width"], content["height"]) for name, content in results.items()}
@@ -169,7 +183,7 @@ def test_a_huge_image_takes_little_memory(
         return note
 
     monkeypatch.setattr(seeing, "window_pyramid", noting("detected", seeing.window_pyramid, 0))
-    monkeypatch.setattr(draw, "draw", noting("drawn", draw.draw, 0))
+    monkeypatch.setattr(files, "draw", noting("drawn", draw.draw, 0))
     prompts = inference.encode_prompts(detector, ("ship",))
     options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}
     list(detect_in_files(detector, prompts, [folder / f"huge.{kind}"], [tmp_path / "huge"], **options))
@@ -238,11 +252,14 @@ def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
     workdir, image = f"--workdir={detect_run}", f"--image={folder / 'scene.jpg'}"
-    output = f"--output={tmp_path / 'out'}"
+    output, labels = f"--output={tmp_path / 'out'}", f"--output={folder / '..' / folder.name}"
     cases: tuple[tuple[str, ...], ...] = (
         ("--score_threshold=1.5", workdir, image, output, "--score_threshold=1.5"),
         ("--image_size=100", workdir, image, output, "--image_size=100"),
         ("--batch_size=0", workdir, image, output, "--batch_size=0"),
+        ("--output_format=jsn is unknown", workdir, image, output, "--output_format=csv,jsn"),
+        ("--geojson_crs=native is for GeoJSON", workdir, image, output, "--output_format=csv", "--geojson_crs=native"),
+        ("may be their labels", workdir, f"--image={folder / 'scene.png'}", labels, "--output_format=yolo"),
         ("--max_detections=0", workdir, image, output, "--max_detections=0"),
         ("no file matches", workdir, f"--image={folder}/*.gif", output),
         ("no such file", workdir, f"--image={folder}/none.jpg", output),
@@ -256,6 +273,41 @@ def test_wrong_flags(detect_run: Path, folder: Path, tmp_path: Path) -> None:
         assert message in error
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_format_above_the_thresholds_of_the_run(detect_run: Path, folder: Path, tmp_path: Path) -> None:
+    """Without flags for these, the thresholds are the run's, in Python too."""
+    report = (detect_run / "report.md").read_text()
+    assert ("detect takes the score threshold" in report) == RunDirectory(detect_run).thresholds.exists()
+    copy = Path(shutil.copytree(detect_run, tmp_path / "run", ignore=shutil.ignore_patterns("data")))
+    found = rc.detect(rc.load_detector(copy), folder / "map.tif", score_threshold=0.0)
+    labels, counts = np.unique(found.labels, return_counts=True)
+    most = labels[counts.argmax()]
+    overall, own = (float(np.median(found.scores[mask])) for mask in (found.labels != most, found.labels == most))
+    write_thresholds(RunDirectory(copy), Thresholds(overall, 0.5, {found.classes[most]: own}, "val"))
+    output = tmp_path / "out"
+    arguments = (f"--workdir={copy}", f"--image={folder / 'map.tif'}", f"--output={output}")
+    result = run(*MODULE, *arguments, "--output_format=json,geojson,coco,yolo,csv", "--geojson_crs=native", devices=2)
+    assert result.returncode == 0, result.stderr[-2000:]
+    by_class = f"by class: {found.classes[most]} {own:.2g}"
+    line = f"score threshold {overall:.2g} (best F1 on val, 50.0 %; {by_class}; --score_threshold=… for another)"
+    assert line in result.stderr
+    names = {"detections.csv", "detections.coco.json", "classes.txt", "map.jpg", "map.json", "map.geojson", "map.txt"}
+    assert {path.name for path in output.iterdir()} == names
+    detections = json.loads((output / "map.json").read_text())["detections"]
+    expected = rc.detect(rc.load_detector(copy), folder / "map.tif")
+    assert 0 < len(expected) < len(found)
+    same(detections, expected.to_json())
+    content = json.loads((output / "map.geojson").read_text())
+    assert content["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32631"
+    assert [feature["properties"] for feature in content["features"]] == detections
+    for feature in content["features"]:
+        corners = np.array(feature["geometry"]["coordinates"][0])
+        box = np.array([corners[:, 0].min() - 500_000, 5_000_000 - corners[:, 1].max()]) * 2
+        np.testing.assert_allclose(box, feature["properties"]["box"][:2], atol=0.02)
+    counts_written = [len((output / name).read_text().splitlines()) for name in ("map.txt", "detections.csv")]
+    assert counts_written == [len(detections), len(detections) + 1]
+    assert len(json.loads((output / "detections.coco.json").read_text())["annotations"]) == len(detections)
 
 
 def test_a_single_broken_image_ends_with_its_error(detect_run: Path, folder: Path, tmp_path: Path) -> None:

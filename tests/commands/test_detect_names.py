@@ -52,6 +52,7 @@ def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> N
     output, names = tmp_path / "out", result_names(paths)
     output.mkdir()
     check_output(output, paths, names)
+    assert result_names([Path("classes.png"), Path("classes-2.png")], {"classes"}) == ["classes-3", "classes-2"]
     outputs = [output / name for name in names]
     options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}
     assert len(list(detect_in_files(detector, prompts, paths, outputs, **options))) == len(NAMES)

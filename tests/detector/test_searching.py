@@ -23,7 +23,7 @@ from remoteclip_jax.data.gdal_parts import has_gdal
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.tiling import window_count
-from remoteclip_jax.detector import inference, searching, seeing
+from remoteclip_jax.detector import batches, inference, seeing
 from remoteclip_jax.detector.postprocess import BatchDetections
 from remoteclip_jax.detector.searching import FoundImage, default_batch_size, find_in_images
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
@@ -59,7 +59,7 @@ def blobs(detector: rc.TrainedDetector, monkeypatch: pytest.MonkeyPatch) -> rc.T
                 found.scores[i, j], found.valid[i, j] = 0.5 + 0.4 * area / (w * h), True
         return found
 
-    monkeypatch.setattr(searching, "find_in_squares", find)
+    monkeypatch.setattr(batches, "find_in_squares", find)
     return dataclasses.replace(detector, views=(64, 256), window=SIDE)
 
 
@@ -153,9 +153,9 @@ def test_a_damaged_tile_costs_only_what_lies_in_it(
 
 def test_windows_without_data_are_not_looked_at(blobs: rc.TrainedDetector, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = []
-    find = searching.find_in_squares
+    find = batches.find_in_squares
     monkeypatch.setattr(
-        searching, "find_in_squares", lambda d, squares, p: looked_at.append(len(squares[0])) or find(d, squares, p)
+        batches, "find_in_squares", lambda d, squares, p: looked_at.append(len(squares[0])) or find(d, squares, p)
     )
     image = np.zeros((1024, 1024, 3), np.uint8)
     image[:200, :200] = scene(200, 200, [(30, 30, 60, 60)])
@@ -257,7 +257,7 @@ def test_a_batch_finds_what_is_found_in_each_image(
         shapes.add(tuple(square.shape for square in squares))
         return inference.find_in_squares(detector, squares, prompts)
 
-    monkeypatch.setattr(searching, "find_in_squares", noting)
+    monkeypatch.setattr(batches, "find_in_squares", noting)
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}.png" for i in range(5)]
     for i, path in enumerate(paths):

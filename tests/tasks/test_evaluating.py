@@ -55,10 +55,11 @@ def test_detections_are_told_with_their_notes(dataset: Dataset) -> None:
 
     data = Dataset("test", CLASSES, dataset.examples, notes=NOTES)
     result = evaluate_detections(data, [found([], []), found([], [])])
-    result |= {"notes": NOTES, "images": 2, "views": (64, 128), "max_detections": 300}
+    result |= {"notes": NOTES, "images": 2, "views": (64, 128), "max_detections": 300, "threshold": 0.4, "f1": 0.5}
     lines = detect.describe(result).splitlines()
     assert lines[:2] == [*NOTES, "2 images, predicted at 64 and 128 pixels, at most 300 detections in each"]
-    assert lines[2].startswith("AP 0.0")
+    assert lines[2] == "above the run's score threshold of 0.4: F1 50.0 %"
+    assert lines[3].startswith("AP 0.0")
 
 
 def test_max_detections_are_for_detectors(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.evaluation_data import (
     EvalSettings,
+    evaluates_validation,
     evaluation_data_dir,
     evaluation_embeddings,
     read_evaluation_split,
@@ -29,6 +30,7 @@ from remoteclip_jax.runtime.devices import AXIS
 from .config import DetectConfig
 from .loading import load_detector
 from .prediction import make_predictor
+from .thresholds import facts_line, fit_thresholds, threshold_facts
 
 
 def write_evaluation(
@@ -61,7 +63,8 @@ def write_evaluation(
 
 
 def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) -> dict[str, Any]:
-    """Evaluate the run's best checkpoint on a split. Writes and returns the results (see `write_evaluation`)."""
+    """Evaluate the run's best checkpoint on a split. Writes and returns the results (see `write_evaluation`). If it is
+    the run's validation split, the run's score thresholds are fitted to it."""
     detector = load_detector(run.root)
     dataset, stored_embeddings = read_evaluation_split(run, config, settings, detector.clip.embed_dim, require_boxes)
     data_dir = evaluation_data_dir(run, config, settings)
@@ -90,6 +93,10 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
         "max_detections": max_detections,
     }
     found = predict(detector.variables, dataset)
+    thresholds = detector.thresholds
+    if evaluates_validation(run, config, settings):
+        thresholds = fit_thresholds(run, dataset, found)
+    facts |= threshold_facts(thresholds, dataset, found)
     return write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
 
 
@@ -98,4 +105,4 @@ def describe(result: dict[str, Any]) -> str:
     lines = [*result.get("notes", ())]
     limit, views = result["max_detections"], format_views(result["views"])
     lines.append(f"{result['images']} images, predicted at {views} pixels, at most {limit} detections in each")
-    return "\n".join([*lines, table(result)])
+    return "\n".join([*lines, facts_line(result), table(result)])

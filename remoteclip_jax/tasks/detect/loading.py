@@ -14,6 +14,7 @@ from remoteclip_jax.detector.model import detector_shapes
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.summary import read_usual_side
+from remoteclip_jax.runs.thresholds import read_thresholds
 from remoteclip_jax.runs.wrong_path import check_directory
 from remoteclip_jax.tasks.configuration import load_config
 from remoteclip_jax.tasks.loading import best_checkpoint
@@ -65,6 +66,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         config.max_detections,
         config.bands,
         read_usual_side(run),
+        read_thresholds(run),
     )
 
 

@@ -19,9 +19,11 @@ from remoteclip_jax.files.json_files import read_json, schema_mismatch
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Row
+from remoteclip_jax.runs.thresholds import read_thresholds
 
 from .config import DetectConfig
 from .task import ranking
+from .thresholds import threshold_line
 
 FIGURES = (
     ("mAP", "map"),
@@ -58,6 +60,8 @@ def report(run: RunDirectory, config: DetectConfig, rows: list[Row]) -> list[str
     ]
     for path in sorted(run.root.glob("eval/*/metrics.json")):
         parts += _evaluation(run, path.parent.name)
+    if (thresholds := read_thresholds(run)) is not None:
+        parts.append(f"By itself, detect takes the {text(threshold_line(thresholds, summary['classes'], run))}.\n")
     parts += ["## Training\n", Picture(run.curve, "loss and AP by epoch"), _epoch_table(rows, best)]
     parts += ["## Speed\n", speed_section(rows, summary), "## Parameters\n", _parameters(summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best), *closing_sections(config, summary)]

@@ -31,6 +31,7 @@ from .config import DetectConfig
 from .evaluation import write_evaluation
 from .loss import make_detect_loss
 from .prediction import make_predictor
+from .thresholds import facts_line, fit_thresholds, threshold_facts
 from .variables import initial_variables
 
 OBJECT_CROP_SIZE = 64  # pixels per side of the object crops that the image tower is aligned on
@@ -72,12 +73,22 @@ def make_workload(
         metrics = evaluate_detections(val, predict(variables, val))
         return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
 
+    # The score thresholds are fitted to `val`, which is predicted for that unless it is (a part of) `final`.
+    fitted_apart = val if val and final and val.split != final.split else None
+
     def finish(variables: Variables) -> None:
         assert final is not None
         facts: dict[str, Any] = {"data_dir": config.data_dir or str(run.data), "views": config.views}
         facts["max_detections"] = config.max_detections
-        result = write_evaluation(final, predict(variables, final), run.evaluation(final.split), facts, config.novel)
-        print(f"{final.split}, {len(final)} images, predicted at {format_views(config.views)} pixels\n{table(result)}")
+        found, thresholds = predict(variables, final), None
+        if fitted_apart is not None:
+            thresholds = fit_thresholds(run, fitted_apart, predict(variables, fitted_apart))
+        elif val is not None:
+            thresholds = fit_thresholds(run, final, found)
+        facts |= threshold_facts(thresholds, final, found)
+        result = write_evaluation(final, found, run.evaluation(final.split), facts, config.novel)
+        print(f"{final.split}, {len(final)} images, predicted at {format_views(config.views)} pixels")
+        print(f"{facts_line(result)}\n{table(result)}")
 
     rehearsed = val or final
 
@@ -101,7 +112,7 @@ def make_workload(
         rehearse if rehearsed else None,
         len(rehearsed) if rehearsed else 0,
         finish if final else None,
-        len(final) / len(rehearsed) if final and rehearsed else 0.0,
+        (len(final) + len(fitted_apart or ())) / len(rehearsed) if final and rehearsed else 0.0,
         config.align_share if has_several_classes else 0.0,
         rules=RULES,
         frozen_counts=frozen_parameter_counts(clip),

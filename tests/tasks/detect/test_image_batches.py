@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,15 @@ import pytest
 from PIL import Image
 
 import remoteclip_jax as rc
+from remoteclip_jax.data.georeference import NO_RASTERIO
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector import inference
 from remoteclip_jax.detector.searching import find_in_images
+from remoteclip_jax.results.image_result import ResultSettings
 from remoteclip_jax.tasks.detect import image_batches
 from remoteclip_jax.tasks.detect.image_batches import detect_in_files
+from tests.data.test_georeference import MAPS, write_map
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")
@@ -49,7 +53,12 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def detect(
-    detector: rc.TrainedDetector, paths: Sequence[Path], output: Path, batch_size: int, notes: Notes | None = None
+    detector: rc.TrainedDetector,
+    paths: Sequence[Path],
+    output: Path,
+    batch_size: int,
+    notes: Notes | None = None,
+    **options: Any,
 ) -> Any:
     return detect_in_files(
         detector,
@@ -60,6 +69,7 @@ def detect(
         bands=None,
         notes=notes or Notes("images"),
         batch_size=batch_size,
+        **options,
     )
 
 
@@ -117,3 +127,42 @@ def test_nothing_is_half_written_when_it_is_closed(
 def test_files_that_cannot_be_written_end_it(detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(detect(detector, paths, tmp_path / "missing", 3))
+
+
+def test_maps_without_rasterio_give_json_and_one_line(
+    detector: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [write_map(tmp_path / f"{i}.tif", *MAPS["UTM"]) for i in range(3)]
+    for installed in (True, False):
+        if not installed:
+            monkeypatch.setitem(sys.modules, "rasterio", None)
+        output, notes = tmp_path / str(installed), Notes("images")
+        output.mkdir()
+        assert len(list(detect(detector, maps, output, 3, notes))) == 3
+        assert len(list(output.glob("*.json"))) == len(list(output.glob("*.jpg"))) == 3
+        assert len(list(output.glob("*.geojson"))) == 3 * installed
+        line = f"images: 3 without GeoJSON: {NO_RASTERIO} (first in 0.tif)"
+        assert notes.lines() == (() if installed else (line,))
+
+
+def test_what_was_found_before_it_is_closed_is_kept(
+    detector: rc.TrainedDetector, paths: list[Path], tmp_path: Path
+) -> None:
+    """In the order of the images, and under another name than what is complete."""
+    (tmp_path / "whole").mkdir()
+    settings = ResultSettings(("csv",), True)
+    assert len(list(detect(detector, paths, tmp_path / "whole", 3, settings=settings))) == len(paths)
+    outcomes = detect(detector, paths, tmp_path, 3, settings=settings)
+    found = [next(outcomes) for _ in range(2)]
+    outcomes.close()
+    (table,) = tmp_path.glob("detections*")
+    assert table.name == "detections.partial.csv"
+    rows = table.read_text().splitlines()
+    assert len(rows) == 1 + sum(count.total() for count in found)
+    assert (tmp_path / "whole" / "detections.csv").read_text().splitlines()[: len(rows)] == rows
+
+
+def test_a_single_image_does_not_pay_for_a_batch(detector: rc.TrainedDetector) -> None:
+    assert default_batch_size(detector, 1) == 1
+    assert default_batch_size(detector, 2) == default_batch_size(detector, 1000) == 2
+    assert default_batch_size(dataclasses.replace(detector, views=(64, 4096)), 1000) == 1

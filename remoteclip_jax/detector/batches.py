@@ -1,0 +1,67 @@
+"""Predicting windows in batches, on several devices in turn."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+
+import jax
+import numpy as np
+
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
+from remoteclip_jax.detector.inference import TrainedDetector, find_in_squares
+from remoteclip_jax.detector.postprocess import BatchDetections
+from remoteclip_jax.detector.seeing import SeenWindow
+from remoteclip_jax.errors import UserError
+
+
+class PredictedBatch:
+    """The detections of a batch, fetched from the device when they are first needed."""
+
+    def __init__(self, found: BatchDetections) -> None:
+        self._found = found
+
+    @cached_property
+    def arrays(self) -> BatchDetections:
+        fetched: BatchDetections = jax.device_get(self._found)
+        return fetched
+
+
+def predicted_windows(
+    detectors: Sequence[TrainedDetector],
+    prompts: TextEmbeddings,
+    seen: Iterable[SeenWindow | UserError],
+    batch_size: int,
+) -> Iterator[tuple[SeenWindow, PredictedBatch | None, int] | UserError]:
+    """Each window with the detections of its batch and its position there; None if there was nothing to see.
+
+    Batches are filled up, so that one program is compiled. The `detectors` take turns.
+    """
+    waiting: list[SeenWindow | UserError] = []
+    turn = 0
+
+    def batch() -> Iterator[tuple[SeenWindow, PredictedBatch | None, int] | UserError]:
+        squares = [item.squares for item in waiting if isinstance(item, SeenWindow) and item.squares is not None]
+        found = None
+        if squares:
+            squares += squares[-1:] * (batch_size - len(squares))
+            stacked = [np.stack(view) for view in zip(*squares, strict=True)]
+            found = PredictedBatch(find_in_squares(detectors[turn % len(detectors)], stacked, prompts))
+        position = 0
+        for item in waiting:
+            if isinstance(item, UserError):
+                yield item
+            elif item.squares is None:
+                yield item, None, 0
+            else:
+                # What was seen is no longer needed, and an image may have thousands of windows.
+                yield dataclasses.replace(item, squares=None), found, position
+                position += 1
+
+    count = 0
+    for item in seen:
+        waiting.append(item)
+        count += isinstance(item, SeenWindow) and item.squares is not None
+        if count == batch_size or len(waiting) >= 4 * batch_size:
+            yield from batch()
+            waiting, count, turn = [], 0, turn + 1
+    yield from batch()
