@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -165,7 +165,7 @@ def open_parts(
     at_least: Callable[[int, int], int],
     bands: Bands | None = None,
     percentiles: Percentiles | None = None,
-    allowed: Callable[[int], AbstractContextManager[None]] = contextlib.nullcontext,
+    allowed: Callable[[int], AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Iterator[DecodedImage | PartialImage]:
     """The image, to be looked at in windows of `side(header)` pixels (None: whole).
 

@@ -93,8 +93,10 @@ def detect(
     found = find_in_images(detector, texts, [source], notes=Notes("images"), bands=detector.bands)
     with closing(found):
         for outcome in found:
-            if isinstance(outcome, UserError) or outcome.damage is not None:
-                raise outcome if isinstance(outcome, UserError) else outcome.damage
+            if isinstance(outcome, UserError):
+                raise outcome
+            if outcome.damage is not None:
+                raise outcome.damage
             own = thresholds_of(detector.thresholds, texts.class_names)
             return outcome.detections.above(own if score_threshold is None else score_threshold)
     raise AssertionError("an image has an outcome")
@@ -179,7 +181,7 @@ def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, cla
         nothing = np.zeros(0, np.float32)
         return Detections(nothing.reshape(0, 4), nothing, nothing.astype(np.int32), classes)
     window, (width, height) = seen.window, seen.header.size
-    squares, scores, labels, valid = (array[position] for array in found.arrays)
+    squares, scores, labels, valid = (np.asarray(array[position]) for array in found.arrays)
     corner = np.array([window.left, window.top] * 2, np.float32)
     limits = np.array([width, height] * 2, np.float32)
     boxes = np.clip(squares[valid] * np.float32(window.side) + corner, 0, limits).astype(np.float32)
