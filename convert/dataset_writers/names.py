@@ -8,8 +8,8 @@ from pathlib import Path
 from remoteclip_jax.data.image_files import EXTENSIONS
 from remoteclip_jax.data.notes import Notes, utf8_name
 
-# Line breaks and other control characters, which no line of a text file and no XML can hold, and slashes.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+# Line breaks, byte order marks and other control characters, which text files, XML or YAML cannot all hold.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SLASHES = re.compile(r"[/\\]")
 
 

@@ -39,7 +39,8 @@ def cut_annotations(a: Annotations, windows: Sequence[Window], source: Path, not
     """The annotations in each of `windows`, in its own pixels.
 
     Boxes are clipped to the window. An object with less than `MIN_AREA_INSIDE` of its area (of that inside the image)
-    in the window is difficult there, so that it is ignored. `notes` account for each object.
+    in the window is difficult there, so that it is ignored. `notes` account for each object; one that crosses the
+    image's border is whole if all of it that is inside the image is.
     """
     low, size = a.boxes[:, :2], a.boxes[:, 2:]
     image = np.array([a.width, a.height], np.float64)

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from convert.dataset_writers.items import Item, Split, Target
+from convert.dataset_writers.names import one_line
 from convert.dataset_writers.numbers import number_text
 from remoteclip_jax.data.splits import TRAIN, split_role
 
@@ -19,7 +21,9 @@ def _write(root: Path, splits: Sequence[Split]) -> None:
         directory.mkdir(parents=True)
         for item in split.items:
             (directory / item.name).with_suffix(".txt").write_text("".join(_lines(item, numbers)))
-    content = {split.name: f"images/{split.name}" for split in splits} | {"names": dict(sorted(names.items()))}
+    content: dict[str, Any] = {split.name: f"images/{split.name}" for split in splits}
+    if names:  # none if DOTA's labels, which name them, have no object
+        content["names"] = dict(sorted(names.items()))
     # Written by a library, so that a class called `no`, `1e3` or `- x: y` stays what it is.
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
     (root / "data.yaml").write_text(text, encoding="utf-8")
@@ -39,4 +43,4 @@ def _split_name(name: str, is_only: bool) -> str | None:
     return name if split_role(name) else TRAIN if is_only else None
 
 
-YOLO = Target("YOLO", False, False, lambda split: f"images/{split}", _split_name, str.strip, _write)
+YOLO = Target("YOLO", False, False, lambda split: f"images/{split}", _split_name, one_line, _write)
