@@ -122,7 +122,7 @@ def _items(example: Example, names: ImageNames, cutting: Cutting | None, notes: 
     """The image, or its windows if it is larger than those."""
     image, size = example.image, (example.width, example.height)
     a = _in_image_pixels(example)
-    keep = (a.boxes[:, 2:] > 0).all(-1)
+    keep = np.asarray((a.boxes[:, 2:] > 0).all(-1))
     notes.add("boxes without width or height not written", image, int((~keep).sum()))
     a = _selected(a, keep)
     if cutting is None or max(size) <= cutting.window:

@@ -139,7 +139,7 @@ def example_in(example: Example, part: tuple[int, int, int, int], shape: tuple[i
 
     def moved(boxes: Float32[np.ndarray, "n 4"]) -> tuple[Float32[np.ndarray, "m 4"], Bool[np.ndarray, " n"]]:
         centres, sides = (boxes[:, :2] * size - start) / extent, boxes[:, 2:] * size / extent
-        touching = ((centres + sides / 2 > 0) & (centres - sides / 2 < 1)).all(-1)
+        touching = np.asarray(((centres + sides / 2 > 0) & (centres - sides / 2 < 1)).all(-1))
         return np.concatenate([centres, sides], -1)[touching], touching
 
     (boxes, kept), (ignored, kept_ignored) = moved(example.boxes), moved(example.ignored)

@@ -3,11 +3,18 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 from PIL import Image
 
+from remoteclip_jax.data.reading import FORMATS
+from remoteclip_jax.runs.config import DatasetFormat
 from tests.command import error_lines, fails, run
 from tests.data.sample_datasets import coco_content, truncate, write_coco, write_noise
+
+
+def test_every_format_can_be_named() -> None:
+    assert get_args(DatasetFormat) == ("auto", *FORMATS)
 
 
 def test_statistics_and_sheet(synthetic_data: Path, tmp_path: Path) -> None:

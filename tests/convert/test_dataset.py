@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
+from pycocotools.coco import COCO
 
 from convert.dataset_conversion import TARGETS, Cutting, convert_dataset
 from convert.dataset_writers.windows import MIN_AREA_INSIDE, cut_annotations, window_starts, windows_of
@@ -32,6 +33,7 @@ from tests.data.sample_datasets import (
     write_official,
     write_voc,
 )
+from tests.data.sample_images import write_gradient
 
 
 def annotations(*boxes: list[float], width: int = 3000, height: int = 2000) -> Annotations:
@@ -108,6 +110,9 @@ def test_what_a_format_cannot_express_is_counted(tmp_path: Path) -> None:
         (1, None, None),
         (0, 1, 1),
     ]
+    assert COCO(str(tmp_path / "coco/annotations/instances_train.json")).getAnnIds(imgIds=[7]) == [1, 2, 3]
+    line = (tmp_path / "dota/train/labelTxt/a.txt").read_text().splitlines()[1]
+    assert line.split(" ") == ["0", "0", "9", "0", "9", "9", "0", "9", "tug-boat", "1"]  # as DOTA's tools split it
 
 
 def test_boxes_in_pixels_of_another_size_are_scaled(tmp_path: Path) -> None:
@@ -198,6 +203,27 @@ def test_windows_are_parts_of_the_image(tmp_path: Path, to: str) -> None:
     assert [line for line in again if "written: " not in line] == [line for line in lines if "written: " not in line]
     for path in (tmp_path / to).rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / to)).read_bytes()
+
+
+def test_images_turned_by_their_exif_orientation(tmp_path: Path) -> None:
+    """Boxes are those of the upright image, and windows are upright."""
+    write_gradient(tmp_path / "data/images/train/a.png", size=(120, 80), exif=oriented(6))
+    write_lines(tmp_path / "data/labels/train/a.txt", "0 0.25 0.5 0.5 0.1")
+    (tmp_path / "data/data.yaml").write_text("train: images/train\nnames: [ship]\n")
+    convert_dataset(tmp_path / "data", "coco", tmp_path / "coco")
+    a = read_dataset(tmp_path / "coco", "train").examples[0].annotations
+    assert a is not None
+    assert (a.width, a.height) == (80, 120)
+    np.testing.assert_allclose(a.boxes, [[0, 54, 40, 12]])
+    convert_dataset(tmp_path / "data", "voc", tmp_path / "voc", cutting=Cutting(100))
+    upright = np.asarray(read_image(tmp_path / "data/images/train/a.png"))
+    np.testing.assert_array_equal(np.asarray(read_image(tmp_path / "voc/images/a__0_20.png")), upright[20:])
+
+
+def oriented(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif
 
 
 def test_deep_images_are_cut_as_eight_bits(tmp_path: Path) -> None:

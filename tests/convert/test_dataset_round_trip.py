@@ -129,7 +129,7 @@ def expressed(before: Contents, through: Target, into: Target) -> Contents:
 
 @pytest.mark.parametrize("through", TARGETS)
 @pytest.mark.parametrize("first", TARGETS)
-@settings(max_examples=8, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_there_and_back(first: str, through: str, data: st.DataObject) -> None:
     classes = data.draw(names())
