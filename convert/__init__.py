@@ -1,4 +1,5 @@
-"""Conversion of PyTorch checkpoints to this project's weights (`python -m convert`) and back (`convert.to_torch`).
+"""Conversion of PyTorch checkpoints to this project's weights (`python -m convert`) and back (`convert.to_torch`), and
+of data sets from one format to another (`convert.dataset`).
 
 This is the only part of the project that imports torch, except for the benchmark's comparison with PyTorch.
 """

@@ -1,16 +1,18 @@
 """Evaluate a run or converted weights: `python eval.py --workdir=DIR --split=test`; see --help."""
 
 from pathlib import Path
+from typing import get_args
 
 from absl import flags
 
 from remoteclip_jax import errors
 from remoteclip_jax.path_flags import DEFINE_path
+from remoteclip_jax.runs.config import DatasetFormat
 
 _WORKDIR = DEFINE_path("workdir", None, "run directory, or converted weights for zero-shot classification")
 _SPLIT = flags.DEFINE_string("split", "test", "the split of the data")
 _DATA_DIR = DEFINE_path("data_dir", None, "other data than the run's own")
-_FORMAT = flags.DEFINE_enum("dataset_format", "auto", ["auto", "dior", "coco", "yolo", "folder"], "of --data_dir")
+_FORMAT = flags.DEFINE_enum("dataset_format", "auto", get_args(DatasetFormat), "of --data_dir")
 _CLASSES = DEFINE_path("classes", None, "file of class names, one per line")
 _TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
 _TEMPLATES = flags.DEFINE_string("templates", None, "a template with {}, or a file of them: averaged over all")

@@ -67,7 +67,7 @@ BOX_CONVENTIONS = {
         lambda b, s: _to_centre(b / _repeated(s)),
     ),
 }
-FORMAT_CONVENTIONS = {"coco": "xywh", "dior": "corners", "yolo": "centre_fractions"}
+FORMAT_CONVENTIONS = {"coco": "xywh", "dior": "corners", "yolo": "centre_fractions", "dota": "corners"}
 
 
 def check_box_plausibility(dataset: Dataset, dataset_format: str, data_dir: Path) -> tuple[str, ...]:

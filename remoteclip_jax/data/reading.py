@@ -7,15 +7,19 @@ from pathlib import Path
 
 from remoteclip_jax.data.bands import with_bands
 from remoteclip_jax.data.broken_images import ImageOpener
-from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.data.formats.coco import coco_classes, coco_layout_name, coco_splits, is_coco, read_coco
-from remoteclip_jax.data.formats.dior import dior_layout_name, dior_splits, is_dior, read_dior
+from remoteclip_jax.data.formats.dior import dior_classes, dior_layout_name, dior_splits, is_dior, read_dior
+from remoteclip_jax.data.formats.dota import dota_classes, dota_layout_name, dota_splits, is_dota, read_dota
 from remoteclip_jax.data.formats.folder import folder_classes, folder_splits, is_folder, read_folder
 from remoteclip_jax.data.formats.yolo import is_yolo, read_yolo, yolo_classes, yolo_layout_name, yolo_splits
 from remoteclip_jax.data.plausibility import check_box_plausibility
 from remoteclip_jax.data.splits import TRAIN, component_splits, split_role
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
+
+
+class EmptySplitError(UserError):
+    """A split that has no image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ FORMATS = {
         "images/, annotations/*.xml, splits/*.txt (or DIOR's official JPEGImages-*, Annotations, ImageSets/Main)",
         is_dior,
         dior_splits,
-        lambda _: DIOR_CLASSES,
+        dior_classes,
         read_dior,
         dior_layout_name,
     ),
@@ -58,6 +62,14 @@ FORMATS = {
         yolo_classes,
         read_yolo,
         yolo_layout_name,
+    ),
+    "dota": DatasetFormat(
+        "SPLIT/images/* with SPLIT/labelTxt/*.txt (or annfiles/, or both folders without splits)",
+        is_dota,
+        dota_splits,
+        dota_classes,
+        read_dota,
+        dota_layout_name,
     ),
     "folder": DatasetFormat(
         "SPLIT/CLASS/*.jpg", is_folder, folder_splits, folder_classes, read_folder, lambda _: "class folders"
@@ -97,8 +109,8 @@ def find_component_splits(data_dir: Path, split: str, dataset_format: str = "aut
 
 
 def default_classes(data_dir: Path, dataset_format: str = "auto") -> tuple[str, ...]:
-    """The classes of `data_dir`: DIOR's 20 (dior), the JSON's categories (coco), the YAML's names (yolo), or the names
-    of the folders (folder)."""
+    """The classes of `data_dir`: those in classes.txt, or DIOR's 20 (dior); the JSON's categories (coco); the YAML's
+    names (yolo); those in the labels (dota); or the names of the folders (folder)."""
     return FORMATS[recognised_format(data_dir, dataset_format)].classes(data_dir)
 
 
@@ -109,12 +121,14 @@ def read_dataset(
     classes: tuple[str, ...] | None = None,
     bands: tuple[int, ...] | None = None,
     skip_broken: bool = False,
+    allow_implausible: bool = False,
 ) -> Dataset:
     """Read one split.
 
     Every annotation is parsed and every image header is read, so that a broken file shows now and not in the middle of
     training. With `skip_broken`, images that cannot be read are left out, counted and named; all images are decoded to
-    find them.
+    find them. With `allow_implausible`, boxes that seem to be in another convention than the format's are a note and no
+    error, so that they can be looked at.
 
     `split` may be a synonym of the data's own name (see `find_split`), or join several names with `+`. The result has
     this name, and the data's own in `source_split`. `classes` defaults to `default_classes`, `bands` to the first three
@@ -127,7 +141,9 @@ def read_dataset(
         known = ", ".join(reader.splits(data_dir))
         raise UserError(f"{data_dir} has no split {split!r}; it has {known}: name one of these")
     classes = classes or reader.classes(data_dir)
-    datasets = [_read_component(data_dir, part, split, name, classes, skip_broken) for part in components]
+    datasets = [
+        _read_component(data_dir, part, split, name, classes, skip_broken, allow_implausible) for part in components
+    ]
     dataset = dataclasses.replace(
         datasets[0],
         examples=_with_unique_ids([example for d in datasets for example in d.examples], data_dir),
@@ -136,7 +152,7 @@ def read_dataset(
         layout=reader.layout_name(data_dir),
     )
     if not len(dataset):
-        raise UserError(f"{data_dir}: the split {split!r} is empty")
+        raise EmptySplitError(f"{data_dir}: the split {split!r} is empty")
     if split_role(split) == TRAIN and split_role(components[0]) is None and split not in components:
         note = f"{split}: there are no splits here, so all images are read as {split!r}"
         dataset = dataclasses.replace(dataset, notes=(note, *dataset.notes), source_split=split)
@@ -144,13 +160,25 @@ def read_dataset(
 
 
 def _read_component(
-    data_dir: Path, part: str, requested: str, name: str, classes: tuple[str, ...], skip_broken: bool
+    data_dir: Path,
+    part: str,
+    requested: str,
+    name: str,
+    classes: tuple[str, ...],
+    skip_broken: bool,
+    allow_implausible: bool,
 ) -> Dataset:
     """The split `part` of the data under the name `requested`."""
     images = ImageOpener(skip_broken)
     dataset = images.readable(FORMATS[name].read(data_dir, part, classes, images))
     if dataset.has_boxes:
-        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *check_box_plausibility(dataset, name, data_dir)))
+        try:
+            remarks = check_box_plausibility(dataset, name, data_dir)
+        except UserError as e:
+            if not allow_implausible:
+                raise
+            remarks = (f"{part}: {e}",)
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *remarks))
     notes = tuple(
         requested + note.removeprefix(part) if note.startswith(f"{part}:") else note for note in dataset.notes
     )
@@ -182,5 +210,5 @@ def dataset_summary(data_dir: Path, datasets: Sequence[Dataset]) -> str:
 def require_boxes(dataset: Dataset, data_dir: Path) -> Dataset:
     """`dataset` unchanged. UserError if its objects have no boxes, so that a detector cannot be trained on them."""
     if not dataset.has_boxes:
-        raise UserError(f"{data_dir}: class folders have no boxes to detect; give DIOR, COCO or YOLO annotations")
+        raise UserError(f"{data_dir}: class folders have no boxes to detect; give DIOR, COCO, YOLO or DOTA annotations")
     return dataset

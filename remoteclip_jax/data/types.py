@@ -16,8 +16,8 @@ class Annotations:
 
     `boxes` are (x, y, width, height) in pixels of an image of `width` x `height`. This is the size that the file
     means, which may differ from that of the image at hand. `areas` are the file's own if it has them (COCO); they
-    decide between small, medium and large. `crowd` marks COCO's regions of many objects, `difficult` VOC's objects
-    that need not be found; neither counts for or against a detector. `image_id` is the file's own.
+    decide between small, medium and large. `crowd` marks COCO's regions of many objects, `difficult` objects of
+    VOC and DOTA that need not be found; neither counts for or against a detector. `image_id` is the file's own.
     """
 
     image_id: int | str

@@ -157,7 +157,7 @@ def side_by_side(
     names = [(text_line(found.classes[label], TEXT_SIZE), label) for label in present]
     heading = text_line(title, TEXT_SIZE)
     line = max(one.height for one in (heading, *(name for name, _ in names))) + 4
-    legend = _legend(names, width - 2 * gap)
+    legend = legend_rows(names, width - 2 * gap)
     titles = 1 if title else 0
     top = gap + (1 + titles) * line
     height = top + left.height + gap + len(legend) * line + (gap if legend else 0)
@@ -169,17 +169,16 @@ def side_by_side(
         caption = text_line(words, TEXT_SIZE)
         canvas.text((x, gap + titles * line), caption.text, font=caption.font, fill=GREY if title else DARK)
         page.paste(picture, (x, top))
-    for row, entries in enumerate(legend):
-        y = top + left.height + gap + row * line
-        for x, name, label in entries:
-            canvas.rectangle((gap + x, y + 3, gap + x + 12, y + 15), fill=colour(label), outline=GREY)
-            canvas.text((gap + x + 18, y), name.text, font=name.font, fill=DARK)
+    paint_legend(canvas, legend, gap, top + left.height + gap, line)
     return page
 
 
-def _legend(names: Sequence[tuple[TextLine, int]], width: int) -> list[list[tuple[int, TextLine, int]]]:
-    """Rows of (x, name, label), at most `width` pixels long."""
-    rows: list[list[tuple[int, TextLine, int]]] = []
+Legend = list[list[tuple[int, TextLine, int]]]  # rows of (x, name of a class, label)
+
+
+def legend_rows(names: Sequence[tuple[TextLine, int]], width: int) -> Legend:
+    """The legend of classes, each a name and a label, in rows that are at most `width` pixels long."""
+    rows: Legend = []
     x = width
     for name, label in names:
         length = name.width + 34
@@ -189,6 +188,15 @@ def _legend(names: Sequence[tuple[TextLine, int]], width: int) -> list[list[tupl
         rows[-1].append((x, name, label))
         x += length
     return rows
+
+
+def paint_legend(canvas: ImageDraw.ImageDraw, rows: Legend, left: int, top: int, line: int) -> None:
+    """Write a legend with its upper left corner at (`left`, `top`), in rows that are `line` pixels apart."""
+    for row, entries in enumerate(rows):
+        y = top + row * line
+        for x, name, label in entries:
+            canvas.rectangle((left + x, y + 3, left + x + 12, y + 15), fill=colour(label), outline=GREY)
+            canvas.text((left + x + 18, y), name.text, font=name.font, fill=DARK)
 
 
 def contact_sheet(pictures: Sequence[Image.Image], columns: int = 1, gap: int = 12) -> Image.Image:

@@ -14,7 +14,7 @@ from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.fields import check_fields, setting
 
 Schedule = Literal["constant", "cosine", "step"]
-DatasetFormat = Literal["auto", "dior", "coco", "yolo", "folder"]
+DatasetFormat = Literal["auto", "dior", "coco", "yolo", "dota", "folder"]
 Augment = Literal["none", "flip", "full"]
 DType = Literal["float32", "bfloat16"]
 Backbone = Literal["train", "slow", "frozen"]

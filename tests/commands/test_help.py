@@ -35,6 +35,10 @@ FLAGS = {
         *("task", "preset", "batch_size", "image_size", "dtype", "data_dir", "steps", "compare_torch"),
         *("profile_dir", "json", "torch_compile", "torch_minutes", "sheet", "part", "minutes", "output"),
     },
+    "remoteclip_jax.data": {"data_dir", "output", "dataset_format", "classes", "skip_broken"},
+    "convert.dataset": {
+        *("data_dir", "dataset_format", "to", "output", "window", "overlap", "classes", "skip_broken"),
+    },
     "remoteclip_jax.scenes": {"output", "train", "val", "test", "seed", "image_size"},
 }
 

@@ -52,6 +52,17 @@ def yolo(root: Path) -> Damage:
     return apply
 
 
+def dota(root: Path) -> Damage:
+    write_image(root / "train/images/a.png")
+    write_lines(root / "train/labelTxt/a.txt")
+    content = b"gsd:0.1\n4 8 20 8 20 28 4 28 ship 0\n10 0 20 10 10 20 0 10 dam 1\n"
+
+    def apply(rng: np.random.Generator) -> None:
+        write_damaged(root / "train/labelTxt/a.txt", content, rng)
+
+    return apply
+
+
 def dior(root: Path) -> Damage:
     write_flat(root, "a")
     content = voc_xml([("ship", 4, 8, 20, 28), ("dam", 1, 1, 9, 9)]).encode()
@@ -83,7 +94,7 @@ def outcomes(root: Path, apply: Damage, count: int, seed: int) -> Iterator[bool]
         yield read
 
 
-@pytest.mark.parametrize("make", [coco, yolo, dior])
+@pytest.mark.parametrize("make", [coco, yolo, dota, dior])
 def test_randomly_damaged_files(tmp_path: Path, make: Callable[[Path], Damage]) -> None:
     read = list(outcomes(tmp_path, make(tmp_path), MUTATIONS, seed=0))
     assert 0 < sum(read) < MUTATIONS  # some are read and some refused, else the mutations are too weak or too strong

@@ -12,7 +12,7 @@ from remoteclip_jax.errors import UserError
 from tests.shared_data import SHARED, requires_shared
 
 WIDTH, HEIGHT = 640, 480
-NATIVE = {"coco": "xywh", "dior": "corners", "yolo": "centre_fractions"}
+NATIVE = {"coco": "xywh", "dior": "corners", "yolo": "centre_fractions", "dota": "corners"}
 
 
 def random_boxes(count: int = 200, seed: int = 0) -> np.ndarray:

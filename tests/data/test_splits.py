@@ -127,6 +127,9 @@ def test_xml_beside_the_images(tmp_path: Path) -> None:
         assert [len(example.labels) for example in dataset.examples] == [1, 0]
         assert "images without an annotation file" in " ".join(dataset.notes)
         assert dataset.layout == "VOC (annotations beside the images)"
+    write_voc(tmp_path / "flat/lost.xml")
+    note = "train: 1 annotation files without an image, not used (first in lost.xml)"
+    assert note in read_dataset(tmp_path / "flat", "train").notes
 
 
 def test_folders_of_images_are_not_classes(tmp_path: Path) -> None:

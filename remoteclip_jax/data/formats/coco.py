@@ -89,7 +89,7 @@ def _malformed(path: Path, error: Exception) -> UserError:
 
 
 def _annotations(path: Path, content: Any, labels: dict[Any, int], notes: Notes) -> dict[Any, list[Any]]:
-    """For each image id, the annotations with a box, as (box, area, label, crowd)."""
+    """For each image id, the annotations with a box, as (box, area, label, crowd, difficult)."""
     objects: dict[Any, list[Any]] = {normalised_id(image["id"]): [] for image in content["images"]}
     if len(objects) < len(content["images"]):
         raise UserError(f"{path}: two images have the same id")
@@ -109,10 +109,14 @@ def _annotations(path: Path, content: Any, labels: dict[Any, int], notes: Notes)
             if not np.isfinite(area):
                 raise UserError(f"{path}: the area of {which} of image {item['image_id']!r} is not finite")
             crowd = bool(int(item.get("iscrowd") or 0))
+            # Keys of tools that convert VOC; COCO itself has neither.
+            difficult = any(bool(int(item.get(key) or 0)) for key in ("difficult", "ignore"))
         except _MALFORMED as e:
             raise UserError(f"{path}: not in COCO's format ({which}: {type(e).__name__}: {e})") from None
-        notes.add("crowds ignored, as neither objects nor false positives", f"{path.name}, {which}", int(crowd))
-        objects[image].append((box, area, labels[category], crowd))
+        where = f"{path.name}, {which}"
+        notes.add("crowds ignored, as neither objects nor false positives", where, int(crowd))
+        notes.add("difficult objects, ignored in training and in evaluation", where, int(difficult and not crowd))
+        objects[image].append((box, area, labels[category], crowd, difficult))
     return objects
 
 
@@ -168,7 +172,7 @@ def _read_images(
     examples = []
     for item, image, frame in zip(items, sized, resolve_frames(sized, notes), strict=True):
         image_id = normalised_id(item["id"])
-        _, areas, labels, crowd = zip(*objects[image_id], strict=True) if objects[image_id] else ((), (), (), ())
+        _, areas, labels, crowd, difficult = zip(*objects[image_id], strict=True) if objects[image_id] else [()] * 5
         annotations = Annotations(
             item["id"] if isinstance(item["id"], str) else image_id,
             frame.width,
@@ -177,7 +181,7 @@ def _read_images(
             np.array(areas, np.float64),
             np.array(labels, np.int32),
             np.array(crowd, bool),
-            np.zeros(len(labels), bool),
+            np.array(difficult, bool),
         )
         example, dropped = make_example(image.image, image.actual, annotations)
         notes.add("boxes without area dropped", f"{path.name}, image {item['id']!r}", dropped)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from remoteclip_jax.data.broken_images import ImageOpener
-from remoteclip_jax.data.classes import class_index
+from remoteclip_jax.data.classes import DIOR_CLASSES, class_index
 from remoteclip_jax.data.formats.examples import make_example
 from remoteclip_jax.data.formats.split_lists import read_split_lists, split_lists
 from remoteclip_jax.data.formats.stated_size import Frame, SizedImage, resolve_frames
@@ -19,8 +19,10 @@ from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.splits import ALL, split_role
 from remoteclip_jax.data.types import Annotations, Dataset, Example
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.files.text_files import read_text
 
 IMAGE_DIRS = ("images", "JPEGImages-trainval", "JPEGImages-test", "JPEGImages")
+CLASS_FILE = "classes.txt"
 ANNOTATION_DIRS = ("annotations", "Annotations/Horizontal Bounding Boxes", "Annotations")
 
 
@@ -37,6 +39,13 @@ def is_dior(data_dir: Path) -> bool:
 def dior_splits(data_dir: Path) -> tuple[str, ...]:
     """The splits that have a list (see `split_lists`) or a directory; or a single split of all images."""
     return tuple(split_lists(data_dir)) or tuple(_mixed_directories(data_dir)) or (ALL,)
+
+
+def dior_classes(data_dir: Path) -> tuple[str, ...]:
+    """The names in `classes.txt`, one a line, if `data_dir` has that file; else DIOR's 20."""
+    path = data_dir / CLASS_FILE
+    names = (line.strip() for line in read_text(path).split("\n")) if path.is_file() else ()
+    return tuple(dict.fromkeys(filter(None, names))) or DIOR_CLASSES
 
 
 def dior_layout_name(data_dir: Path) -> str:
@@ -94,6 +103,9 @@ def read_dior(data_dir: Path, split: str, classes: Sequence[str], images: ImageO
             notes.add("images without an annotation file, read as background", image)
         annotation = parse_voc(source) if name in annotation_files else NO_OBJECTS
         records.append(_Record(image, header, source, annotation))
+    for name, path in {} if lists else annotation_files.items():
+        if name not in files:
+            notes.add("annotation files without an image, not used", path)
     frames = resolve_frames([_sized(record) for record in records], notes)
     examples = [
         _example(record, frame, number, classes, notes)

@@ -15,7 +15,7 @@ def split_lists(data_dir: Path) -> dict[str, tuple[Path, ...]]:
     lists: dict[str, tuple[Path, ...]] = {}
     for directory in DIRECTORIES:
         for path in sorted((data_dir / directory).glob("*.txt")):
-            if path.is_file() and not path.name.startswith(".") and _is_split_name(path.stem):
+            if path.is_file() and not path.name.startswith(".") and is_split_name(path.stem):
                 lists.setdefault(path.stem, (path,))
     if TRAIN in lists and VAL in lists:
         lists.setdefault(TRAINVAL, (*lists[TRAIN], *lists[VAL]))
@@ -23,8 +23,9 @@ def split_lists(data_dir: Path) -> dict[str, tuple[Path, ...]]:
     return {name: lists[name] for name in (*usual, *(name for name in lists if name not in usual))}
 
 
-def _is_split_name(name: str) -> bool:
-    """False for lists of the images of a class, such as VOC's `airplane_train.txt`, and for lists of classes."""
+def is_split_name(name: str) -> bool:
+    """Whether a list called `name` is that of a split. Lists of the images of a class, such as VOC's
+    `airplane_train.txt`, are not, and lists of classes are not."""
     head, _, tail = name.rpartition("_")
     return not (head and split_role(tail)) and name not in ("classes", "labels")
 

@@ -1,7 +1,9 @@
 """Reader of YOLO labels: a text file per image, and a line per object with its class number and its box or outline, as
 fractions of the image."""
 
-from collections.abc import Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,15 @@ from remoteclip_jax.data.broken_images import ImageOpener
 from remoteclip_jax.data.classes import class_index
 from remoteclip_jax.data.formats.examples import make_example
 from remoteclip_jax.data.formats.voc import MAX_COORDINATE
-from remoteclip_jax.data.formats.yolo_layout import YoloLayout, label_file, split_images, yolo_layout
+from remoteclip_jax.data.formats.yolo_layout import (
+    YoloLayout,
+    first_images,
+    label_directory,
+    label_file,
+    split_images,
+    yolo_layout,
+)
+from remoteclip_jax.data.listing import name_key, visible_entries
 from remoteclip_jax.data.notes import Notes, utf8_name
 from remoteclip_jax.data.splits import TRAIN, split_role
 from remoteclip_jax.data.types import Annotations, Dataset, Example
@@ -32,7 +42,11 @@ def yolo_splits(data_dir: Path) -> tuple[str, ...]:
 
 def yolo_layout_name(data_dir: Path) -> str:
     """The variant of the layout, for people."""
-    return _layout(data_dir).name
+    layout = _layout(data_dir)
+    if not _has_oriented_boxes(layout, data_dir):
+        return layout.name
+    name, _, rest = layout.name.partition(" (")
+    return f"{name} (oriented boxes{', ' + rest if rest else ')'}"
 
 
 def yolo_classes(data_dir: Path) -> tuple[str, ...]:
@@ -60,14 +74,17 @@ def read_yolo(data_dir: Path, split: str, classes: Sequence[str], images: ImageO
         notes.add(f"split named in the file but missing: {name}", layout.source)
     examples: list[Example] = []
     labelled: dict[Path, Path] = {}
-    for image in split_images(layout.splits[split], data_dir, images, notes):
+    found = split_images(layout.splits[split], data_dir, images, notes)
+    if not any(path.is_file() for path in layout.splits[split]):  # a list names only some of the images
+        _note_labels_without_image(found, data_dir, notes)
+    for image in found:
         first = labelled.setdefault(label_file(image, data_dir), image)
         if first != image:
             notes.add(f"images skipped in favour of others of the same name, such as {utf8_name(first.name)}", image)
             continue
         header = images.header(image)
         if header is not None:
-            examples.append(_read_example(image, header.size, data_dir, numbers, notes))
+            examples.append(_read_example(image, header.size, data_dir, numbers, layout, notes))
     return Dataset(
         split, tuple(classes), tuple(examples), notes=notes.lines(), category_ids=_category_ids(numbers, classes)
     )
@@ -78,6 +95,33 @@ def _layout(data_dir: Path) -> YoloLayout:
     if layout is None:
         raise UserError(f"{data_dir}: no YOLO labels here")
     return layout
+
+
+def _has_oriented_boxes(layout: YoloLayout, data_dir: Path) -> bool:
+    """Whether the labels are oriented boxes: eight numbers after the class, for the four corners. A few lines of a few
+    files are looked at."""
+    images = itertools.chain.from_iterable(first_images(paths, data_dir) for paths in layout.splits.values())
+    lengths = {len(line.split()) for image in itertools.islice(images, 20) for line in _first_lines(image, data_dir)}
+    return lengths == {9}
+
+
+def _first_lines(image: Path, data_dir: Path) -> Iterator[str]:
+    path = label_file(image, data_dir)
+    if path.is_file():
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            yield from (line for line in itertools.islice(file, 5) if line.strip())
+
+
+def _note_labels_without_image(images: Sequence[Path], data_dir: Path, notes: Notes) -> None:
+    """Count the label files in the directories of the labels of `images` that belong to none of them."""
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for image in images:
+        stems[label_directory(image, data_dir)].add(name_key(image.stem))
+    beside = {image.parent for image in images}  # where there may be other text files
+    for directory in sorted(stems.keys() - beside):
+        for path in visible_entries(directory):
+            if path.suffix == ".txt" and name_key(path.stem) not in stems[directory] and path.name != "classes.txt":
+                notes.add("label files without an image, not used", path)
 
 
 def _count_classes(layout: YoloLayout, data_dir: Path) -> int:
@@ -99,13 +143,15 @@ def _category_ids(numbers: dict[int, int], classes: Sequence[str]) -> tuple[int,
     return tuple(numbers_in_file[i] if i in numbers_in_file else next(unused) for i in range(len(classes)))
 
 
-def _read_example(image: Path, size: tuple[int, int], data_dir: Path, numbers: dict[int, int], notes: Notes) -> Example:
+def _read_example(
+    image: Path, size: tuple[int, int], data_dir: Path, numbers: dict[int, int], layout: YoloLayout, notes: Notes
+) -> Example:
     path = label_file(image, data_dir)
     labels, fractions = [], []
     if path.is_file():
         for number, line in enumerate(read_text(path).splitlines(), 1):
             if line.strip():
-                label, box = _object(f"{path}, line {number}", line.split(), numbers, path, notes)
+                label, box = _object(f"{path}, line {number}", line.split(), numbers, layout, path, notes)
                 labels.append(label)
                 fractions.append(box)
     else:
@@ -121,7 +167,7 @@ def _read_example(image: Path, size: tuple[int, int], data_dir: Path, numbers: d
 
 
 def _object(
-    where: str, words: list[str], numbers: dict[int, int], path: Path, notes: Notes
+    where: str, words: list[str], numbers: dict[int, int], layout: YoloLayout, path: Path, notes: Notes
 ) -> tuple[int, Float64[np.ndarray, " 4"]]:
     """The label and the box (cx, cy, w, h) of a line.
 
@@ -132,12 +178,16 @@ def _object(
         values = np.array([float(word) for word in words[1:]], np.float64)
         number = int(words[0]) if words[0].isdecimal() else int(float(words[0]))
     except (ValueError, OverflowError):
-        raise UserError(f"{where}: {' '.join(words)[:80]!r} is not a class number and a box") from None
+        line = " ".join(words)[:80]
+        raise UserError(f"{where}: {line!r} is not a class number and a box; correct or remove the line") from None
     if not (np.abs(values) <= MAX_COORDINATE).all():
         raise UserError(f"{where}: a number is not finite")
     if number not in numbers or not float(words[0]).is_integer():
         known = f"{min(numbers)} to {max(numbers)}" if numbers else "none"
-        raise UserError(f"{where}: class {words[0][:40]} has no name (known: {known})")
+        place = "--classes=FILE" if layout.names is None else layout.source.name
+        raise UserError(
+            f"{where}: class {words[0][:40]} has no name (known: {known}); name it in {place}, or correct the line"
+        )
     if len(values) == 5:
         notes.add("lines with a confidence after the box, which is not used", path)
         values = values[:4]

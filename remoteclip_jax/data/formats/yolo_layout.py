@@ -67,13 +67,24 @@ def split_images(paths: tuple[Path, ...], data_dir: Path, images: ImageOpener, n
     return list(found)
 
 
-def label_file(image: Path, data_dir: Path) -> Path:
-    """The label file of `image`: its path with `labels/` in place of the last `images/`, or a file beside it."""
+def first_images(paths: tuple[Path, ...], data_dir: Path) -> Iterator[Path]:
+    """The images of a split one by one, in no particular order, so that a few of them can be looked at quickly."""
+    for path in paths:
+        files = _listed(path, data_dir, ImageOpener(skip_broken=True)) if path.is_file() else visible_files(path)
+        yield from filter(is_image_name, files)
+
+
+def label_directory(image: Path, data_dir: Path) -> Path:
+    """The directory of `image` with `labels/` in place of the last `images/`, if there is one."""
     folders = list(image.relative_to(data_dir).parts[:-1])
     if "images" in folders:
         folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
-    path = data_dir.joinpath(*folders, f"{image.stem}.txt")
-    places = (path, image.with_suffix(".txt"))
+    return data_dir.joinpath(*folders)
+
+
+def label_file(image: Path, data_dir: Path) -> Path:
+    """The label file of `image`: in its `label_directory`, or beside it."""
+    places = (label_directory(image, data_dir) / f"{image.stem}.txt", image.with_suffix(".txt"))
     # Names that are not ASCII may differ in Unicode normalisation, so all text files are compared.
     similar = (p for place in places for p in visible_entries(place.parent) if p.suffix == ".txt")
     candidates = places if image.stem.isascii() else (*places, *similar)

@@ -81,6 +81,21 @@ def test_crowds_are_ignored_and_all_annotations_are_kept_for_evaluation(tmp_path
     assert "train: 3 boxes without area dropped (first in instances_train.json, image 7)" in dataset.notes
 
 
+@pytest.mark.parametrize("key", ["difficult", "ignore"])
+def test_difficult_objects_are_ignored(tmp_path: Path, key: str) -> None:
+    """COCO has no such key; tools that convert VOC write one of the two."""
+    items = [{"id": i, "image_id": 7, "category_id": 3, "bbox": [0, 0, 9, 9], key: i} for i in range(2)]
+    dataset = read_dataset(write_coco(tmp_path, coco_content(annotations=items)), "train")
+    example = dataset.examples[1]
+    assert (len(example.labels), len(example.ignored_labels)) == (1, 1)
+    assert example.annotations is not None
+    assert example.annotations.difficult.tolist() == [False, True]
+    assert dataset.notes == (
+        "train: 1 difficult objects, ignored in training and in evaluation "
+        "(first in instances_train.json, annotation 1)",
+    )
+
+
 def test_category_and_image_ids_of_the_file(tmp_path: Path) -> None:
     root = write_coco(tmp_path, coco_content())
     assert read_dataset(root, "train").category_ids == (3, 90)

@@ -185,7 +185,7 @@ def test_a_directory_that_is_not_a_data_set(tmp_path: Path, dataset_format: str)
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, folder"):
+    with pytest.raises(UserError, match="--dataset_format=via is unknown; known: auto, dior, coco, yolo, dota, folder"):
         read_dataset(write_flat(tmp_path, "a"), "train", "via")
 
 
@@ -246,6 +246,13 @@ def test_boxes_rotate_with_the_exif_orientation(tmp_path: Path) -> None:
     assert (example.width, example.height) == (60, 80)
     np.testing.assert_allclose(example.boxes * [60, 80, 60, 80], [[40, 75, 20, 10]], atol=1e-4)
     assert "boxes rotated too" in dataset.notes[0]
+
+
+def test_the_data_may_have_a_list_of_their_own_classes(tmp_path: Path) -> None:
+    root = write_flat(tmp_path, "a")
+    write_lines(root / "classes.txt", "tug boat", "", "ship", "ship")
+    assert default_classes(root) == ("tug boat", "ship")
+    assert read_dataset(root, "train").examples[0].labels.tolist() == [1]
 
 
 def test_difficult_objects_are_ignored_but_kept_for_evaluation(tmp_path: Path) -> None:

@@ -158,10 +158,33 @@ def test_outlines_and_confidences(tmp_path: Path) -> None:
     ]
 
 
+def test_oriented_boxes_are_named_in_the_layout(tmp_path: Path) -> None:
+    corners = "0 0.1 0.2 0.5 0.2 0.5 0.7 0.1 0.7"
+    root = yolo(yolo(tmp_path / "oriented", corners, corners), name="empty")
+    dataset = read_dataset(root, "train")
+    assert dataset.layout == "YOLO (oriented boxes)"
+    assert dataset.notes == ("train: 2 outlines replaced by their bounding boxes (first in a.txt)",)
+    (root / "README.roboflow.txt").touch()
+    assert read_dataset(root, "train").layout == "YOLO (oriented boxes, Roboflow's export)"
+    for name, other in (("boxes", LINE), ("outlines", "1 .1 .2 .3 .2 .2 .6")):
+        assert read_dataset(yolo(tmp_path / name, corners, other), "train").layout == "YOLO"
+
+
+def test_label_files_without_an_image_are_counted(tmp_path: Path) -> None:
+    root = yolo(tmp_path, LINE)
+    for name in ("lost", "gone", "classes"):
+        write_lines(root / f"labels/train/{name}.txt", LINE)
+    write_lines(root / "labels/val/other.txt", LINE)
+    assert read_dataset(root, "train").notes == ("train: 2 label files without an image, not used (first in gone.txt)",)
+    write_lines(root / "train.txt", "images/train/a.jpg")  # a list may name only some of the images
+    (root / "data.yaml").write_text(YAML.replace("train: images/train", "train: train.txt"))
+    assert read_dataset(root, "train").notes == ()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 0.5 0.5 0.5 0.5", "class 2 has no name .known: 0 to 1"),
+        ("2 0.5 0.5 0.5 0.5", "class 2 has no name .known: 0 to 1.; name it in data.yaml, or correct the line"),
         ("-1 0.5 0.5 0.5 0.5", "class -1 has no name"),
         ("0.5 0.5 0.5 0.5 0.5", "class 0.5 has no name"),
         ("ship 0.5 0.5 0.5 0.5", "not a class number and a box"),
