@@ -29,7 +29,7 @@ FLAGS = {
     },
     "remoteclip_jax.detect": {
         *("workdir", "image", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),
-        *("bands", "batch_size", "output", "output_format", "geojson_crs"),
+        *("bands", "window", "gsd", "stretch", "batch_size", "output", "output_format", "geojson_crs"),
     },
     "remoteclip_jax.benchmark": {
         *("task", "preset", "batch_size", "image_size", "dtype", "data_dir", "steps", "compare_torch"),

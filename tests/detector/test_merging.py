@@ -79,7 +79,7 @@ def test_a_window_keeps_its_own_objects_and_none_that_are_cut_off() -> None:
             [800, 100, 840, 130],  # inside
             [800, 0, 840, 130],  # at the border of the image
             [600, 100, 780, 130],  # cut off on the left
-            [620, 100, 660, 130],  # of the window to the left
+            [610, 100, 640, 130],  # of the window to the left
             [640, 100, 700, 130],  # between both, up to the slack
             [800, 560, 840, 600],  # of the window below
             [800, 100, 810, 110],  # too small for this level

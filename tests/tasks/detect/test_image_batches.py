@@ -160,9 +160,3 @@ def test_what_was_found_before_it_is_closed_is_kept(
     rows = table.read_text().splitlines()
     assert len(rows) == 1 + sum(count.total() for count in found)
     assert (tmp_path / "whole" / "detections.csv").read_text().splitlines()[: len(rows)] == rows
-
-
-def test_a_single_image_does_not_pay_for_a_batch(detector: rc.TrainedDetector) -> None:
-    assert default_batch_size(detector, 1) == 1
-    assert default_batch_size(detector, 2) == default_batch_size(detector, 1000) == 2
-    assert default_batch_size(dataclasses.replace(detector, views=(64, 4096)), 1000) == 1
