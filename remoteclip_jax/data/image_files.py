@@ -107,7 +107,8 @@ def check_pixels(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UserError(
             f"{path}: {width}x{height} pixels are too many (at most {MAX_PIXELS:,}); cut the image into tiles, or save "
-            f"it as a tiled TIFF, which `detect` reads by parts"
+            f"it as a tiled TIFF, which `detect` reads by parts (JPEG and JPEG 2000 too, with rasterio: pip install "
+            f"'remoteclip-jax[geo]')"
         )
 
 
