@@ -7,6 +7,7 @@ GDAL. What cannot be read by parts is decoded as a whole up to `image_files.MAX_
 
 import contextlib
 import math
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -100,32 +101,28 @@ class PartialImage:
         """The rows from `top` to `bottom`, and perhaps a few more above and below. What they have in common with those
         of the strip `before` is copied from there."""
         top, bottom = top // reduce * reduce, min(-(-bottom // reduce) * reduce, self.header.size[1])
-        kept = np.empty((0, 0, 3), np.uint8)
+        rows, columns = (-(-length // reduce) for length in (bottom - top, self.header.size[0]))
+        pixels, kept = _empty(rows, columns), 0
         if before is not None and before.reduce == reduce and before.top <= top:
             assert isinstance(before.pixels, np.ndarray)
-            kept = before.pixels[(top - before.top) // reduce :]
-        start = top + len(kept) * reduce
-        if start >= bottom:
-            return Strip(kept[: -(-(bottom - top) // reduce)], top, reduce)
-        new = self._rows(start, bottom, reduce)
-        return Strip(np.concatenate([kept, new]) if len(kept) else new, top, reduce)
+            common = before.pixels[(top - before.top) // reduce :][:rows]
+            pixels[: len(common)], kept = common, len(common)
+        if kept < rows:
+            self._read(top + kept * reduce, bottom, reduce, pixels[kept:])
+        return Strip(pixels, top, reduce)
 
     def damage(self, path: Path) -> UserError | None:
         """What could not be read, if anything."""
         (width, height), (rows, columns) = self.header.size, self.parts.block
         return self.lost.error(path, -(-width // columns) * -(-height // rows))
 
-    def _rows(self, top: int, bottom: int, reduce: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The rows from `top` to `bottom`, each `reduce`² pixels averaged into one."""
-        width = self.header.size[0]
-        result = np.empty((-(-(bottom - top) // reduce), -(-width // reduce), 3), np.uint8)
+    def _read(self, top: int, bottom: int, reduce: int, result: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Write the rows from `top` to `bottom` into `result`, each `reduce`² pixels averaged into one."""
         step = max(reduce, -(-ROWS_AT_A_TIME // self.parts.block[0]) * self.parts.block[0] // reduce * reduce)
         for start in range(top, bottom, step):
-            rows = self._bytes(start, min(start + step, bottom))
+            reduced = _reduced(self._bytes(start, min(start + step, bottom)), reduce)
             begin = (start - top) // reduce
-            reduced = _reduced(rows, reduce)
             result[begin : begin + len(reduced)] = reduced
-        return result
 
     def _bytes(self, top: int, bottom: int) -> UInt8[np.ndarray, "h w 3"]:
         width = self.header.size[0]
@@ -217,6 +214,12 @@ def _fitted_stretch(image: OpenImage, parts: Parts) -> Stretch:
     if not samples:
         raise UserError(f"{image.path}: the image is broken (nothing of it can be read; copy or download it again)")
     return fit_stretch(np.concatenate(samples), no_data, white, image.percentiles)
+
+
+def _empty(rows: int, columns: int) -> UInt8[np.ndarray, "rows columns 3"]:
+    """An array in pages of its own, which go back to the system. Those of malloc may be kept (`runtime.memory`), and
+    large ones leave holes there."""
+    return np.frombuffer(mmap.mmap(-1, rows * columns * 3), np.uint8).reshape(rows, columns, 3)
 
 
 def _reduced(rows: UInt8[np.ndarray, "h w 3"], reduce: int) -> UInt8[np.ndarray, "h2 w2 3"]:
