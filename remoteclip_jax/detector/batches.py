@@ -1,6 +1,7 @@
 """Predicting windows in batches, on several devices in turn."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
@@ -27,15 +28,23 @@ class PredictedBatch:
 
 
 def predicted_windows(
-    detectors: Sequence[TrainedDetector],
+    detector: TrainedDetector,
+    devices: Sequence[jax.Device],
     prompts: TextEmbeddings,
     seen: Iterable[SeenWindow | UserError],
     batch_size: int,
 ) -> Iterator[tuple[SeenWindow, PredictedBatch | None, int] | UserError]:
     """Each window with the detections of its batch and its position there; None if there was nothing to see.
 
-    Batches are filled up, so that one program is compiled. The `detectors` take turns.
+    Batches are filled up, so that one program is compiled. The `devices` take turns.
     """
+
+    @functools.cache  # a device gets the variables when its first batch comes
+    def on_device(number: int) -> TrainedDetector:
+        if len(devices) == 1:
+            return detector
+        return dataclasses.replace(detector, variables=jax.device_put(detector.variables, devices[number]))
+
     waiting: list[SeenWindow | UserError] = []
     turn = 0
 
@@ -45,7 +54,7 @@ def predicted_windows(
         if squares:
             squares += squares[-1:] * (batch_size - len(squares))
             stacked = [np.stack(view) for view in zip(*squares, strict=True)]
-            found = PredictedBatch(find_in_squares(detectors[turn % len(detectors)], stacked, prompts))
+            found = PredictedBatch(find_in_squares(on_device(turn % len(devices)), stacked, prompts))
         position = 0
         for item in waiting:
             if isinstance(item, UserError):

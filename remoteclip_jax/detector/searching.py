@@ -125,13 +125,14 @@ def find_in_images(
     """
     looking = Looking(detector.views, _window_side(detector.window, gsd), bands, percentiles, pictures)
     devices = jax.local_devices()
-    copies = [detector] if len(devices) == 1 else [_on_device(detector, device) for device in devices]
     batch_size = batch_size or 1
-    with closing(seen_windows(images, looking, 2 * batch_size * len(copies))) as seen:
+    with closing(seen_windows(images, looking, 2 * batch_size * len(devices))) as seen:
         # Batches are on their way to the devices before the results of those before them are fetched.
         parts: list[Detections] = []
         bar: tqdm[None] | None = None
-        for item in in_advance(predicted_windows(copies, prompts, seen, batch_size), batch_size * len(copies)):
+        for item in in_advance(
+            predicted_windows(detector, devices, prompts, seen, batch_size), batch_size * len(devices)
+        ):
             if isinstance(item, UserError):
                 yield item
                 continue
@@ -169,10 +170,6 @@ def _window_side(side: int | None, gsd: float | None) -> Callable[[Source, Image
         return max(SMALLEST_WINDOW, round(side * gsd / place.gsd))
 
     return of_image
-
-
-def _on_device(detector: TrainedDetector, device: jax.Device) -> TrainedDetector:
-    return dataclasses.replace(detector, variables=jax.device_put(detector.variables, device))
 
 
 def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, classes: tuple[str, ...]) -> Detections:
