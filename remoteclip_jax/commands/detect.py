@@ -1,7 +1,6 @@
 """Detect objects in your own images: `python -m remoteclip_jax.detect --workdir=RUN --image='*.jpg' --output=DIR`."""
 
 import contextlib
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,75 +8,46 @@ from absl import flags
 from tqdm import tqdm
 
 from remoteclip_jax import errors
+from remoteclip_jax.commands import detector_flags
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
 from remoteclip_jax.tasks.detect.image_results import check_output, find_images, result_names
 
-_WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect", required=True)
+flags.adopt_module_key_flags(detector_flags)
 _IMAGE = DEFINE_path("image", None, "an image, a folder, or a pattern such as 'photos/*.jpg'", required=True)
-_PROMPTS = flags.DEFINE_list("prompts", None, "what to look for, such as 'ship,storage tank' (the run's classes)")
-_TEXTS = DEFINE_path("text_embeddings", None, "npz with class_names[K] and embeddings[K, D] to use instead")
-_THRESHOLD = flags.DEFINE_float("score_threshold", 0.3, "leave out detections with a lower score")
-_SIZE = flags.DEFINE_integer("image_size", None, "pixels of the finest view at which images are predicted (the run's)")
-_MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "at most this many per image (the run's)")
-_BANDS = flags.DEFINE_string(
-    "bands", None, "red, green and blue of images with more than three bands, such as 3,2,1 (the run's)"
-)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "images predicted at a time (CPU: 2, GPU: 8; fewer if large)")
 _OUTPUT = DEFINE_path("output", None, "folder for STEM.json and STEM.jpg of each image", required=True)
 
 
 def main() -> None:
     """Detect objects in each image, write the results, and print the counts."""
     # The first imports do not load JAX, so that errors in the flags appear at once.
-    from remoteclip_jax.data.bands import parse_bands
     from remoteclip_jax.data.notes import Notes
-    from remoteclip_jax.data.views import check_size, resized_views
-    from remoteclip_jax.detector.detections import check_max_detections
+    from remoteclip_jax.tasks.detect.request import prepare_detector
 
-    bands = parse_bands(_BANDS.value) if _BANDS.value else None
-    if not 0 <= _THRESHOLD.value <= 1:
-        raise errors.UserError(f"--score_threshold={_THRESHOLD.value} must lie between 0 and 1")
-    if _SIZE.value is not None:
-        check_size(_SIZE.value)
-    if _MAX_DETECTIONS.value is not None:
-        check_max_detections(_MAX_DETECTIONS.value)
-    if _BATCH_SIZE.value is not None and _BATCH_SIZE.value < 1:
-        raise errors.UserError(f"--batch_size={_BATCH_SIZE.value} must be at least 1")
+    request, batch_size = detector_flags.requested_detection(), detector_flags.requested_batch_size()
     notes = Notes("images")
     images, output = find_images(_IMAGE.value, notes), Path(_OUTPUT.value)
     names = result_names(images)
     check_output(output, images, names)
 
-    from remoteclip_jax.detector.inference import encode_prompts, with_embeddings
     from remoteclip_jax.runtime.compilation import enable_compilation_cache
     from remoteclip_jax.runtime.memory import keep_freed_memory
     from remoteclip_jax.tasks.detect.image_batches import default_batch_size, detect_in_files
-    from remoteclip_jax.tasks.detect.loading import load_detector
 
     keep_freed_memory()
     enable_compilation_cache()
-    detector = load_detector(_WORKDIR.value)
-    if _SIZE.value is not None:
-        detector = dataclasses.replace(detector, views=resized_views(detector.views, _SIZE.value))
-    if _MAX_DETECTIONS.value is not None:
-        detector = dataclasses.replace(detector, max_detections=_MAX_DETECTIONS.value)
-    if _TEXTS.value:
-        detector = with_embeddings(detector, _TEXTS.value)
-    prompts = encode_prompts(detector, _PROMPTS.value)
-    if bands is None:
-        bands = detector.bands
+    ready = prepare_detector(request)
     output.mkdir(parents=True, exist_ok=True)
     failed = False
     outcomes = detect_in_files(
-        detector,
-        prompts,
+        ready.detector,
+        ready.prompts,
         images,
         [output / name for name in names],
-        threshold=_THRESHOLD.value,
-        bands=bands,
+        threshold=ready.threshold,
+        bands=ready.bands,
         notes=notes,
-        batch_size=_BATCH_SIZE.value or default_batch_size(detector, len(images)),
+        batch_size=batch_size or default_batch_size(ready.detector, len(images)),
     )
     # Closed at once if the command is interrupted, so that images that were read ahead are not waited for.
     with contextlib.closing(outcomes):
