@@ -20,7 +20,7 @@ from .ray_data import check_ray, predict_rows_with_ray
 from .results import Results
 from .rows import Row, add_notes, count_objects
 from .settings import check_same_settings, result_settings
-from .shards import Format
+from .shards import FORMATS
 
 MOST_REPORTED = 5  # images that cannot be read, one by one; more are counted
 
@@ -36,7 +36,7 @@ class PredictionJob:
 
     request: DetectionRequest
     output: Path
-    output_format: Format = "jsonl"
+    output_format: str = FORMATS[0]
     shard_images: int = 1000
     batch_size: int | None = None
     retry_errors: bool = False

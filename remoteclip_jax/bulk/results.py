@@ -12,7 +12,7 @@ from typing import BinaryIO
 from remoteclip_jax.files.writing import write_atomically
 
 from .rows import Row, name_and_failure, to_line
-from .shards import Format, shard_names, shard_rows, write_shard
+from .shards import shard_names, shard_rows, write_shard
 
 _NUMBER, _PART = "[0-9]" * 6, ".jsonl.part"
 
@@ -24,8 +24,9 @@ class Results:
     lines were cut off or damaged by the end of the last process. Use it as a context, which closes its file.
     """
 
-    def __init__(self, folder: Path, output_format: Format, shard_images: int, retry_errors: bool = False) -> None:
-        """Create the folder, or go on with it. With `retry_errors`, images that could not be read are forgotten.
+    def __init__(self, folder: Path, output_format: str, shard_images: int, retry_errors: bool = False) -> None:
+        """Create the folder, or go on with it. The format is one of `FORMATS`. With `retry_errors`, images that could
+        not be read are forgotten.
 
         UserError if a shard is damaged.
         """

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.writing import write_atomically
@@ -12,7 +12,7 @@ from remoteclip_jax.files.writing import write_atomically
 from .parquet import read_names, read_parquet, write_parquet
 from .rows import Row, name_and_failure, to_line
 
-Format = Literal["jsonl", "parquet"]
+FORMATS = ("jsonl", "parquet")  # also the suffixes of the files
 
 
 def write_shard(path: Path, rows: Sequence[Row]) -> None:

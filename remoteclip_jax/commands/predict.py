@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from remoteclip_jax import errors
+from remoteclip_jax.bulk.shards import FORMATS
 from remoteclip_jax.commands import detector_flags
 from remoteclip_jax.path_flags import DEFINE_path
 from remoteclip_jax.printable import printable
@@ -20,7 +21,7 @@ _IMAGES = DEFINE_path(
     required=True,
 )
 _OUTPUT = DEFINE_path("output", None, "folder for the results", required=True)
-_FORMAT = flags.DEFINE_enum("output_format", "jsonl", ["jsonl", "parquet"], "of the results")
+_FORMAT = flags.DEFINE_enum("output_format", FORMATS[0], FORMATS, "of the results")
 _SHARD_IMAGES = flags.DEFINE_integer("shard_images", 1000, "images in a file of results")
 _RECURSIVE = flags.DEFINE_bool("recursive", True, "look in subfolders too")
 _RETRY = flags.DEFINE_bool("retry_errors", False, "try images again that could not be read before")
@@ -41,9 +42,7 @@ def main() -> None:
     if _WORKERS.value is not None and _RAY.value is None:
         raise errors.UserError("--workers is the number of processes on a Ray cluster: add --ray=local, or its address")
     if is_url(_OUTPUT.value):
-        raise errors.UserError(
-            f"--output={_OUTPUT.value}: expected a folder of this machine; copy the results from there"
-        )
+        raise errors.UserError(f"--output={_OUTPUT.value}: expected a folder of this machine; copy the results later")
     job = PredictionJob(
         detector_flags.requested_detection(),
         Path(_OUTPUT.value),

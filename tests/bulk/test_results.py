@@ -9,11 +9,9 @@ import pytest
 
 from remoteclip_jax.bulk.results import Results
 from remoteclip_jax.bulk.rows import Row, error_row, found_row
-from remoteclip_jax.bulk.shards import Format, shard_names, shard_rows, write_shard
+from remoteclip_jax.bulk.shards import FORMATS, shard_names, shard_rows, write_shard
 from remoteclip_jax.detector.detections import Detections
 from remoteclip_jax.errors import UserError
-
-FORMATS: tuple[Format, ...] = ("jsonl", "parquet")
 
 
 def row(number: int) -> Row:
@@ -36,7 +34,7 @@ def stored(folder: Path) -> list[Row]:
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_round_trip(output_format: Format, tmp_path: Path) -> None:
+def test_round_trip(output_format: str, tmp_path: Path) -> None:
     with Results(tmp_path, output_format, 10) as results:
         for one in ROWS:
             results.append(one)
@@ -52,7 +50,7 @@ def test_round_trip(output_format: Format, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output_format", FORMATS)
 @pytest.mark.parametrize("cut", [0, 1, 40, 10_000])
-def test_after_a_kill(output_format: Format, cut: int, tmp_path: Path) -> None:
+def test_after_a_kill(output_format: str, cut: int, tmp_path: Path) -> None:
     """The last `cut` bytes did not reach the disk."""
     with Results(tmp_path, output_format, 10) as results:
         for one in ROWS[:17]:
@@ -96,7 +94,7 @@ def test_a_kill_between_writing_a_shard_and_removing_its_part(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_errors_are_tried_again_only_if_asked_for(output_format: Format, tmp_path: Path) -> None:
+def test_errors_are_tried_again_only_if_asked_for(output_format: str, tmp_path: Path) -> None:
     readable = [one for one in ROWS if "error" not in one]
     write_shard(tmp_path / f"000000.{output_format}", ROWS[4:5])
     with Results(tmp_path, output_format, 12) as results:
@@ -111,7 +109,7 @@ def test_errors_are_tried_again_only_if_asked_for(output_format: Format, tmp_pat
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_a_damaged_shard_is_named(output_format: Format, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named(output_format: str, tmp_path: Path) -> None:
     path = tmp_path / f"000003.{output_format}"
     write_shard(path, ROWS)
     assert [name for name, _ in shard_names(path)] == [one["image"] for one in ROWS]
