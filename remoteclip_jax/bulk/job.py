@@ -19,7 +19,7 @@ from .parquet import check_parquet
 from .ray_data import check_ray, predict_rows_with_ray
 from .results import Results
 from .rows import Row, add_notes, count_objects
-from .settings import check_same_settings, result_settings
+from .settings import keep_settings, result_settings
 from .shards import FORMATS
 
 MOST_REPORTED = 5  # images that cannot be read, one by one; more are counted
@@ -89,13 +89,14 @@ def predict_images(job: PredictionJob, names: Sequence[str], notes: Notes) -> Ou
         jax.config.update("jax_platforms", "cpu")  # in this process: the devices are for the workers
     with exclusive_lock(job.output / ".lock", "predicting", "--output"):
         ready = prepare_detector(job.request)
-        check_same_settings(job.output / "predict.json", result_settings(job.request, ready, job.output_format))
-        with Results(job.output / "results", job.output_format, job.shard_images, job.retry_errors) as results:
+        settings, folder = result_settings(job.request, ready, job.output_format), job.output / "results"
+        keep_settings(job.output / "predict.json", settings, begun=any(folder.glob("[0-9]*")))
+        with Results(folder, job.output_format, job.shard_images, job.retry_errors) as results:
             remaining = [name for name in names if utf8_name(name) not in results.done]
             if len(remaining) < len(names):
                 print(f"{len(names) - len(remaining)} of them were done before")
             if results.dropped:
-                print(f"{results.dropped} result that was cut off is made again")
+                print(f"{results.dropped} results were cut off when the last process ended: they are made again")
             outcome = _predict(job, ready, remaining, len(names), results, notes)
             results.finish_shard()
     return outcome

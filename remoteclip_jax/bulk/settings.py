@@ -31,9 +31,9 @@ def result_settings(request: DetectionRequest, ready: ReadyDetector, output_form
     return {**settings, "output_format": output_format}
 
 
-def check_same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Write `settings` to the file `path`. UserError if it exists and says otherwise."""
-    if not path.exists():
+def keep_settings(path: Path, settings: dict[str, Any], begun: bool) -> None:
+    """Write `settings` to the file `path`. UserError if there are results, and the file says otherwise."""
+    if not begun or not path.exists():
         write_atomically(path, json.dumps(settings, indent=2) + "\n")
         return
     before = read_json(path, {str: object})
