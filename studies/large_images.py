@@ -98,7 +98,7 @@ def write_geotiff(path: Path, pixels: np.ndarray, side: int) -> None:
 
 def search(detector: TrainedDetector, texts: TextEmbeddings, images: Sequence[Path]) -> list[Detections]:
     """What is found in each of the images."""
-    batch_size = default_batch_size(detector, images)
+    batch_size = default_batch_size(detector, 2)
     found = []
     for image in find_in_images(detector, texts, images, notes=Notes("images"), batch_size=batch_size):
         if isinstance(image, UserError):
@@ -125,7 +125,7 @@ def measure_accuracy(
 def measure_speed(detector: TrainedDetector, texts: TextEmbeddings, dataset: Dataset, path: Path) -> None:
     """Print windows/s of the mosaic beside images/s of files and of the predictor alone."""
     files = [example.image for example in dataset.examples]
-    size = default_batch_size(detector, files)
+    size = default_batch_size(detector, 2)
     squares = [image_pyramid(read_image(file, bands=dataset.bands), detector.views) for file in files]
     batches = [
         [np.stack(view) for view in zip(*squares[i : i + size], strict=True)]

@@ -47,8 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.path.relative_to(root).as_posix().startswith(LONG))
 
 
-# Tests of single computations and of parity with PyTorch, whose programs are compiled as for users.
-OPTIMISED = ("clip/", "ops/")
+# Tests of single computations, of parity with PyTorch and of many images, whose programs are compiled as for users.
+OPTIMISED = ("bulk/", "clip/", "ops/")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,5 +1,6 @@
 """What a data directory contains: image files by name, what is skipped among them, and lists of splits."""
 
+import glob
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -80,6 +81,14 @@ def image_paths(paths: Iterable[Path], notes: Notes) -> list[Path]:
             kind = f"{path.suffix.lower()} files" if path.suffix else "files without extension"
             notes.add(f"{kind} skipped: not a supported image format", path)
     return images
+
+
+def matching_paths(pattern: Path) -> list[str]:
+    """What a glob pattern matches, in order; `**` stands for folders at any depth. A folder of exactly the name that
+    the pattern has for it, such as `photos [1]`, is taken by its name."""
+    folder = str(pattern.parent)
+    literal = Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name)
+    return sorted(set(glob.glob(str(literal), recursive=True)))
 
 
 def images_by_stem(directories: Iterable[Path], notes: Notes) -> dict[str, Path]:

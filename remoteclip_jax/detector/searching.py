@@ -1,7 +1,6 @@
 """Detection in one image or in many, of any size: windows are seen in threads, predicted in batches on all local
 devices, and what they show is merged."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from remoteclip_jax.data.image_inputs import ImageInput, as_pil_image
 from remoteclip_jax.data.images import ImageHeader, open_image
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.stretch import Percentiles
-from remoteclip_jax.data.tiling import SMALLEST_WINDOW, is_seen_whole
+from remoteclip_jax.data.tiling import SMALLEST_WINDOW, is_seen_whole, window_count
 from remoteclip_jax.data.types import Bands
 from remoteclip_jax.detector.batches import PredictedBatch, predicted_windows
 from remoteclip_jax.detector.detections import Detections, check_max_detections
@@ -52,16 +51,21 @@ class FoundImage:
     damage: UserError | None = None
 
 
-def default_batch_size(detector: TrainedDetector, images: Sequence[Path]) -> int:
-    """How many windows of `images` to predict at a time, on a device and in the detector's views."""
+def default_batch_size(detector: TrainedDetector, windows: int) -> int:
+    """How many of this number of windows, or of small images, to predict at a time, on a device and in the detector's
+    views."""
     most = MOST_ON_CPU if jax.default_backend() == "cpu" else MOST
-    if len(images) == 1:
-        with contextlib.suppress(UserError):  # reported when the image is searched
-            with open_image(images[0]) as image:
-                size = image.header.size
-            if is_seen_whole(*size, detector.window):
-                return 1
-    return max(1, min(most, most * MOST_PIXELS // detector.views[-1] ** 2))
+    return 1 if windows == 1 else max(1, min(most, most * MOST_PIXELS // detector.views[-1] ** 2))
+
+
+def number_of_windows(image: Path, detector: TrainedDetector) -> int:
+    """The number of windows in which an image is searched, if it is not scaled by its ground sampling distance; 1 if it
+    cannot be read."""
+    try:
+        with open_image(image) as opened:
+            return window_count(*opened.header.size, detector.window)
+    except UserError:
+        return 1
 
 
 def detect(

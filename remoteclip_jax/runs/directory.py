@@ -66,7 +66,7 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Locked by the process that trains here (see `runs.lock`). The file alone means nothing."""
+        """Locked by the process that trains here (see `files.lock`). The file alone means nothing."""
         return self.root / ".lock"
 
     def is_run(self) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.files.lock import exclusive_lock
 from remoteclip_jax.runs.config import PATH_FIELDS, TrainConfig
 from remoteclip_jax.runs.directory import RunDirectory
-from remoteclip_jax.runs.lock import exclusive_lock
 from remoteclip_jax.runtime.devices import check_processes
 from remoteclip_jax.tasks.configuration import load_config, new_config, resumed_config
 from remoteclip_jax.tasks.registry import DEFAULT_TASK, find_task
@@ -31,7 +31,7 @@ def train(settings: dict[str, Any], workdir: Path | None = None) -> Path:
             settings = {**settings, name: os.path.abspath(settings[name])}
     run = RunDirectory(workdir) if workdir else RunDirectory.new(settings.get("task", DEFAULT_TASK))
     _run_config(run, settings)  # errors in the settings show before anything is written
-    with exclusive_lock(run):
+    with exclusive_lock(run.lock, "training", "--workdir"):
         config = _start_run(run, settings)
         loop.train(find_task(config.task), run, config, begin)
         write_report(run)

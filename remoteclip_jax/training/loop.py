@@ -37,7 +37,7 @@ TRIAL_TOTAL_STEPS = 10**6  # the schedule needs some number of steps, and divide
 
 
 def train(task: Task, run: RunDirectory, config: TrainConfig, begin: float) -> None:
-    """Train or resume `run`, and evaluate it at the end. The caller holds the run's lock (see `runs.lock`).
+    """Train or resume `run`, and evaluate it at the end. The caller holds the run's lock (see `files.lock`).
 
     `begin` is the time at which the program started, by `time.monotonic`. UserError for whatever a user can fix.
     """

@@ -31,6 +31,23 @@ FLAGS = {
         *("workdir", "image", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),
         *("bands", "window", "gsd", "stretch", "batch_size", "output", "output_format", "geojson_crs"),
     },
+    "remoteclip_jax.predict": {
+        *("workdir", "images", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),
+        *(
+            "bands",
+            "window",
+            "gsd",
+            "stretch",
+            "batch_size",
+            "output",
+            "output_format",
+            "shard_images",
+            "recursive",
+            "retry_errors",
+            "ray",
+        ),
+        "workers",
+    },
     "remoteclip_jax.benchmark": {
         *("task", "preset", "batch_size", "image_size", "dtype", "data_dir", "steps", "compare_torch"),
         *("profile_dir", "json", "torch_compile", "torch_minutes", "sheet", "part", "minutes", "output"),

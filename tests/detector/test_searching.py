@@ -25,7 +25,7 @@ from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.tiling import window_count
 from remoteclip_jax.detector import batches, inference, seeing
 from remoteclip_jax.detector.postprocess import BatchDetections
-from remoteclip_jax.detector.searching import FoundImage, default_batch_size, find_in_images
+from remoteclip_jax.detector.searching import FoundImage, default_batch_size, find_in_images, number_of_windows
 from tests.detector.small_model import SMALL, TINY, random_texts, random_variables
 
 CLASSES = tuple("abcdefgh")
@@ -275,9 +275,10 @@ def test_a_batch_finds_what_is_found_in_each_image(
 
 
 def test_a_single_image_does_not_pay_for_a_batch(detector: rc.TrainedDetector, tmp_path: Path) -> None:
+    assert default_batch_size(detector, 1) == 1
+    assert default_batch_size(detector, 2) == default_batch_size(detector, 1000) == 2
+    assert default_batch_size(dataclasses.replace(detector, views=(64, 4096)), 1000) == 1
     Image.new("RGB", (300, 300)).save(tmp_path / "a.png")
-    one = [tmp_path / "a.png"]
-    assert default_batch_size(detector, one) == 1
-    assert default_batch_size(dataclasses.replace(detector, window=100), one) == 2
-    assert default_batch_size(detector, 2 * one) == default_batch_size(detector, 500 * one) == 2
-    assert default_batch_size(dataclasses.replace(detector, views=(64, 4096)), 500 * one) == 1
+    assert number_of_windows(tmp_path / "a.png", detector) == 1
+    assert number_of_windows(tmp_path / "a.png", dataclasses.replace(detector, window=100)) == 17
+    assert number_of_windows(tmp_path / "none.png", detector) == 1

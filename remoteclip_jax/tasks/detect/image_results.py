@@ -18,28 +18,19 @@ def find_images(pattern: str, notes: "Notes") -> list[Path]:
     """The images that a path or a glob pattern stands for, sorted. For a folder these are the files with the extension
     of an image; other files that may be images are added to `notes`. UserError if there are no images."""
     from remoteclip_jax.data.image_files import EXTENSIONS
-    from remoteclip_jax.data.listing import image_paths, visible_entries
+    from remoteclip_jax.data.listing import image_paths, matching_paths, visible_entries
 
     path = Path(pattern)
     if path.is_dir():
         found = [match for match in image_paths(visible_entries(path), notes) if match.is_file()]
         problem = f"no image in this folder (looked for {', '.join(EXTENSIONS)})"
     else:
-        if path.exists():
-            matches = [path]
-        else:
-            matches = [Path(name) for name in sorted(set(glob.glob(_with_literal_folder(path), recursive=True)))]
+        matches = [path] if path.exists() else list(map(Path, matching_paths(path)))
         found = [match for match in matches if not match.is_dir()]
         problem = "no file matches this" if glob.has_magic(pattern) else "no such file"
     if not found:
         raise errors.UserError(f"--image={pattern}: {problem}")
     return found
-
-
-def _with_literal_folder(pattern: Path) -> str:
-    """The pattern with its folder escaped if there is a folder of exactly this name, such as `photos [1]`."""
-    folder = str(pattern.parent)
-    return str(Path(glob.escape(folder) if pattern.parent.is_dir() else folder, pattern.name))
 
 
 def result_names(paths: list[Path], reserved: Collection[str] = ()) -> list[str]:
