@@ -1,5 +1,6 @@
 """Detections drawn on aerial images. Objects there are often many and small, and nothing may hide them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from remoteclip_jax.evaluation.fonts import TextLine, text_line
 
 TEXT_SIZE = 15  # pixels, of text beside the pictures
 CROWD = 20  # with more boxes than this, small boxes get no label once their class has one
+MOST_TRIED = 300  # boxes of a class for which a place for the label is sought, best score first
 WHITE, DARK, GREY = (255, 255, 255), (24, 28, 34), (110, 116, 124)
 
 # Bright, because land is mostly dark green, brown and grey; neighbours in the list differ most.
@@ -50,8 +52,8 @@ def draw(image: Image.Image, found: Detections, *, with_scores: bool = True, max
     """A new RGB image with outlines, class names and scores; it is first reduced so that no side exceeds `max_side`.
 
     Outlines lie outside of their boxes. A label is placed where it covers neither another box nor another label, in the
-    order of falling scores, and is left out if there is no such place. With more than `CROWD` boxes, boxes smaller than
-    their label get none once their class has one.
+    order of falling scores, and is left out if there is no such place, or after `MOST_TRIED` boxes of a class. With
+    more than `CROWD` boxes, boxes smaller than their label get none once their class has one.
     """
     scale = min(1.0, max_side / max(image.size))
     picture = reduced(image, max_side)
@@ -102,8 +104,12 @@ def _write_labels(
     text_size = max(11, round(max(size) / 70))
     taken: list[Rectangle] = []
     named: set[int] = set()
+    tried: Counter[int] = Counter()
+    every = np.array(boxes, np.float64).reshape(-1, 4)
     for i, index in enumerate(order):
         label = int(found.labels[index])
+        if tried[label] >= MOST_TRIED:
+            continue
         text = found.classes[label] + (f" {found.scores[index]:.2f}" if with_scores else "")
         line = text_line(text, text_size)
         width, height = line.width + 4, line.height
@@ -115,10 +121,14 @@ def _write_labels(
         corners += [(x1 - width, max(y1, 0))]
         if _area(boxes[i]) > 12 * width * height:
             corners.append((boxes[i][0], boxes[i][1]))  # inside of a large box, where it hides little
-        others = np.array(boxes[:i] + boxes[i + 1 :], np.float64).reshape(-1, 4)
+        tried[label] += 1
         for x, y in corners:
             spot = (x, y, x + width, y + height)
-            if spot != _clip(spot, size) or _covered(spot, others).max(initial=0) > 0.1:
+            if spot != _clip(spot, size):
+                continue
+            shares = _covered(spot, every)
+            shares[i] = 0
+            if shares.max() > 0.1:
                 continue
             if _covered(spot, np.array(taken, np.float64).reshape(-1, 4)).any():
                 continue

@@ -1,11 +1,14 @@
 """Drawn detections: nothing crashes and nothing is hidden."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.detector.detections import Detections
+from remoteclip_jax.evaluation import draw as draw_module
 from remoteclip_jax.evaluation.draw import COLOURS, colour, contact_sheet, draw, side_by_side
 
 
@@ -113,3 +116,21 @@ def test_pictures_together() -> None:
     assert sheet.width >= 2 * page.width
     assert sheet.height >= page.height + image.height
     assert contact_sheet([image]).width >= 300
+
+
+def test_thousands_of_boxes_take_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place for a label is sought for the best of them only."""
+    looked_at = 0
+    covered = draw_module._covered
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal looked_at
+        looked_at += 1
+        return covered(*arguments)
+
+    monkeypatch.setattr(draw_module, "_covered", counting)
+    corners = np.stack(np.meshgrid(np.arange(0, 640, 8), np.arange(0, 640, 8)), -1).reshape(-1, 2)
+    boxes = np.concatenate([corners, corners + 6], 1).astype(np.float32)
+    picture = draw(Image.new("RGB", (640, 640)), found(boxes))
+    assert looked_at <= 2 * 7 * draw_module.MOST_TRIED
+    assert np.asarray(picture).any(-1)[-9:, -9:].any()  # all are drawn
