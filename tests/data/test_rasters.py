@@ -59,6 +59,7 @@ def with_more(rgb: Array, count: int) -> Array:
         (lambda x: x.astype(np.uint16), {}),  # bytes in a wider type
         (lambda x: x.astype(np.int16), {}),
         (lambda x: (x / 255).astype(np.float32), {"compression": "zstd"}),
+        (lambda x: x.astype(np.float16), {}),
         (lambda x: x.astype(np.float64), {}),
         (lambda x: with_more(x, 4), {}),
         (lambda x: with_more(x, 5).astype(np.uint16) * 257, {}),
