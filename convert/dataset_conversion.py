@@ -1,6 +1,7 @@
 """A whole conversion of a data set: read all splits, express them in the other format, and write that."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def convert_dataset(
     Returns lines for people: what was recognised, what was dropped, renamed or cut, and what was written. UserError for
     data that cannot be read or written; nothing is left in `output` then.
     """
-    _check_output(output)
+    _check_output(output, data_dir)
     target, source_format = TARGETS[to], recognised_format(data_dir, dataset_format)
     datasets, lines = _read_splits(data_dir, source_format, classes, skip_broken)
     names: dict[str, ImageNames] = {}
@@ -186,12 +187,14 @@ def _description(target: Target, output: Path, splits: Sequence[Split]) -> str:
     return f"written: {target.title} in {output}: {', '.join(counts)}"
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: Path, data_dir: Path) -> None:
     if output.is_dir():
         if any(output.iterdir()):
             raise UserError(f"{output}: is not empty; choose another --output or remove it")
     elif output.exists() or output.is_symlink():
         raise UserError(f"{output}: is a file; --output takes a folder")
+    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(data_dir)):
+        raise UserError(f"{output}: lies in the data set, and would be read with it; choose another --output")
 
 
 @contextmanager

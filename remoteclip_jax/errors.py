@@ -64,8 +64,15 @@ def user_message(error: BaseException) -> str | None:
 
 def _main_thread_hook(unraisable: Any) -> None:
     """A `sys.unraisablehook` that is silent in other threads. On a full disk, TensorStore's threads would print a
-    traceback for each failed write, in the middle of the error line."""
-    if threading.current_thread() is threading.main_thread():
+    traceback for each failed write, in the middle of the error line.
+
+    Python drops an interrupt that comes during a garbage collection, in which JAX has a callback. It is sent again."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        number = getattr(unraisable.exc_value, "code", 128 + signal.SIGINT) - 128
+        again = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, number))
+        again.daemon = True
+        again.start()
+    elif threading.current_thread() is threading.main_thread():
         sys.__unraisablehook__(unraisable)
 
 

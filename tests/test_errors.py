@@ -59,6 +59,23 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(main: str) -> None:
     assert error == b""
 
 
+def test_an_interrupt_during_a_garbage_collection_is_not_lost() -> None:
+    """JAX has a callback there, in which Python drops exceptions."""
+    process = start(
+        """
+    import gc, time
+    def callback(*_):
+        gc.callbacks.remove(callback)
+        raise KeyboardInterrupt
+    gc.callbacks.append(callback)
+    gc.collect()
+    time.sleep(60)
+"""
+    )
+    _, error = process.communicate(timeout=50)
+    assert (process.returncode, error) == (130, b"\ninterrupted\n")
+
+
 def test_a_broken_pipe_elsewhere_is_an_error_of_the_program(tmp_path: Path) -> None:
     _, err = start("raise BrokenPipeError(32, 'Broken pipe', 'worker')").communicate()
     assert err == b"error: worker: Broken pipe\n"

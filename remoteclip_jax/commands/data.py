@@ -81,7 +81,7 @@ def _read_splits(data_dir: Path, name: str, classes: tuple[str, ...] | None) -> 
                 datasets.append(read_dataset(data_dir, split, name, classes, skip_broken=True, allow_implausible=True))
             except errors.UserError as second:
                 problems += [str(second)] if str(second) != str(e) else []
-    return datasets, problems
+    return datasets, list(dict.fromkeys(problems))
 
 
 def run() -> NoReturn:

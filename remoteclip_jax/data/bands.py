@@ -37,10 +37,13 @@ def parse_percentiles(text: str) -> Percentiles:
     return low, high
 
 
-def note_raster(header: ImageHeader, path: Path, bands: Bands | None, notes: Notes) -> None:
+def note_raster(
+    header: ImageHeader, path: Path, bands: Bands | None, notes: Notes, percentiles: Percentiles | None = None
+) -> None:
     """Add to `notes` what the reader does to an image of high bit depth or with many bands."""
     if header.wide_type is not None:
-        notes.add(f"images of {header.wide_type} values; {STRETCH_NOTE}", path)
+        chosen = percentiles and "each band is stretched from percentile {:g} to {:g}".format(*percentiles)
+        notes.add(f"images of {header.wide_type} values; {chosen or STRETCH_NOTE}", path)
     if header.bands > 3 or (header.bands > 1 and bands is not None):
         used = ", ".join(map(str, selected_bands(header.bands, bands)))
         notes.add(f"images of {header.bands} bands; bands {used} are used (see --bands)", path)

@@ -36,8 +36,8 @@ def open_gdal_parts(path: Path, image_format: str, indices: list[int]) -> Iterat
 
     def open_dataset() -> tuple[ExitStack, Any]:
         with ExitStack() as stack:
-            # Without a limit, the cache takes a twentieth of the machine's memory.
-            stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+            # Without a limit, the cache takes a twentieth of the machine's memory. GDAL's threads would print errors.
+            stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=1))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 # The name may look like one of GDAL's virtual paths, but for an absolute one.
@@ -59,19 +59,31 @@ class GdalParts:
 
     def __init__(self, dataset: Any, indices: list[int], thread: ThreadPoolExecutor) -> None:
         self._dataset, self._thread = dataset, thread
+        self._end = dataset.height
         height, width = dataset.block_shapes[0]
         self.block = (min(height, dataset.height), min(width, dataset.width))
         structure = thread.submit(dataset.tags, ns="IMAGE_STRUCTURE").result()
         self.inverted = structure.get("MINISWHITE") == "YES"  # for which GDAL makes up a palette
         self._palette = None if self.inverted else thread.submit(_palette, dataset).result()
+        bits = int(thread.submit(dataset.tags, 1, ns="IMAGE_STRUCTURE").result().get("NBITS", 8))
+        self._step = 255 // (2**bits - 1) if bits < 8 else 1
         self._bands = [index + 1 for index in indices] if self._palette is None else [1]
 
     def read(self, left: int, top: int, width: int, height: int) -> Shaped[np.ndarray, "h w b"]:
         """The values of a part. A damaged file may raise any exception."""
+        if top + height > self._end:
+            raise ValueError("the file is cut off")
         window = ((top, top + height), (left, left + width))
-        values = self._thread.submit(self._dataset.read, self._bands, window=window).result()
+        try:
+            values = self._thread.submit(self._dataset.read, self._bands, window=window).result()
+        except Exception:
+            if self._dataset.driver == "JPEG":  # GDAL complains of its end only once, and then gives grey
+                self._end = top
+            raise
         pixels: np.ndarray = np.moveaxis(values, 0, -1)
-        return pixels if self._palette is None else self._palette[pixels[..., 0]]
+        if self._palette is not None:
+            return self._palette[pixels[..., 0]]
+        return pixels if self._step == 1 else pixels * np.uint8(self._step)
 
 
 def _palette(dataset: Any) -> UInt8[np.ndarray, "256 3"] | None:

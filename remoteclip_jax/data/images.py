@@ -171,7 +171,12 @@ def _image_from_bands(pixels: UInt8[np.ndarray, "h w b"]) -> Image.Image:
 def _rgb_from_pillow(file: BinaryIO, image: Image.Image, at_least: int | None, bands: Bands | None) -> Image.Image:
     reduced = None if at_least is None else _decode_reduced(image, file, at_least)
     if reduced is None:
-        image.load()
+        try:
+            image.load()
+        except OSError:
+            if image.format != "JPEG2000":
+                raise
+            image = _decode_jpeg2000(file, image.size)
     else:
         image = reduced
     count = _BANDS.get(image.mode, 1)
@@ -179,6 +184,18 @@ def _rgb_from_pillow(file: BinaryIO, image: Image.Image, at_least: int | None, b
         return to_rgb(image)
     pixels = np.asarray(image if count == 4 else to_rgb(image))
     return _image_from_bands(np.ascontiguousarray(pixels[..., [band - 1 for band in bands]]))
+
+
+def _decode_jpeg2000(file: BinaryIO, size: tuple[int, int]) -> Image.Image:
+    """For colours that Pillow cannot decode, such as three bands as GDAL writes them. A damaged file may raise any
+    exception."""
+    import imagecodecs
+
+    file.seek(0)
+    image = Image.fromarray(imagecodecs.jpeg2k_decode(file.read()))
+    if image.size != size:
+        raise ValueError("its pixels have another size than its header says")
+    return image
 
 
 def _decode_reduced(image: Image.Image, file: BinaryIO, at_least: int) -> Image.Image | None:

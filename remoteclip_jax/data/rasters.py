@@ -26,6 +26,7 @@ PILLOW_MAX_PIXELS = 80_000_000  # Pillow's guard against bombs (see `image_files
 ORIENTATION, GDAL_NODATA = 274, 42113  # tags
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, YCBCR = 0, 1, 2, 6  # photometric interpretations
 JPEG = 7  # compression
+NOT_IN_PILLOW = (34887, 50001, 50002, 52546)  # compressions it lacks, or may lack: LERC, WebP and JPEG XL
 
 _UINT16 = np.dtype(np.uint16)
 
@@ -67,12 +68,12 @@ def raster_header(image: Image.Image, file: BinaryIO) -> RasterHeader | None:
     if image.format not in ("PNG", "JPEG2000"):
         return None
     file.seek(0)
-    start = file.read(512)
     if image.format == "PNG":
+        start = file.read(26)
         # Bands by colour type. Pillow reads 16-bit grey (type 0) correctly.
         bands = {2: 3, 4: 2, 6: 4}.get(start[25])
         return RasterHeader("PNG", *image.size, bands, _UINT16) if start[24] == 16 and bands else None
-    depth = _jpeg2000_depth(start)
+    depth = _jpeg2000_depth(file)
     if depth <= 8:
         return None
     return RasterHeader("JPEG2000", *image.size, len(image.getbands()), _UINT16, white=2.0**depth - 1)
@@ -115,7 +116,8 @@ def _is_raster(tiff: Any, bands: Bands | None) -> bool:
         return huge and page.compression == JPEG
     extra_bands = page.samplesperpixel > (1 if page.photometric != RGB else 3 if bands is not None else 4)
     no_data = (_parse_float(page.tags.valueof(GDAL_NODATA)) or 0) > 0  # Pillow would show it as bright as it is
-    return page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and (huge or extra_bands or no_data)
+    unknown = page.compression in NOT_IN_PILLOW or 0 in page.databytecounts  # of sparse files, Pillow reads the header
+    return page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) and (huge or extra_bands or no_data or unknown)
 
 
 class _TiffError(Exception):
@@ -184,8 +186,9 @@ def _read_tiff(tiff: Any, indices: list[int]) -> Shaped[np.ndarray, "h w b"]:
     if stack_shape(tiff) is not None:
         values = tiff.series[0].asarray(maxworkers=1)
         return (values.transpose(1, 2, 0) if values.shape[0] < values.shape[2] else values)[..., indices]
-    size = tiff.filehandle.size
-    if max(page.databytecounts) > size or (page.compression == 1 and page.nbytes > size):
+    size, sparse = tiff.filehandle.size, 0 in page.databytecounts
+    stored = page.imagelength * page.imagewidth * page.samplesperpixel * page.bitspersample // 8
+    if max(page.databytecounts) > size or (page.compression == 1 and not sparse and stored > size):
         raise ValueError("the file is cut off")
     if np.prod(page.chunks, dtype=float) * page.dtype.itemsize > MAX_SEGMENT_BYTES:
         raise ValueError("its strips or tiles are too large")
@@ -208,7 +211,18 @@ def _read_tiff(tiff: Any, indices: list[int]) -> Shaped[np.ndarray, "h w b"]:
     return values
 
 
-def _jpeg2000_depth(start: bytes) -> int:
-    """Bits per component, from the SIZ marker of the codestream (ISO 15444-1, A.5.1); 8 if there is none."""
-    place = start.find(b"\xff\x4f\xff\x51")
-    return (start[place + 42] & 0x7F) + 1 if 0 <= place < len(start) - 42 else 8
+def _jpeg2000_depth(file: BinaryIO) -> int:
+    """Bits per component, from the SIZ marker of the codestream (ISO 15444-1, A.5.1); 8 if there is none. The boxes
+    before it are skipped (I.4): of maps, they hold kilobytes of coordinates."""
+    place, end = 0, file.seek(0, 2)
+    while place < end:
+        file.seek(place)
+        start = file.read(59)
+        code = 0 if place == 0 and start.startswith(b"\xff\x4f") else 16 if start[:4] == b"\0\0\0\1" else 8
+        if start[code : code + 4] == b"\xff\x4f\xff\x51" and len(start) > code + 42:
+            return (start[code + 42] & 0x7F) + 1
+        length = int.from_bytes(start[8:16] if code == 16 else start[:4], "big")
+        if length < 8:  # 0: to the end of the file
+            break
+        place += length
+    return 8

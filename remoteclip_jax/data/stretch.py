@@ -115,7 +115,8 @@ def _valid_mask(values: Shaped[np.ndarray, "..."], no_data: float | None) -> Boo
     """The mask of values that are measurements."""
     valid = np.ones(values.shape, bool)
     if values.dtype.kind == "f":
-        valid &= np.abs(values) < MAX_VALID  # False for NaN too
+        with np.errstate(over="ignore"):  # of 16 bits, the limit is infinite
+            valid &= np.abs(values) < MAX_VALID  # False for NaN too
     for missing in (*NO_DATA, *(() if no_data is None else (no_data,))):
         valid &= values != missing
     return valid

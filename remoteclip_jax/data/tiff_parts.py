@@ -39,6 +39,9 @@ class TiffParts:
         self._page, self._file, self._indices = page, tiff.filehandle, indices
         self.inverted = page.photometric == MIN_IS_WHITE
         self._separate = page.planarconfig == 2 and page.samplesperpixel > 1
+        if self._separate and page.compression == JPEG and page.photometric == RGB:
+            raise ValueError("tifffile takes each plane for RGB")
+        self._step = 255 // (2**page.bitspersample - 1) if page.bitspersample < 8 else 1
         self._plain = page.compression == 1 and page.is_contiguous and page.bitspersample == 8 * page.dtype.itemsize
         self._segments: OrderedDict[int, Any] = OrderedDict()
         self._bytes = 0
@@ -53,7 +56,7 @@ class TiffParts:
         if self._plain:
             return self._read_plain(left, top, width, height)
         page, (rows, columns) = self._page, self.block
-        values = np.zeros((height, width, len(self._indices)), page.dtype)
+        values = np.zeros((height, width, len(self._indices)), page.dtype if self._step == 1 else np.uint8)
         across, down = -(-page.imagewidth // columns), -(-page.imagelength // rows)
         for y in range(top // rows, -(-(top + height) // rows)):
             for x in range(left // columns, -(-(left + width) // columns)):
@@ -84,7 +87,7 @@ class TiffParts:
         pixels = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)[0]
         if pixels is None:
             return np.full((*self.block, page.samplesperpixel), page.nodata, page.dtype)
-        result: np.ndarray = pixels[0]
+        result: np.ndarray = pixels[0] if self._step == 1 else pixels[0] * np.uint8(self._step)
         self._segments[index] = result
         self._bytes += result.nbytes
         while self._bytes > CACHE_BYTES and len(self._segments) > 1:

@@ -148,7 +148,7 @@ def find_in_images(
             if bar is not None:
                 bar.update()
             if window.is_last:
-                _add_notes(window, detector, bands, notes)
+                _add_notes(window, detector, looking, notes)
                 found_in_all = merged(parts, prompts.class_names) if len(parts) > 1 else parts[0]
                 path = window.source if isinstance(window.source, Path) else Path()
                 yield FoundImage(path, window.header, found_in_all, window.picture, window.damage)
@@ -191,11 +191,11 @@ def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, cla
     return Detections(boxes[keep], scores[keep], labels[keep], classes)
 
 
-def _add_notes(seen: SeenWindow, detector: TrainedDetector, bands: Bands | None, notes: Notes) -> None:
+def _add_notes(seen: SeenWindow, detector: TrainedDetector, looking: Looking, notes: Notes) -> None:
     """Say how an image was converted and looked at."""
     if not isinstance(seen.source, Path):
         return
-    note_raster(seen.header, seen.source, bands, notes)
+    note_raster(seen.header, seen.source, looking.bands, notes, looking.percentiles)
     if seen.windows > 1:
         notes.add("large images searched in overlapping windows", seen.source)
     elif max(seen.header.size) > LARGE and is_seen_whole(*seen.header.size, detector.window):

@@ -31,4 +31,5 @@ def _centres(result: ImageResult) -> list[list[str]]:
     if not isinstance(result.place, Georeference) or not len(boxes):
         return [["", ""]] * len(boxes)
     places = result.place.longitudes_latitudes((boxes[:, :2] + boxes[:, 2:]) / 2)
+    places[:, 0] = (places[:, 0] + 180) % 360 - 180  # of an image beyond the antimeridian
     return [[f"{x:.8f}" for x in place] for place in places.tolist()]

@@ -52,7 +52,8 @@ def _corners(boxes: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "m 2"]:
 def _on_the_globe(ring: Float64[np.ndarray, "4 2"]) -> dict[str, Any]:
     """The geometry of a quadrilateral, given in longitude and latitude."""
     longitudes = np.unwrap(ring[:, 0], period=360)  # each corner by the shorter way from the one before
-    turned = list(zip(longitudes.tolist(), ring[:, 1].tolist(), strict=True))
+    latitudes = np.clip(ring[:, 1], -90, 90)  # grids of the whole Earth may reach half a pixel beyond the pole
+    turned = list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
     around = np.unwrap([longitudes[-1], longitudes[0]], period=360)
     whole_turn = round((around[1] - longitudes[0]) / 360)
     if whole_turn:  # it has a pole inside: close it along that

@@ -70,3 +70,12 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
     assert "broken JSON" in fails(*command, f"--output={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
     assert "is a file" in fails(*command, f"--output={root / 'train/a.jpg'}")
+
+
+def test_an_error_that_all_splits_share_is_said_once(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "data", coco_content())
+    for split in ("train", "val"):
+        write_noise(root / split / "a.jpg", 40)
+        (root / f"annotations/instances_{split}.json").write_text('{"images": [], "annotations": []}')
+    error = fails("-m", "remoteclip_jax.data", f"--data_dir={root}", f"--output={tmp_path / 'out'}")
+    assert "instances_train.json: not in COCO's format" in error

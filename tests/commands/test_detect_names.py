@@ -51,7 +51,8 @@ def test_results_are_called_as_the_images(detect_run: Path, tmp_path: Path) -> N
         image.save(path)
     output, names = tmp_path / "out", result_names(paths)
     output.mkdir()
-    check_output(output, paths, names)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    check_output(output, [*paths, tmp_path / "loop.png"], names)  # that it cannot be read is said later
     assert result_names([Path("classes.png"), Path("classes-2.png")], {"classes"}) == ["classes-3", "classes-2"]
     outputs = [output / name for name in names]
     options: dict[str, Any] = {"threshold": 0.3, "bands": None, "notes": Notes("images"), "batch_size": 1}

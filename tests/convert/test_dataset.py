@@ -241,7 +241,11 @@ def test_deep_images_are_cut_as_eight_bits(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path) -> None:
     root = write_flat(tmp_path / "data", "a")
     (tmp_path / "file").touch()
-    for output, message in ((tmp_path / "file", "is a file"), (root, "is not empty; choose another --output")):
+    for output, message in (
+        (tmp_path / "file", "is a file"),
+        (root, "is not empty; choose another --output"),
+        (root / "images/new", "lies in the data set"),
+    ):
         with pytest.raises(UserError, match=message):
             convert_dataset(root, "coco", output)
     with pytest.raises(UserError, match="class folders have no boxes"):

@@ -73,6 +73,14 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
         p, a[..., 0].astype(np.uint16) * 257, rowsperstrip=9, photometric="miniswhite"
     ),
     "white is zero": lambda p, a: tifffile.imwrite(p, a[..., 0], rowsperstrip=9, photometric="miniswhite"),
+    "1 bit": lambda p, a: tifffile.imwrite(p, a[..., 0] > 99, photometric="minisblack"),
+    "1 bit, white is zero": lambda p, a: tifffile.imwrite(p, a[..., 0] > 99, photometric="miniswhite"),
+    "4 bits": lambda p, a: tifffile.imwrite(p, a[..., 0] // 16, bitspersample=4),
+    "12 bits": lambda p, a: tifffile.imwrite(p, a[..., 0].astype(np.uint16) * 16, bitspersample=12),
+    "WebP": lambda p, a: tifffile.imwrite(
+        p, a, tile=(32, 48), compression="webp", compressionargs={"level": -1}, photometric="rgb"
+    ),
+    "LERC": lambda p, a: tifffile.imwrite(p, a, tile=(32, 48), compression="lerc", photometric="rgb"),
 }
 
 
@@ -185,6 +193,23 @@ def test_a_file_that_is_cut_off(gdal: bool, rgb: np.ndarray, tmp_path: Path, mon
         strip = image.strip(0, HEIGHT, 1)
         assert "blocks cannot be read" in str(image.damage(path))
     np.testing.assert_array_equal(np.asarray(strip.pixels)[:100], rgb[:100])
+
+
+@pytest.mark.parametrize("percentiles", [None, (2, 98)])
+def test_a_jpeg_that_is_cut_off(
+    percentiles: tuple[float, float] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL reports this once. Then it gives grey in place of what is missing."""
+    choose(True, monkeypatch)
+    path, noise = tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (600, WIDTH, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_parts(path, lambda _: SIDE, max, percentiles=percentiles) as image:
+        found = np.asarray(image.strip(0, 600, 1).pixels)
+        assert "blocks cannot be read" in str(image.damage(path))
+    assert not found[320:].any()
+    if percentiles is None:
+        assert found[:240].any((1, 2)).all()
 
 
 def test_what_is_decoded_as_a_whole(rgb: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from remoteclip_jax.data.bands import parse_bands
+from remoteclip_jax.data.bands import note_raster, parse_bands
 from remoteclip_jax.data.images import ImageHeader, image_size, read_header, read_image
+from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.errors import UserError
@@ -58,6 +59,7 @@ def with_more(rgb: Array, count: int) -> Array:
         (lambda x: x.astype(np.uint16), {}),  # bytes in a wider type
         (lambda x: x.astype(np.int16), {}),
         (lambda x: (x / 255).astype(np.float32), {"compression": "zstd"}),
+        (lambda x: x.astype(np.float16), {}),
         (lambda x: x.astype(np.float64), {}),
         (lambda x: with_more(x, 4), {}),
         (lambda x: with_more(x, 5).astype(np.uint16) * 257, {}),
@@ -98,6 +100,35 @@ def test_png_and_jpeg2000_of_16_bits(tmp_path: Path, rgb: Array) -> None:
         jp2 = write_file(tmp_path / "a.jp2", imagecodecs.jpeg2k_encode(values, level=0, reversible=True))
         assert read_header(jp2) == ImageHeader((56, 40), 1, 3, "uint16")
         np.testing.assert_array_equal(pixels(jp2), rgb)
+
+
+def test_jpeg2000_with_coordinates(tmp_path: Path, rgb: Array) -> None:
+    """Kilobytes of them lie before the codestream, which says how many bits a value has. Pillow cannot decode three
+    bands as GDAL writes them."""
+    rasterio = pytest.importorskip("rasterio")
+    place = {"crs": "EPSG:32631", "transform": rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 4e6)}
+    for bands in (1, 3, 4):
+        for dtype, factor in ((np.uint8, 1), (np.uint16, 257)):
+            values, path = with_more(rgb, bands).astype(dtype) * dtype(factor), tmp_path / f"{bands}.jp2"
+            options = {**place, "dtype": values.dtype, "quality": 100, "reversible": "yes"}
+            with rasterio.open(path, "w", "JP2OpenJPEG", 56, 40, bands, **options) as file:
+                file.write(np.moveaxis(values, -1, 0))
+            assert read_header(path).wide_type == (None if dtype is np.uint8 else "uint16")
+            np.testing.assert_array_equal(pixels(path), rgb if bands > 1 else rgb[..., :1].repeat(3, -1))
+
+
+@pytest.mark.parametrize("no_data", [None, 9])
+def test_sparse_tiffs(tmp_path: Path, rgb: Array, no_data: float | None) -> None:
+    """GDAL omits tiles without data. Without compression, such a file is smaller than its pixels."""
+    rasterio = pytest.importorskip("rasterio")
+    values, path = rgb.copy(), tmp_path / "a.tif"
+    values[:, :32] = no_data or 0
+    options = {"dtype": "uint8", "tiled": True, "blockxsize": 16, "blockysize": 16, "sparse_ok": True}
+    with rasterio.open(path, "w", "GTiff", 56, 40, 3, nodata=no_data, **options) as file:
+        file.write(np.moveaxis(values, -1, 0))
+    expected = values.copy()
+    expected[:, :32] = 0
+    np.testing.assert_array_equal(pixels(path), expected)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +247,13 @@ def test_notes_of_a_data_set(tmp_path: Path, rgb: Array) -> None:
     assert "3 bands; bands 3, 2, 1 are used" in read_dataset(root, "train", bands=(3, 2, 1)).notes[1]
     with pytest.raises(UserError, match=r"a\.tif: has 3 bands; --bands=5,2,1 asks for others"):
         read_dataset(root, "train", bands=(5, 2, 1))
+
+
+def test_the_note_says_the_percentiles_that_were_asked_for() -> None:
+    notes = Notes("images")
+    note_raster(ImageHeader((9, 9), 1, 3, "uint16"), Path("a.tif"), None, notes, (0, 99.5))
+    (line,) = notes.lines()
+    assert "each band is stretched from percentile 0 to 99.5 (first in a.tif)" in line
 
 
 def test_truncated_files_and_false_sizes(tmp_path: Path, rgb: Array) -> None:

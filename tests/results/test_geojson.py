@@ -1,5 +1,7 @@
 """Polygons on the map, compared with pyproj and read back by GDAL."""
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from rasterio.transform import Affine
 
 from remoteclip_jax.data.georeference import Georeference
 from remoteclip_jax.detector.detections import Detections
+from remoteclip_jax.results.csv_file import csv_text
 from remoteclip_jax.results.geojson import geojson_text
 from remoteclip_jax.results.image_result import ImageResult
 from tests.data.test_georeference import HEIGHT, MAPS, SIZE, WIDTH, applied, pixels_apart, placed, write_map
@@ -118,6 +121,14 @@ def test_an_edge_on_the_antimeridian_is_not_cut(tmp_path: Path) -> None:
     for start in (180 - WIDTH * 2**-10, -180.0):
         place = placed(write_map(tmp_path / "map.tif", "EPSG:4326", Affine(2**-10, 0, start, 0, -(2**-10), 10)))
         assert [feature["geometry"]["type"] for feature in geojson(place)["features"]] == ["Polygon"] * 3
+
+
+def test_beyond_the_pole_and_the_antimeridian(tmp_path: Path) -> None:
+    place = placed(write_map(tmp_path / "map.tif", "EPSG:4326", Affine(1.0, 0, 175, 0, -1.0, 90.5)))
+    for feature in geojson(place)["features"]:
+        rings(feature["geometry"])
+    table = csv_text([ImageResult(Path("a.tif"), *SIZE, FOUND, place)], CLASSES)
+    assert all(-180 <= float(row["lon"]) < 180 for row in csv.DictReader(io.StringIO(table)))
 
 
 def test_around_the_pole(tmp_path: Path) -> None:

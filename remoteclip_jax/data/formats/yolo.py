@@ -183,7 +183,9 @@ def _object(
     if not (np.abs(values) <= MAX_COORDINATE).all():
         raise UserError(f"{where}: a number is not finite")
     if number not in numbers or not float(words[0]).is_integer():
-        known = f"{min(numbers)} to {max(numbers)}" if numbers else "none"
+        known = ", ".join(map(str, sorted(numbers)[:20])) or "none"
+        if len(numbers) > 1 and max(numbers) - min(numbers) == len(numbers) - 1:
+            known = f"{min(numbers)} to {max(numbers)}"
         place = "--classes=FILE" if layout.names is None else layout.source.name
         raise UserError(
             f"{where}: class {words[0][:40]} has no name (known: {known}); name it in {place}, or correct the line"

@@ -4,6 +4,7 @@ JAX is not imported, so that wrong paths are reported at once.
 """
 
 import glob
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +52,9 @@ def check_output(output: Path, images: list[Path], names: list[str], *, text_fil
     the `text_files` might overwrite labels beside them."""
     if output.exists() and not output.is_dir():
         raise errors.UserError(f"--output={output} is a file, expected a folder")
-    originals = {path.resolve() for path in images}
+    originals = {Path(os.path.realpath(path)) for path in images}  # Path.resolve raises for a link to itself
     for name in names:
-        if (output / f"{name}.jpg").resolve() in originals:
+        if Path(os.path.realpath(output / f"{name}.jpg")) in originals:
             raise errors.UserError(f"--output={output}: {name}.jpg there is one of the images; choose another folder")
     if text_files and output.resolve() in {path.parent for path in originals}:
         problem = ".txt files beside the images may be their labels; choose another folder"

@@ -203,6 +203,13 @@ def test_invalid_lines_are_refused(tmp_path: Path, line: str, message: str) -> N
         read_dataset(yolo(tmp_path, LINE, line), "train")
 
 
+def test_the_known_numbers_are_those_with_a_name(tmp_path: Path) -> None:
+    root = yolo(tmp_path, "1 0.5 0.5 0.5 0.5")
+    (root / "data.yaml").write_text("names: {0: ship, 5: harbor}\ntrain: images/train\nval: images/val\n")
+    with pytest.raises(UserError, match=r"class 1 has no name \(known: 0, 5\)"):
+        read_dataset(root, "train")
+
+
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
