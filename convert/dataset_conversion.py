@@ -171,7 +171,23 @@ def _expressible(item: Item, target: Target, notes: Notes) -> Annotations:
         return dataclasses.replace(a, crowd=np.zeros_like(a.crowd), difficult=a.crowd | a.difficult)
     ignored = a.crowd | a.difficult
     notes.add(f"ignored objects and crowds not written, for {title} cannot mark them", item.source, int(ignored.sum()))
-    return _selected(a, ~ignored)
+    return _fractions(_selected(a, ~ignored), item.source, title, notes)
+
+
+def _fractions(a: Annotations, source: Path, title: str, notes: Notes) -> Annotations:
+    """The annotations with centres and sides that are fractions of the image: others are clipped to it, and left out if
+    nothing is left. Where a number exceeds 1, Ultralytics leaves out the image with all of its labels."""
+    size = np.array([a.width, a.height], np.float64)
+    centres = a.boxes[:, :2] + a.boxes[:, 2:] / 2
+    fits = np.asarray(((centres >= 0) & (centres <= size) & (a.boxes[:, 2:] <= size)).all(-1))
+    if fits.all():
+        return a
+    low, high = np.clip(a.boxes[:, :2], 0, size), np.clip(a.boxes[:, :2] + a.boxes[:, 2:], 0, size)
+    clipped = np.where(fits[:, None], a.boxes, np.concatenate([low, high - low], 1))
+    keep = np.asarray((clipped[:, 2:] > 0).all(-1))
+    notes.add(f"boxes clipped to their image, for {title} has fractions of it", source, int((keep & ~fits).sum()))
+    notes.add("boxes outside of their image not written", source, int((~keep).sum()))
+    return _selected(dataclasses.replace(a, boxes=clipped), keep)
 
 
 def _selected(a: Annotations, keep: Bool[np.ndarray, " a"]) -> Annotations:

@@ -6,6 +6,10 @@ from pathlib import Path
 from remoteclip_jax.errors import UserError
 
 
+class BrokenImageError(UserError):
+    """Nothing of the image could be read."""
+
+
 @dataclass
 class Damage:
     """The blocks of a file that could not be read, and were taken as black."""
@@ -21,7 +25,7 @@ class Damage:
             return None
         (left, top), count = next(iter(self.blocks)), len(self.blocks)
         if count >= everything:
-            return UserError(
+            return BrokenImageError(
                 f"{path}: the image is broken (none of its {everything} blocks can be read; copy it again)"
             )
         return UserError(

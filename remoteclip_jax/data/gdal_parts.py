@@ -63,6 +63,8 @@ class GdalParts:
         height, width = dataset.block_shapes[0]
         self.block = (min(height, dataset.height), min(width, dataset.width))
         structure = thread.submit(dataset.tags, ns="IMAGE_STRUCTURE").result()
+        if structure.get("SOURCE_COLOR_SPACE") in ("CIELAB", "CMYK") and dataset.driver == "GTiff":
+            raise ValueError("its colours are not converted")
         self.inverted = structure.get("MINISWHITE") == "YES"  # for which GDAL makes up a palette
         self._palette = None if self.inverted else thread.submit(_palette, dataset).result()
         bits = int(thread.submit(dataset.tags, 1, ns="IMAGE_STRUCTURE").result().get("NBITS", 8))

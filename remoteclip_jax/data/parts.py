@@ -1,8 +1,8 @@
 """Reading an image of any size by bands of rows, as upright RGB of eight bits.
 
 An image of up to `WHOLE_PIXELS` is decoded as a whole, exactly as `read_image` does. Larger ones are read by parts
-where their format allows it: TIFF by its strips and tiles, or, if rasterio is installed, GeoTIFF, JPEG 2000 and JPEG by
-GDAL. What cannot be read by parts is decoded as a whole up to `image_files.MAX_PIXELS`.
+where their format allows it: TIFF by its strips and tiles; if rasterio is installed, JPEG 2000, JPEG, and TIFF of any
+other kind by GDAL. What cannot be read by parts is decoded as a whole up to `image_files.MAX_PIXELS`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from remoteclip_jax.data.gdal_parts import GDAL_DRIVERS, has_gdal, open_gdal_par
 from remoteclip_jax.data.images import ImageHeader, OpenImage, open_image
 from remoteclip_jax.data.rasters import selected_bands
 from remoteclip_jax.data.stretch import Percentiles, Stretch, fit_stretch
-from remoteclip_jax.data.tiff_parts import open_tiff_parts
+from remoteclip_jax.data.tiff_parts import IncompleteTiffError, open_tiff_parts
 from remoteclip_jax.data.tiling import SceneWindow, is_seen_whole
 from remoteclip_jax.data.transforms import Window
 from remoteclip_jax.data.types import Bands
@@ -172,27 +172,40 @@ def open_parts(
     with open_image(path, bands, percentiles) as image, contextlib.ExitStack() as stack:
         width, height = image.header.size
         whole = is_seen_whole(width, height, side(image.header))
-        parts = None
-        if width * height > WHOLE_PIXELS and image.header.orientation == 1 and not (whole and image.format == "JPEG"):
+        parts = decoded = None
+        if width * height > WHOLE_PIXELS and not (whole and image.format == "JPEG"):
             parts = _open_by_parts(image, stack)
         if parts is None:
             stack.enter_context(allowed(width * height))
-            yield DecodedImage(image.header, image.read(at_least(width, height) if whole else None))
-        else:
+            try:
+                decoded = image.read(at_least(width, height) if whole else None)
+            except UserError:  # what of a damaged TIFF is intact can be searched
+                parts = _open_by_parts(image, stack) if image.format == "TIFF" else None
+                if parts is None:
+                    raise
+        if parts is not None:
             yield PartialImage(image.header, parts, _fitted_stretch(image, parts))
+        elif decoded is not None:
+            yield DecodedImage(image.header, decoded)
 
 
 def _open_by_parts(image: OpenImage, stack: contextlib.ExitStack) -> Parts | None:
     """The parts of the file; None if it can only be read as a whole."""
+    if image.header.orientation != 1:
+        return None
     indices = [band - 1 for band in selected_bands(image.header.bands, image.bands)]
     openers: list[AbstractContextManager[Parts]] = []
+    if image.format == "TIFF":  # GDAL would not notice damage that only a checksum shows
+        openers.append(open_tiff_parts(image.file, indices))
     if has_gdal() and image.format in GDAL_DRIVERS:
         openers.append(open_gdal_parts(image.path, image.format, indices))
-    if image.format == "TIFF":
-        openers.append(open_tiff_parts(image.file, indices))
     for opener in openers:
-        with contextlib.suppress(Exception):  # the file is then read as a whole, or what is wrong is said there
+        try:
             return stack.enter_context(opener)
+        except IncompleteTiffError:
+            return None
+        except Exception:  # the file is then read as a whole, or what is wrong is said there
+            continue
     return None
 
 

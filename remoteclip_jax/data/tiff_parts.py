@@ -1,5 +1,6 @@
 """Parts of a TIFF, by its strips or tiles, so that a scene of any size needs little memory."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,10 @@ from remoteclip_jax.data.rasters import JPEG, MIN_IS_BLACK, MIN_IS_WHITE, RGB, Y
 
 MAX_SEGMENT_BYTES = 2**29  # of a strip or tile, which is decoded in one piece
 CACHE_BYTES = 2**26  # of decoded strips and tiles: those at the seam of two parts
+
+
+class IncompleteTiffError(ValueError):
+    """The header does not say where all strips or tiles are, so its size means nothing."""
 
 
 @contextmanager
@@ -36,6 +41,8 @@ class TiffParts:
         is_jpeg = page.photometric == YCBCR and page.compression == JPEG  # the decoder converts it to RGB
         if stack_shape(tiff) is not None or not (is_jpeg or page.photometric in (MIN_IS_WHITE, MIN_IS_BLACK, RGB)):
             raise ValueError("it cannot be read by parts")
+        if len(page.dataoffsets) < math.prod(page.chunked):
+            raise IncompleteTiffError("strips or tiles are missing from its header")
         self._page, self._file, self._indices = page, tiff.filehandle, indices
         self.inverted = page.photometric == MIN_IS_WHITE
         self._separate = page.planarconfig == 2 and page.samplesperpixel > 1

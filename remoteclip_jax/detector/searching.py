@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.bands import note_raster
+from remoteclip_jax.data.damage import BrokenImageError
 from remoteclip_jax.data.georeference import read_georeference
 from remoteclip_jax.data.image_inputs import ImageInput, as_pil_image
 from remoteclip_jax.data.images import ImageHeader, open_image
@@ -147,11 +148,14 @@ def find_in_images(
             parts.append(_in_image(window, found, position, prompts.class_names))
             if bar is not None:
                 bar.update()
-            if window.is_last:
+            if window.is_last and isinstance(window.damage, BrokenImageError):
+                yield window.damage
+            elif window.is_last:
                 _add_notes(window, detector, looking, notes)
                 found_in_all = merged(parts, prompts.class_names) if len(parts) > 1 else parts[0]
                 path = window.source if isinstance(window.source, Path) else Path()
                 yield FoundImage(path, window.header, found_in_all, window.picture, window.damage)
+            if window.is_last:
                 parts = []
                 if bar is not None:
                     bar.close()
@@ -197,7 +201,7 @@ def _add_notes(seen: SeenWindow, detector: TrainedDetector, looking: Looking, no
         return
     note_raster(seen.header, seen.source, looking.bands, notes, looking.percentiles)
     if seen.windows > 1:
-        notes.add("large images searched in overlapping windows", seen.source)
+        notes.add(f"large images searched in overlapping windows of {seen.finest} pixels", seen.source)
     elif max(seen.header.size) > LARGE and is_seen_whole(*seen.header.size, detector.window):
         notes.add(
             "large images looked at as a whole, in which small objects are hard to see (--window=PIXELS, the usual "

@@ -49,7 +49,8 @@ class Looking:
 class SeenWindow:
     """A window of an image, and what the detector sees in it; no `squares` if there is nothing but black.
 
-    `windows` is the number of windows of the image; the last of them has its `picture`, and the `damage` of its file.
+    `windows` is the number of windows of the image, the smallest of which have a side of `finest` pixels; the last of
+    them has its `picture`, and the `damage` of its file.
     """
 
     source: Source
@@ -57,6 +58,7 @@ class SeenWindow:
     window: SceneWindow
     squares: list[UInt8[np.ndarray, "_ _ 3"]] | None
     windows: int = 1
+    finest: int = 0
     is_last: bool = True
     picture: Image.Image | None = None
     damage: UserError | None = None
@@ -155,7 +157,7 @@ def _reduction(row: WindowRow, looking: Looking) -> int:
 def _see(scene: _OpenScene, window: SceneWindow, strip: Strip, looking: Looking) -> SeenWindow:
     part, inside = strip.cut(window)
     count = sum(len(row.windows) for row in scene.rows)
-    seen = SeenWindow(scene.source, scene.image.header, window, None, count, window.is_whole)
+    seen = SeenWindow(scene.source, scene.image.header, window, None, count, scene.rows[0].side, window.is_whole)
     if window.is_whole or part.getbbox() is not None:  # None: all is black
         seen = dataclasses.replace(seen, squares=window_pyramid(part, inside, looking.views))
     if window.is_whole:

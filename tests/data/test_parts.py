@@ -1,6 +1,7 @@
 """Images read by parts: the same pixels as from the whole, whatever the format, and what is done about damage."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from remoteclip_jax.data import parts
+from remoteclip_jax.data.damage import BrokenImageError
 from remoteclip_jax.data.gdal_parts import has_gdal
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.parts import DecodedImage, PartialImage, Strip, open_parts
@@ -18,6 +20,7 @@ from remoteclip_jax.data.windows import crop_square, enclosing_square
 from remoteclip_jax.errors import UserError
 
 WIDTH, HEIGHT, SIDE = 211, 157, 64
+DEFLATE: dict[str, Any] = {"compression": "deflate", "photometric": "rgb"}
 with_and_without_gdal = pytest.mark.parametrize("gdal", [False, True])
 
 
@@ -34,10 +37,18 @@ def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "ROWS_AT_A_TIME", 8)
 
 
+@contextlib.contextmanager
+def no_parts(*_: Any) -> Iterator[None]:
+    raise ValueError
+    yield
+
+
 def choose(gdal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if gdal and not has_gdal():
         pytest.skip("rasterio is not installed")
     monkeypatch.setattr(parts, "has_gdal", lambda: gdal)
+    if gdal:  # which comes second for a TIFF
+        monkeypatch.setattr(parts, "open_tiff_parts", no_parts)
 
 
 def read_all(path: Path, reduce: int = 1, **options: Any) -> np.ndarray:
@@ -245,3 +256,33 @@ def test_windows_of_strips(rgb: np.ndarray) -> None:
     part, inside = Strip(np.asarray(whole.reduce(4)), 0, 4).cut(small)
     assert part.size == (13, 13)
     assert (inside.x * 13 * 4 + 8, inside.y * 13 * 4 + 20) == pytest.approx((10, 22))
+
+
+def test_of_a_small_damaged_tiff_the_rest_is_read(
+    rgb: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only a checksum shows the damage. If nothing can be read, or the image is no TIFF, it is an error."""
+    monkeypatch.setattr(parts, "WHOLE_PIXELS", 2**24)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), tile=(32, 32), **DEFLATE)
+    with tifffile.TiffFile(path) as tiff:
+        places = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
+    data = bytearray(path.read_bytes())
+    middle = places[3][0] + places[3][1] // 2
+    data[middle : middle + 8] = bytes(8)
+    path.write_bytes(data)
+    with open_parts(path, lambda _: SIDE, max) as image:
+        strip = np.asarray(image.strip(0, 64, 1).pixels)
+        assert "1 of its 4 blocks cannot be read (first at pixel 32, 32)" in str(image.damage(path))
+    assert strip[:32].any(-1).all()
+    assert not strip[32:, 32:].any()
+    for place, count in places:
+        data[place : place + count] = bytes(count)
+    path.write_bytes(data)
+    with open_parts(path, lambda _: SIDE, max) as image:
+        image.strip(0, 64, 1)
+        assert isinstance(image.damage(path), BrokenImageError)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
+    with pytest.raises(UserError, match="broken"):
+        open_parts(tmp_path / "a.png", lambda _: SIDE, max).__enter__()

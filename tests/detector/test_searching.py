@@ -179,7 +179,7 @@ def test_small_and_large_images_and_broken_ones_in_order(blobs: rc.TrainedDetect
         assert [image.path for image in found] == paths[:3] + paths[4:]
         assert [len(image.detections) for image in found] == counts[:3] + counts[4:]
     (note,) = notes.lines()
-    assert "8 large images searched in overlapping windows (first in 1.png)" in note
+    assert "8 large images searched in overlapping windows of 128 pixels (first in 1.png)" in note
 
 
 def test_the_scale_on_the_ground(blobs: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
