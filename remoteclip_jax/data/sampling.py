@@ -12,7 +12,7 @@ from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.transforms import Boxes, Window, crop_boxes
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.data.views import size_ranges
-from remoteclip_jax.data.windows import crop_training_square, random_square, random_square_around, rounded_window
+from remoteclip_jax.data.windows import crop_square, random_square, random_square_around, rounded_window
 
 
 class TrainingSample(NamedTuple):
@@ -179,7 +179,7 @@ class Sampler:
         # To be learned, an object needs enough of its area inside. For an ignored box any sliver is enough.
         kept &= boxes[:, 2:].min(-1, initial=1) * size >= MIN_BOX_PIXELS
         kept = np.where(is_object, kept, boxes[:, 2:].min(-1, initial=1) > 0)
-        pixels = crop_training_square(image, window, size)
+        pixels = crop_square(image, window, size)
         return TrainingSample(pixels, boxes[kept], labels[kept], is_object[kept])
 
 

@@ -7,7 +7,6 @@ from PIL import Image
 from remoteclip_jax.data.transforms import Window, resize
 
 PADDING = (122, 117, 104)  # CLIP's mean colour, which normalisation maps to zero
-REDUCING_GAP = 1.0  # Pillow's option to average large images down first: nearly the same result, and faster
 MAX_FILL = 0.9  # the box around which a window is placed takes at most this share of its side
 
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
@@ -52,22 +51,15 @@ def rounded_window(window: Window, width: int, height: int) -> Window:
     return Window(left / width, top / height, side / width, side / height)
 
 
-def crop_square(image: Image.Image, window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The pixels in a square `window`, resized by Pillow's bicubic filter, with `PADDING` outside the image."""
-    inner, placement = _visible_part(window, *image.size, size)
-    (left, top), (right, bottom) = placement
-    part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=inner, reducing_gap=REDUCING_GAP)
-    return _padded(np.asarray(part), placement, size)
-
-
-def crop_training_square(
-    image: UInt8[np.ndarray, "h w 3"], window: Window, size: int
-) -> UInt8[np.ndarray, "size size 3"]:
-    """The same for a window of whole pixels, with the faster filters of `transforms.resize`."""
+def crop_square(image: UInt8[np.ndarray, "h w 3"], window: Window, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The pixels in a square `window`, which is rounded to whole pixels, resized to `size` pixels (see
+    `transforms.resize`), with `PADDING` outside the image."""
     inner, placement = _visible_part(window, image.shape[1], image.shape[0], size)
     (left, top), (right, bottom) = placement
     x1, y1, x2, y2 = (round(v) for v in inner)
-    return _padded(resize(image[y1:y2, x1:x2], bottom - top, right - left), placement, size)
+    x1, y1 = min(x1, image.shape[1] - 1), min(y1, image.shape[0] - 1)
+    part = image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+    return _padded(resize(part, bottom - top, right - left), placement, size)
 
 
 def _visible_part(window: Window, width: int, height: int, size: int) -> tuple[Corners, Placement]:
@@ -92,8 +84,14 @@ def _padded(part: UInt8[np.ndarray, "h w 3"], placement: Placement, size: int) -
 
 
 def window_pyramid(image: Image.Image, window: Window, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """A square `window` of the image at each of `views` pixels."""
-    return [crop_square(image, window, view) for view in views]
+    """A square `window` of the image at each of `views` pixels, in the way of training's windows. A huge image is not
+    copied as it is: its pixels are averaged first, to twice as many as the finest view needs."""
+    reduction = int(min(window.w * image.width, *image.size) / (2 * max(views)))
+    if reduction >= 2:
+        width, height = (round(length / reduction) for length in image.size)
+        image = image.resize((width, height), Image.Resampling.BOX)
+    pixels = np.asarray(image)
+    return [crop_square(pixels, window, view) for view in views]
 
 
 def image_pyramid(image: Image.Image, views: tuple[int, ...]) -> list[UInt8[np.ndarray, "_ _ 3"]]:

@@ -18,9 +18,10 @@ from PIL import Image
 
 from remoteclip_jax.data.image_inputs import as_pil_image
 from remoteclip_jax.data.images import ImageHeader, to_rgb
-from remoteclip_jax.data.parts import DecodedImage, PartialImage, Strip, open_parts
+from remoteclip_jax.data.parts import open_parts
 from remoteclip_jax.data.pictures import MAX_SIDE, reduced
 from remoteclip_jax.data.stretch import Percentiles
+from remoteclip_jax.data.strips import DecodedImage, PartialImage, Strip
 from remoteclip_jax.data.tiling import SceneWindow, WindowRow, window_rows
 from remoteclip_jax.data.types import Bands
 from remoteclip_jax.data.windows import window_pyramid

@@ -10,13 +10,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from remoteclip_jax.data import parts
+from remoteclip_jax.data import parts, strips
 from remoteclip_jax.data.damage import BrokenImageError
 from remoteclip_jax.data.gdal_parts import has_gdal
 from remoteclip_jax.data.images import read_image
-from remoteclip_jax.data.parts import DecodedImage, PartialImage, Strip, open_parts
+from remoteclip_jax.data.parts import open_parts
+from remoteclip_jax.data.strips import DecodedImage, PartialImage, Strip
 from remoteclip_jax.data.tiling import SceneWindow, window_rows
-from remoteclip_jax.data.windows import crop_square, enclosing_square
+from remoteclip_jax.data.windows import enclosing_square, window_pyramid
 from remoteclip_jax.errors import UserError
 
 WIDTH, HEIGHT, SIDE = 211, 157, 64
@@ -34,7 +35,7 @@ def rgb() -> np.ndarray:
 @pytest.fixture(autouse=True)
 def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(parts, "ROWS_AT_A_TIME", 8)
+    monkeypatch.setattr(strips, "ROWS_AT_A_TIME", 8)
 
 
 @contextlib.contextmanager
@@ -115,6 +116,29 @@ def test_reduced_strips_are_means(gdal: bool, rgb: np.ndarray, tmp_path: Path, m
     assert found.shape == (-(-HEIGHT // 4), -(-WIDTH // 4), 3)
     means = rgb[: HEIGHT // 4 * 4, : WIDTH // 4 * 4].reshape(HEIGHT // 4, 4, WIDTH // 4, 4, 3).mean((1, 3))
     np.testing.assert_allclose(found[: HEIGHT // 4, : WIDTH // 4], means, atol=0.51)
+
+
+def test_coarse_rows_come_from_a_copy_after_the_first_pass(
+    rgb: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read once, and the rows are those that the file would give, but for rounding."""
+    monkeypatch.setattr(strips, "COPY_BYTES", 3 * (WIDTH // 4) * (HEIGHT // 4))
+    path = tmp_path / "a.tif"
+    WRITERS["tiles"](path, rgb)
+    with open_parts(path, lambda _: SIDE, max) as image:
+        assert isinstance(image, PartialImage)
+        direct = {reduce: image.strip(0, HEIGHT, reduce).pixels for reduce in (4, 8, 16)}
+        before = None
+        for top in range(0, HEIGHT, 24):
+            assert image.copy.serves(4) == (top + 16 >= HEIGHT)
+            before = image.strip(top, min(top + 40, HEIGHT), 1, before)
+        monkeypatch.setattr(image.parts, "read", None)
+        for reduce, expected in direct.items():
+            found = image.strip(0, HEIGHT, reduce).pixels
+            np.testing.assert_allclose(np.asarray(found, int)[:-1, :-1], np.asarray(expected, int)[:-1, :-1], atol=1)
+            part = image.strip(32, 100, reduce)
+            np.testing.assert_array_equal(part.pixels, found[32 // reduce :][: len(part.pixels)])
+            assert part.top == 32
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "jp2", "palette.tif", "ycbcr.tif"])
@@ -250,8 +274,8 @@ def test_windows_of_strips(rgb: np.ndarray) -> None:
             for w in row.windows:
                 part, inside = strip.cut(w)
                 alone = whole.crop((w.left, w.top, min(w.left + w.side, WIDTH), min(w.top + w.side, HEIGHT)))
-                expected = crop_square(alone, enclosing_square(*alone.size), 96)
-                np.testing.assert_array_equal(crop_square(part, inside, 96), expected)
+                (expected,) = window_pyramid(alone, enclosing_square(*alone.size), (96,))
+                np.testing.assert_array_equal(window_pyramid(part, inside, (96,))[0], expected)
     small = SceneWindow(10, 22, 50)
     part, inside = Strip(np.asarray(whole.reduce(4)), 0, 4).cut(small)
     assert part.size == (13, 13)

@@ -11,12 +11,12 @@ from remoteclip_jax.data.transforms import Window, crop_boxes, flip_boxes, rotat
 from remoteclip_jax.data.windows import (
     PADDING,
     crop_square,
-    crop_training_square,
     enclosing_square,
     random_square,
     random_square_around,
     rounded_window,
     square_to_pixels,
+    window_pyramid,
 )
 from tests.shared_data import SHARED, requires_shared
 
@@ -45,7 +45,7 @@ def corners(box: np.ndarray, size: int) -> np.ndarray:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_enclosing_square_has_the_image_in_its_upper_left_corner(size: tuple[int, int]) -> None:
     width, height = size
-    image = Image.new("RGB", size, (250, 0, 0))
+    image = np.full((height, width, 3), (250, 0, 0), np.uint8)
     window = enclosing_square(width, height)
     assert (window.x, window.y) == (0, 0)
     assert window.w * width == pytest.approx(window.h * height) == pytest.approx(max(size))
@@ -58,13 +58,13 @@ def test_the_enclosing_square_has_the_image_in_its_upper_left_corner(size: tuple
 
 
 def test_a_window_inside_the_image_is_a_plain_crop() -> None:
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     pixels = crop_square(image, Window(10 / 80, 20 / 60, 32 / 80, 32 / 60), 32)
-    np.testing.assert_array_equal(pixels, np.asarray(image)[20:52, 10:42])
+    np.testing.assert_array_equal(pixels, image[20:52, 10:42])
 
 
 def test_a_window_beyond_the_border_is_padded() -> None:
-    image = Image.new("RGB", (60, 40), (0, 0, 0))
+    image = np.zeros((40, 60, 3), np.uint8)
     pixels = crop_square(image, Window(-20 / 60, -10 / 40, 100 / 60, 100 / 40), 50)
     inside = np.zeros((50, 50), bool)
     inside[5:25, 10:40] = True
@@ -74,7 +74,7 @@ def test_a_window_beyond_the_border_is_padded() -> None:
 
 def test_an_image_of_one_pixel_width_is_visible() -> None:
     for size in ((2000, 1), (1, 2000)):
-        pixels = crop_square(Image.new("RGB", size, (250, 0, 0)), enclosing_square(*size), 32)
+        pixels = crop_square(np.full((*size[::-1], 3), (250, 0, 0), np.uint8), enclosing_square(*size), 32)
         assert (pixels == (250, 0, 0)).all(-1).sum() == 32
 
 
@@ -88,15 +88,12 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], zoom: float) -> None:
         x, y = (int(rng.integers(0, length // 2)) for length in size)
         w, h = (int(rng.integers(length // 3, length // 2)) for length in size)
         image, boxes = image_with_rectangle(width, height, (x, y, x + w, y + h))
-        window = random_square(width, height, zoom, rng)
+        window = rounded_window(random_square(width, height, zoom, rng), *size)
         side = 160
         inside, _ = crop_boxes(boxes, window)
         if inside[0, 2:].min() * side < 4:  # cut off, or nearly
             continue
-        np.testing.assert_allclose(red_corners(crop_square(image, window, side)), corners(inside[0], side), atol=2)
-        window = rounded_window(window, *size)
-        inside, _ = crop_boxes(boxes, window)
-        pixels = crop_training_square(np.asarray(image), window, side)
+        pixels = crop_square(np.asarray(image), window, side)
         np.testing.assert_allclose(red_corners(pixels), corners(inside[0], side), atol=2)
         checked += 1
     assert checked >= 3
@@ -114,25 +111,38 @@ def test_rounded_windows_are_square_close_and_never_empty(size: tuple[int, int])
         assert numbers[2] == pytest.approx(numbers[3])
         before = np.array([window.x * width, window.y * height, window.w * width, window.h * height])
         assert np.abs(numbers - before).max() <= 1
-        pixels = crop_training_square(np.full((height, width, 3), 250, np.uint8), whole, 16)
+        pixels = crop_square(np.full((height, width, 3), 250, np.uint8), whole, 16)
         assert pixels.shape == (16, 16, 3)
         assert (pixels == 250).any()
 
 
 @requires_shared
-def test_training_crops_look_like_prediction_crops() -> None:
-    """The mean difference is less than two of 255 on real images at every scale, and zero if nothing is resized."""
+def test_windows_look_like_those_of_pillow() -> None:
+    """The mean difference to its bicubic filter is less than two of 255 on real images at every scale, and zero if
+    nothing is resized."""
     rng, differences = np.random.default_rng(0), []
     for path in sorted((SHARED / "gdit_airport" / "images").rglob("*.jpg"))[:20]:
         image = read_image(path)
         for side in (300, 256, 200, 400, 520):
-            place = [int(rng.integers(0, length - side + 1)) for length in image.size]
-            window = Window(place[0] / image.width, place[1] / image.height, side / image.width, side / image.height)
-            expected = crop_square(image, window, 256).astype(int)
-            found = crop_training_square(np.asarray(image), window, 256)
-            differences.append(np.abs(found - expected).mean())
+            left, top = (int(rng.integers(0, length - side + 1)) for length in image.size)
+            window = Window(left / image.width, top / image.height, side / image.width, side / image.height)
+            expected = image.crop((left, top, left + side, top + side)).resize((256, 256), Image.Resampling.BICUBIC)
+            found = crop_square(np.asarray(image), window, 256).astype(int)
+            differences.append(np.abs(found - np.asarray(expected)).mean())
             assert side != 256 or not differences[-1]
     assert np.mean(differences) < 2
+
+
+@pytest.mark.parametrize("size", [(700, 500), (1001, 433), (640, 640), (400, 1303)])
+def test_the_views_of_a_huge_image(size: tuple[int, int]) -> None:
+    """It is averaged first, which changes hardly anything, and boxes stay where they are."""
+    image, box = image_with_rectangle(*size, (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2))
+    window = enclosing_square(*size)
+    inside, _ = crop_boxes(box, window)
+    for pixels, view in zip(window_pyramid(image, window, (32, 96)), (32, 96), strict=True):
+        assert pixels.shape == (view, view, 3)
+        assert np.abs(pixels.astype(int) - crop_square(np.asarray(image), window, view)).mean() < 2
+        np.testing.assert_allclose(red_corners(pixels), corners(inside[0], view), atol=1)
 
 
 @pytest.mark.parametrize("size", SIZES)
