@@ -5,6 +5,8 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector.searching import find_in_images
 from remoteclip_jax.errors import UserError
@@ -50,7 +52,13 @@ def predict_rows(ready: ReadyDetector, names: Iterable[str], batch_size: int) ->
 
     with local_images(names, BATCHES_COPIED_AHEAD * batch_size) as images:
         results = find_in_images(
-            ready.detector, ready.prompts, readable(images), notes=notes, batch_size=batch_size, **ready.options
+            ready.detector,
+            ready.prompts,
+            readable(images),
+            notes=notes,
+            batch_size=batch_size,
+            least_score=float(np.min(ready.threshold)),
+            **ready.options,
         )
         with closing(results):
             for result in results:

@@ -19,7 +19,8 @@ from remoteclip_jax.data.transforms import Window
 from remoteclip_jax.data.windows import enclosing_square
 from remoteclip_jax.errors import UserError
 
-ROWS_AT_A_TIME = 128  # that are decoded, at least; whole blocks of the file
+ROWS_AT_A_TIME = 64  # that are decoded, or whole blocks of the file, if it cannot keep a row of them decoded
+BLOCK_BYTES = 2**26  # of such a row, if a pixel has twelve: four bands of three bytes
 COPY_BYTES = 2**25  # of the reduced copy of a large image
 
 
@@ -111,7 +112,10 @@ class PartialImage:
 
     def _read(self, top: int, bottom: int, reduce: int, result: UInt8[np.ndarray, "h w 3"]) -> None:
         """Write the rows from `top` to `bottom` into `result`, each `reduce`² pixels averaged into one."""
-        step = max(reduce, -(-ROWS_AT_A_TIME // self.parts.block[0]) * self.parts.block[0] // reduce * reduce)
+        block, step = self.parts.block[0], ROWS_AT_A_TIME
+        if block < step or 12 * block * self.header.size[0] > BLOCK_BYTES:
+            step = -(-step // block) * block
+        step = max(reduce, step // reduce * reduce)
         for start in range(top, bottom, step):
             whole = self._bytes(start, min(start + step, bottom))
             if reduce == 1:

@@ -117,16 +117,18 @@ def find_in_images(
     bands: Bands | None = None,
     percentiles: Percentiles | None = None,
     gsd: float | None = None,
+    least_score: float = 0.0,
     pictures: bool = False,
     progress: bool = False,
 ) -> Generator[FoundImage | UserError, None, None]:
     """What is found in each of `images`, in their order, or the error for an image that cannot be read.
 
     Large ones are searched in windows (see `data.tiling`): of the detector's `window` pixels, or, with a `gsd` in
-    metres, of as much ground as such a window has if its pixels are that large. `batch_size` windows are predicted at a
-    time, on each of the local devices in turn. `notes` say how images were converted and looked at. `progress` shows a
-    bar for images of many windows. A few batches are in memory at a time, and of a large image that can be read by
-    parts, a few strips.
+    metres, of as much ground as such a window has if its pixels are that large. Detections with a score below
+    `least_score` are forgotten at once, of which a large image has hundreds of thousands. `batch_size` windows are
+    predicted at a time, on each of the local devices in turn. `notes` say how images were converted and looked at.
+    `progress` shows a bar for images of many windows. A few batches are in memory at a time, and of a large image that
+    can be read by parts, a few strips.
     """
     looking = Looking(detector.views, _window_side(detector.window, gsd), bands, percentiles, pictures)
     devices = jax.local_devices()
@@ -145,7 +147,7 @@ def find_in_images(
             if progress and window.windows >= MANY_WINDOWS and not parts:
                 name = Path(str(window.source)).name
                 bar = tqdm(total=window.windows, desc=name, unit="window", leave=False, disable=None)
-            parts.append(_in_image(window, found, position, prompts.class_names))
+            parts.append(_in_image(window, found, position, prompts.class_names, least_score))
             if bar is not None:
                 bar.update()
             if window.is_last and isinstance(window.damage, BrokenImageError):
@@ -180,7 +182,9 @@ def _window_side(side: int | None, gsd: float | None) -> Callable[[Source, Image
     return of_image
 
 
-def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, classes: tuple[str, ...]) -> Detections:
+def _in_image(
+    seen: SeenWindow, found: PredictedBatch | None, position: int, classes: tuple[str, ...], least_score: float
+) -> Detections:
     """What a window keeps of its detections, in pixels of the image."""
     if found is None:
         nothing = np.zeros(0, np.float32)
@@ -189,6 +193,7 @@ def _in_image(seen: SeenWindow, found: PredictedBatch | None, position: int, cla
     squares, scores, labels, valid = (np.asarray(array[position]) for array in found.arrays)
     corner = np.array([window.left, window.top] * 2, np.float32)
     limits = np.array([width, height] * 2, np.float32)
+    valid = valid & (scores >= least_score)
     boxes = np.clip(squares[valid] * np.float32(window.side) + corner, 0, limits).astype(np.float32)
     keep = kept_in_window(window, boxes)
     scores, labels = scores[valid].astype(np.float32), labels[valid].astype(np.int32)

@@ -6,7 +6,9 @@ from remoteclip_jax.results.image_result import ImageResult
 
 
 def json_text(result: ImageResult) -> str:
-    """`image`, `width`, `height` and `detections`, each with `label`, `score` and `box` (see `Detections.to_json`)."""
-    size = {"width": result.width, "height": result.height}
-    content = {"image": str(result.image), **size, "detections": result.found.to_json()}
-    return json.dumps(content, indent=2) + "\n"
+    """`image`, `width`, `height` and `detections`, each with `label`, `score` and `box` (see `Detections.to_json`), and
+    on a line of its own."""
+    head = json.dumps({"image": str(result.image), "width": result.width, "height": result.height}, indent=2)[:-2]
+    lines = ",\n".join(f"    {json.dumps(found)}" for found in result.found.to_json())
+    detections = f"[\n{lines}\n  ]" if lines else "[]"
+    return f'{head},\n  "detections": {detections}\n}}\n'

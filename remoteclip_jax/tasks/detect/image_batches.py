@@ -43,7 +43,9 @@ def detect_in_files(
     score below `threshold`, one for all or one for each prompt, are left out. `notes` also say why images have no place
     on the map. `options` are the others of `find_in_images`.
     """
-    found = find_in_images(detector, prompts, images, notes=notes, pictures=True, **options)
+    found = find_in_images(
+        detector, prompts, images, notes=notes, least_score=float(np.min(threshold)), pictures=True, **options
+    )
     all_files = files_of_all(outputs[0].parent, settings, prompts.class_names)
     with background_threads() as pool, closing(found), all_files as add:
 
