@@ -35,15 +35,41 @@ def kept_in_window(window: SceneWindow, boxes: Float32[np.ndarray, "n 4"]) -> Bo
     return np.asarray(keep)
 
 
-def merged(parts: list[Detections], classes: tuple[str, ...]) -> Detections:
-    """The detections of all windows, best first, without those of one class that overlap a better one."""
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(part.boxes for part in parts)])
-    scores = np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)])
-    labels = np.concatenate([np.zeros(0, np.int32), *(part.labels for part in parts)])
-    order = np.argsort(-scores, kind="stable")
-    boxes, scores, labels = boxes[order], scores[order], labels[order]
-    keep = suppressed(boxes, labels)
-    return Detections(boxes[keep], scores[keep], labels[keep], classes)
+class Collection:
+    """The detections of an image's windows, in three arrays that grow by doubling: thousands of small ones, kept while
+    batches come and go, would leave no room between them for the large arrays of a batch."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._classes, self._count, self._windows = classes, 0, 0
+        self._boxes = np.empty((1024, 4), np.float32)
+        self._scores = np.empty(1024, np.float32)
+        self._labels = np.empty(1024, np.int32)
+
+    def __bool__(self) -> bool:
+        """Whether a window was added."""
+        return self._windows > 0
+
+    def add(self, part: Detections) -> None:
+        """Add what a window keeps."""
+        self._windows += 1
+        end = self._count + len(part)
+        while end > len(self._boxes):
+            self._boxes, self._scores, self._labels = (
+                np.concatenate([array, np.empty_like(array)]) for array in (self._boxes, self._scores, self._labels)
+            )
+        self._boxes[self._count : end] = part.boxes
+        self._scores[self._count : end] = part.scores
+        self._labels[self._count : end] = part.labels
+        self._count = end
+
+    def merged(self) -> Detections:
+        """All of them, best first, without those of one class that overlap a better one from another window."""
+        order = np.argsort(-self._scores[: self._count], kind="stable")
+        boxes, scores, labels = self._boxes[order], self._scores[order], self._labels[order]
+        if self._windows > 1:
+            keep = suppressed(boxes, labels)
+            boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+        return Detections(boxes, scores, labels, self._classes)
 
 
 def suppressed(boxes: Float32[np.ndarray, "n 4"], labels: Int32[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

@@ -25,7 +25,7 @@ from remoteclip_jax.data.types import Bands
 from remoteclip_jax.detector.batches import PredictedBatch, predicted_windows
 from remoteclip_jax.detector.detections import Detections, check_max_detections
 from remoteclip_jax.detector.inference import TrainedDetector, encode_prompts
-from remoteclip_jax.detector.merging import kept_in_window, merged
+from remoteclip_jax.detector.merging import Collection, kept_in_window
 from remoteclip_jax.detector.seeing import Looking, SeenWindow, Source, seen_windows
 from remoteclip_jax.detector.thresholds import thresholds_of
 from remoteclip_jax.errors import UserError
@@ -135,7 +135,7 @@ def find_in_images(
     batch_size = batch_size or 1
     with closing(seen_windows(images, looking, 2 * batch_size * len(devices))) as seen:
         # Batches are on their way to the devices before the results of those before them are fetched.
-        parts: list[Detections] = []
+        parts = Collection(prompts.class_names)
         bar: tqdm[None] | None = None
         for item in in_advance(
             predicted_windows(detector, devices, prompts, seen, batch_size), batch_size * len(devices)
@@ -147,18 +147,17 @@ def find_in_images(
             if progress and window.windows >= MANY_WINDOWS and not parts:
                 name = Path(str(window.source)).name
                 bar = tqdm(total=window.windows, desc=name, unit="window", leave=False, disable=None)
-            parts.append(_in_image(window, found, position, prompts.class_names, least_score))
+            parts.add(_in_image(window, found, position, prompts.class_names, least_score))
             if bar is not None:
                 bar.update()
             if window.is_last and isinstance(window.damage, BrokenImageError):
                 yield window.damage
             elif window.is_last:
                 _add_notes(window, detector, looking, notes)
-                found_in_all = merged(parts, prompts.class_names) if len(parts) > 1 else parts[0]
                 path = window.source if isinstance(window.source, Path) else Path()
-                yield FoundImage(path, window.header, found_in_all, window.picture, window.damage)
+                yield FoundImage(path, window.header, parts.merged(), window.picture, window.damage)
             if window.is_last:
-                parts = []
+                parts = Collection(prompts.class_names)
                 if bar is not None:
                     bar.close()
                     bar = None

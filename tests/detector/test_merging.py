@@ -6,7 +6,7 @@ import pytest
 from remoteclip_jax.data.tiling import SceneWindow
 from remoteclip_jax.detector import merging
 from remoteclip_jax.detector.detections import Detections
-from remoteclip_jax.detector.merging import kept_in_window, merged, suppressed
+from remoteclip_jax.detector.merging import Collection, kept_in_window, suppressed
 
 
 def random_boxes(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,14 +62,24 @@ def test_many_boxes_take_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_best_come_first_and_classes_do_not_suppress_each_other() -> None:
     box = np.array([[10, 10, 20, 20]], np.float32)
-    parts = [
-        Detections(box + shift, np.array([score], np.float32), np.array([label], np.int32), ("a", "b"))
-        for shift, score, label in ((0, 0.5, 0), (0.5, 0.7, 0), (0, 0.6, 1), (30, 0.9, 0))
-    ]
-    found = merged(parts, ("a", "b"))
+    collection = Collection(("a", "b"))
+    assert not collection
+    assert len(collection.merged()) == 0
+    for shift, score, label in ((0, 0.5, 0), (0.5, 0.7, 0), (0, 0.6, 1), (30, 0.9, 0)):
+        part = Detections(box + shift, np.array([score], np.float32), np.array([label], np.int32), ("a", "b"))
+        collection.add(part)
+    found = collection.merged()
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert found.labels.tolist() == [0, 0, 1]
-    assert len(merged([], ("a",))) == 0
+    many = Detections(
+        np.tile(box, (5000, 1)), np.linspace(0, 1, 5000, dtype=np.float32), np.zeros(5000, np.int32), ("a",)
+    )
+    alone = Collection(("a",))
+    alone.add(many)
+    assert alone
+    assert alone.merged().scores.tolist() == many.scores[::-1].tolist()  # a single window has suppressed its own
+    alone.add(many)
+    assert alone.merged().scores.tolist() == [1]
 
 
 def test_a_window_keeps_its_own_objects_and_none_that_are_cut_off() -> None:
