@@ -83,7 +83,7 @@ _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds of the detector's we
 _START = flags.DEFINE_integer("start_steps", 3600, "steps of the plain detector, including those that align its tower")
 _STEPS = flags.DEFINE_integer("steps", 600, "steps of every variant")
 _RANDOM = flags.DEFINE_bool("from_random", False, "start every variant from random weights")
-_IMAGES = flags.DEFINE_integer("images", 200, "unseen images to evaluate on")
+_IMAGES = flags.DEFINE_integer("unseen_images", 200, "unseen images to evaluate on")
 
 
 def main() -> None:

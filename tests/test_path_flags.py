@@ -23,6 +23,7 @@ PATHS = {
     "text_embeddings",
     "embeddings",
     "captions",
+    "images",
     "profile_dir",
     "json",
     "scenes",

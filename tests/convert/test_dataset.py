@@ -115,6 +115,23 @@ def test_what_a_format_cannot_express_is_counted(tmp_path: Path) -> None:
     assert line.split(" ") == ["0", "0", "9", "0", "9", "9", "0", "9", "tug-boat", "1"]  # as DOTA's tools split it
 
 
+def test_yolo_gets_fractions_of_the_image(tmp_path: Path) -> None:
+    """Boxes that reach far beyond it are clipped, and those outside are left out, for numbers above 1 would make
+    Ultralytics drop the image with all its labels. Others stay as they are."""
+    boxes = [[-4, 2, 12, 5], [-30, 2, 40, 5], [200, 200, 9, 9], [1, 1, 5, 500]]
+    items = [{"id": i, "image_id": 7, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)]
+    root = write_coco(tmp_path / "data", coco_content(annotations=items, categories=[{"id": 3, "name": "ship"}]))
+    text = "\n".join(convert_dataset(root, "yolo", tmp_path / "yolo"))
+    assert "train: 2 boxes clipped to their image, for YOLO has fractions of it (first in a.jpg)" in text
+    assert "train: 1 boxes outside of their image not written (first in a.jpg)" in text
+    lines = (tmp_path / "yolo/labels/train/a.txt").read_text().splitlines()
+    numbers = np.array([line.split()[1:] for line in lines], float)
+    assert numbers.shape == (3, 4)
+    assert ((numbers >= 0) & (numbers <= 1)).all()
+    width = read_image(root / "train" / "a.jpg").width
+    np.testing.assert_allclose(numbers[0, [0, 2]] * width, [2, 12])
+
+
 def test_boxes_in_pixels_of_another_size_are_scaled(tmp_path: Path) -> None:
     write_image(tmp_path / "data/images/a.jpg")
     write_voc(tmp_path / "data/annotations/a.xml", [("ship", 4, 8, 80, 28)], size=(80, 80))

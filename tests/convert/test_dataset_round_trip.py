@@ -176,9 +176,9 @@ def test_thousands_of_boxes(tmp_path: Path, to: str) -> None:
         ("c é.d.png", int(rng.integers(2)), x, y * 0.8, x + w, y * 0.8 + h, False, False)
         for (x, y), (w, h) in zip(corners.tolist(), rng.uniform(1, 10, (5000, 2)).tolist(), strict=True)
     ]
-    write(tmp_path / "coco", "coco", ("ship", "dam"), found)
-    convert_dataset(tmp_path / "coco", to, tmp_path / to / "there")
-    before, after = contents(tmp_path / "coco"), contents(tmp_path / to / "there")
+    write(tmp_path / "data", "coco", ("ship", "dam"), found)
+    convert_dataset(tmp_path / "data", to, tmp_path / to / "there")
+    before, after = contents(tmp_path / "data"), contents(tmp_path / to / "there")
     for key, rows in before.items():
         assert [row[0] for row in rows] == [row[0] for row in after[key]]
         boxes, others = (np.array([row[1] for row in one]).reshape(-1, 4) for one in (after[key], rows))
