@@ -34,12 +34,14 @@ def open_parts(
     at_least: Callable[[int, int], int],
     bands: Bands | None = None,
     percentiles: Percentiles | None = None,
-    allowed: Callable[[int], AbstractContextManager[Any]] = contextlib.nullcontext,
-) -> Iterator[DecodedImage | PartialImage]:
+    allowed: Callable[[int], AbstractContextManager[Any]] | None = None,
+) -> Iterator[DecodedImage | PartialImage | None]:
     """The image, to be looked at in windows of `side(header)` pixels (None: whole).
 
     One that is seen whole may be decoded at a reduced size, of which `at_least(width, height)` is the least shorter
-    side. A number of pixels is decoded as a whole while it is `allowed`. UserError as from `read_image`.
+    side. It is decoded while its number of pixels is `allowed`. None in place of another one that must be decoded as a
+    whole: it would be in memory until all of its windows are seen, so call this without `allowed` when it is its turn.
+    UserError as from `read_image`.
     """
     with open_image(path, bands, percentiles) as image, contextlib.ExitStack() as stack:
         width, height = image.header.size
@@ -47,8 +49,11 @@ def open_parts(
         parts = decoded = None
         if width * height > WHOLE_PIXELS and not (whole and image.format == "JPEG"):
             parts = _open_by_parts(image, stack)
+        if parts is None and not whole and allowed is not None:
+            yield None
+            return
         if parts is None:
-            stack.enter_context(allowed(width * height))
+            stack.enter_context((allowed or contextlib.nullcontext)(width * height))
             try:
                 decoded = image.read(at_least(width, height) if whole else None)
             except UserError:  # what of a damaged TIFF is intact can be searched

@@ -75,38 +75,50 @@ class _OpenScene:
     opened: ExitStack
 
 
+@dataclass(frozen=True)
+class _Postponed:
+    """A large image that will be in memory as a whole, and is decoded when its windows are needed."""
+
+    source: Source
+
+
 def seen_windows(
     images: Iterable[Source], looking: Looking, ahead: int
 ) -> Generator[SeenWindow | UserError, None, None]:
     """The windows of each of `images`, in order; or the error for an image that cannot be read.
 
-    Of small images, and of windows of a large one, `ahead` are ready before they are needed. As many images are decoded
-    as a whole at a time as `PIXELS_AT_A_TIME` allows.
+    Of small images, and of windows of a large one, `ahead` are ready before they are needed. As many small images are
+    decoded at a time as `PIXELS_AT_A_TIME` allows; large ones that must be decoded as a whole, when it is their turn.
     """
     with background_threads() as openers, background_threads() as cutters, closing(Allowance(PIXELS_AT_A_TIME)) as room:
         opening = (openers.submit(_open, source, looking, room.use) for source in images)
         for future in in_advance(opening, ahead):
             opened = future.result()
+            if isinstance(opened, _Postponed):
+                opened = cutters.submit(_open, opened.source, looking, None).result()
             if isinstance(opened, _OpenScene):
                 with opened.opened, ThreadPoolExecutor(1) as reader:
                     windows = in_advance(_cut_windows(opened, looking, reader, cutters), ahead)
                     yield from (window.result() for window in windows)
             else:
+                assert not isinstance(opened, _Postponed)  # that was its turn
                 yield opened
 
 
 def _open(
-    source: Source, looking: Looking, allowed: Callable[[int], AbstractContextManager[None]]
-) -> SeenWindow | _OpenScene | UserError:
-    """The image as its only window, or open, if there are several."""
+    source: Source, looking: Looking, allowed: Callable[[int], AbstractContextManager[None]] | None
+) -> SeenWindow | _OpenScene | _Postponed | UserError:
+    """The image as its only window, or open, if there are several. For `allowed` see `open_parts`."""
     try:
         with ExitStack() as stack:
             side = partial(looking.side, source)
-            image: DecodedImage | PartialImage
+            image: DecodedImage | PartialImage | None
             if isinstance(source, Path):
                 at_least = _enough(looking)
                 parts = open_parts(source, side, at_least, looking.bands, looking.percentiles, allowed)
                 image = stack.enter_context(parts)
+                if image is None:
+                    return _Postponed(source)
             else:
                 image = DecodedImage(ImageHeader(source.size, 1, 3), _rgb(source))
             rows = list(window_rows(*image.header.size, side(image.header)))

@@ -263,6 +263,8 @@ def test_what_is_decoded_as_a_whole(rgb: np.ndarray, tmp_path: Path, monkeypatch
         open_parts(tmp_path / "a.png", lambda _: SIDE, max).__enter__()
     WRITERS["tiles"](tmp_path / "a.tif", rgb)
     assert read_all(tmp_path / "a.tif").shape == rgb.shape
+    with open_parts(tmp_path / "a.png", lambda _: SIDE, max, allowed=contextlib.nullcontext) as image:
+        assert image is None  # not ahead of its turn
 
 
 def test_windows_of_strips(rgb: np.ndarray) -> None:

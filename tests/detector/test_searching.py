@@ -246,6 +246,21 @@ def test_few_windows_are_in_memory(blobs: rc.TrainedDetector, tmp_path: Path, mo
     found.close()
 
 
+def test_large_images_that_must_be_decoded_wait_for_their_turn(
+    blobs: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time is in memory, and none waits for the room that a later one has taken."""
+    monkeypatch.setattr(seeing, "PIXELS_AT_A_TIME", 1)
+    paths = [tmp_path / f"{i}.png" for i in range(8)]
+    for i, path in enumerate(paths):
+        side = 100 if i in (2, 5) else 500
+        Image.fromarray(scene(side, side, [(30, 30, 60, 60)])).save(path)
+    for batch_size in (1, 5):
+        outcomes = search(blobs, paths, batch_size=batch_size)
+        assert [len(outcome.detections) for outcome in outcomes] == [1] * 8
+        assert [outcome.path for outcome in outcomes] == paths
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_batch_finds_what_is_found_in_each_image(
     batch_size: int, detector: rc.TrainedDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
