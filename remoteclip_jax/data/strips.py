@@ -1,7 +1,6 @@
 """Bands of rows of an image of any size, as RGB of eight bits, perhaps reduced, and what windows show of them."""
 
 import math
-import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -18,6 +17,7 @@ from remoteclip_jax.data.tiling import SceneWindow
 from remoteclip_jax.data.transforms import Window
 from remoteclip_jax.data.windows import enclosing_square
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.runtime.memory import own_pages
 
 ROWS_AT_A_TIME = 64  # that are decoded, or whole blocks of the file, if it cannot keep a row of them decoded
 BLOCK_BYTES = 2**26  # of such a row, if a pixel has twelve: four bands of three bytes
@@ -94,7 +94,7 @@ class PartialImage:
         of the strip `before` is copied from there."""
         top, bottom = top // reduce * reduce, min(-(-bottom // reduce) * reduce, self.header.size[1])
         rows, columns = (-(-length // reduce) for length in (bottom - top, self.header.size[0]))
-        pixels, kept = _empty(rows, columns), 0
+        pixels, kept = own_pages(rows, columns, 3), 0
         if before is not None and before.reduce == reduce and before.top <= top:
             assert isinstance(before.pixels, np.ndarray)
             common = before.pixels[(top - before.top) // reduce :][:rows]
@@ -176,7 +176,7 @@ class _ReducedCopy:
         if top != self._next:
             return
         if self._pixels is None:
-            self._pixels = _empty(*self._size)
+            self._pixels = own_pages(*self._size, 3)
         first = (self._next - len(self._rest)) // self.reduce
         self._next += len(rows)
         if len(self._rest):
@@ -194,12 +194,6 @@ class _ReducedCopy:
         first = top // self.reduce
         reduced = _reduced(self._pixels[first : first + len(result) * factor], factor)
         result[:] = reduced[: len(result)]
-
-
-def _empty(rows: int, columns: int) -> UInt8[np.ndarray, "rows columns 3"]:
-    """An array in pages of its own, which go back to the system. Those of malloc may be kept (`runtime.memory`), and
-    large ones leave holes there."""
-    return np.frombuffer(mmap.mmap(-1, rows * columns * 3), np.uint8).reshape(rows, columns, 3)
 
 
 def _reduced(rows: UInt8[np.ndarray, "h w 3"], reduce: int) -> UInt8[np.ndarray, "h2 w2 3"]:

@@ -7,12 +7,14 @@ from functools import cached_property
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.detector.inference import TrainedDetector, find_in_squares
 from remoteclip_jax.detector.postprocess import BatchDetections
 from remoteclip_jax.detector.seeing import SeenWindow
 from remoteclip_jax.errors import UserError
+from remoteclip_jax.runtime.memory import own_pages
 
 
 class PredictedBatch:
@@ -25,6 +27,11 @@ class PredictedBatch:
     def arrays(self) -> BatchDetections:
         fetched: BatchDetections = jax.device_get(self._found)
         return fetched
+
+
+def _stacked(squares: Sequence[UInt8[np.ndarray, "v v 3"]]) -> UInt8[np.ndarray, "n v v 3"]:
+    """The squares as one array, which leaves no hole in the memory that a step keeps."""
+    return np.stack(squares, out=own_pages(len(squares), *squares[0].shape))
 
 
 def predicted_windows(
@@ -53,7 +60,7 @@ def predicted_windows(
         found = None
         if squares:
             squares += squares[-1:] * (batch_size - len(squares))
-            stacked = [np.stack(view) for view in zip(*squares, strict=True)]
+            stacked = [_stacked(view) for view in zip(*squares, strict=True)]
             found = PredictedBatch(find_in_squares(on_device(turn % len(devices)), stacked, prompts))
         position = 0
         for item in waiting:

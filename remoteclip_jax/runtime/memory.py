@@ -1,9 +1,14 @@
 """How much memory is free, and how the memory that one step frees is kept for the next."""
 
 import ctypes
+import math
+import mmap
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # from glibc's malloc.h
 _TWO_HEAPS = 2**27  # bytes: twice the size of a heap of any thread but the main one
@@ -49,3 +54,9 @@ def keep_freed_memory() -> None:
 
     # Only the main thread's heap can hold such large pieces, so the step has to be dispatched there.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def own_pages(*shape: int) -> UInt8[np.ndarray, "..."]:
+    """An array of bytes, zero, in pages of its own, which go back to the system when it is no longer used. Large arrays
+    among those of `keep_freed_memory` would leave holes there that nothing else fits into."""
+    return np.frombuffer(mmap.mmap(-1, math.prod(shape)), np.uint8).reshape(shape)
