@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from remoteclip_jax.data.image_files import EXTENSIONS, is_image_name
-from remoteclip_jax.data.listing import image_paths, matching_paths
+from remoteclip_jax.data.listing import image_paths, matching_paths, read_list
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.errors import UserError
 
@@ -76,14 +76,8 @@ def _remote_images(url: str, recursive: bool, notes: Notes) -> Iterator[str]:
 
 
 def _listed_images(path: Path) -> list[str]:
-    """The lines of a list, without blank ones. Names that are not UTF-8 are kept byte for byte, as file names are."""
-    try:
-        content = path.read_bytes()
-    except OSError as e:
-        raise UserError(f"{path}: {e.strerror}") from None
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path}: not a text file in UTF-8, but in UTF-16; save it as UTF-8")
-    lines = (line.rstrip("\r") for line in content.decode("utf-8-sig", "surrogateescape").split("\n"))
+    """The lines of a list, without blank ones."""
+    lines = (line.rstrip("\r") for line in read_list(path).split("\n"))
     names = [os.path.expanduser(line) for line in lines if line.strip()]
     first = names[:LOOKED_AT]
     if first and not any(is_url(name) or os.path.exists(name) for name in first):

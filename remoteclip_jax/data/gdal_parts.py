@@ -1,6 +1,7 @@
 """Parts of an image by GDAL (rasterio, the extra `geo`): GeoTIFF, JPEG 2000 and JPEG without decoding the whole."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from jaxtyping import Shaped, UInt8
 CACHE_BYTES = 2**26  # of decoded blocks: those at the seam of two parts
 GDAL_DRIVERS = {"TIFF": "GTiff", "JPEG2000": "JP2OpenJPEG", "JPEG": "JPEG"}  # by Pillow's name of the format
 
+_filters = threading.Lock()
+
 
 def has_gdal() -> bool:
     """Whether rasterio is installed."""
@@ -25,10 +28,20 @@ def has_gdal() -> bool:
 
 
 @contextmanager
+def no_georeference_warning() -> Iterator[None]:
+    """Without rasterio's warning of images that have no coordinates. One thread at a time: the list of what is ignored
+    is that of the whole process."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
 def open_gdal_parts(path: Path, image_format: str, indices: list[int]) -> Iterator["GdalParts"]:
     """The image opened by GDAL. A damaged file may raise any exception."""
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
     log = logging.getLogger("rasterio")
     if not any(isinstance(handler, logging.NullHandler) for handler in log.handlers):
@@ -38,8 +51,7 @@ def open_gdal_parts(path: Path, image_format: str, indices: list[int]) -> Iterat
         with ExitStack() as stack:
             # Without a limit, the cache takes a twentieth of the machine's memory. GDAL's threads would print errors.
             stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_NUM_THREADS=1))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with no_georeference_warning():
                 # The name may look like one of GDAL's virtual paths, but for an absolute one.
                 dataset = rasterio.open(path.absolute(), driver=GDAL_DRIVERS[image_format])
             stack.enter_context(dataset)

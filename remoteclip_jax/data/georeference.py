@@ -1,13 +1,13 @@
 """Where on Earth the pixels of an image lie, as its file says; read by rasterio, which the extra `geo` installs."""
 
-import threading
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
+
+from remoteclip_jax.data.gdal_parts import no_georeference_warning
 
 NO_COORDINATES = "the file has no coordinates"
 NO_RASTERIO = "coordinates need rasterio: pip install 'remoteclip-jax[geo]'"
@@ -28,9 +28,6 @@ DRIVERS = (
 MAX_MISFIT = 0.5  # pixels between ground control points and the affine transform that stands for them
 LONGITUDE_LATITUDE = "OGC:CRS84"  # WGS 84, longitude first
 EQUATOR, FLATTENING = 6378137.0, 1 / 298.257223563  # WGS 84: metres, and the flattening of the poles
-
-# `warnings.catch_warnings` changes a list of the whole process, and files are read in threads.
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +70,6 @@ def read_georeference(path: Path, size: tuple[int, int], orientation: int = 1) -
     """
     try:
         import rasterio
-        from rasterio.errors import NotGeoreferencedWarning
     except ImportError:
         return NO_RASTERIO
     stored = size[::-1] if orientation >= 5 else size
@@ -83,12 +79,11 @@ def read_georeference(path: Path, size: tuple[int, int], orientation: int = 1) -
         driver = next((driver for signature, driver in DRIVERS if first.startswith(signature)), None)
         if driver is None:
             return NO_COORDINATES
-        with _lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path.absolute(), driver=driver) as file:  # a relative name might look like a URL
-                if (file.width, file.height) != stored:
-                    return "GDAL reads another image of the file"
-                found = _affine_and_crs(file)
+        # A relative name might look like a URL.
+        with no_georeference_warning(), rasterio.open(path.absolute(), driver=driver) as file:
+            if (file.width, file.height) != stored:
+                return "GDAL reads another image of the file"
+            found = _affine_and_crs(file)
     except Exception as e:  # many kinds, some of them private to rasterio; the image itself could be read
         return f"GDAL cannot read its coordinates ({' '.join(str(e).split())})"
     if isinstance(found, str):

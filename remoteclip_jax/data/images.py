@@ -71,7 +71,7 @@ class OpenImage:
         try:
             if self.raster is not None:
                 values = read_raster(self.file, self.raster, self.bands)
-                rgb, orientation = rgb_from_values(values, self.raster, self.percentiles), self.raster.orientation
+                rgb, orientation = _rgb_from_values(values, self.raster, self.percentiles), self.raster.orientation
             else:
                 rgb = _rgb_from_pillow(self.file, self.pillow, at_least, self.bands)
                 orientation = _remaining_orientation(self.pillow)
@@ -153,7 +153,7 @@ def _valid_orientation(orientation: object) -> int:
     return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
 
 
-def rgb_from_values(
+def _rgb_from_values(
     values: Shaped[np.ndarray, "h w b"], header: RasterHeader, percentiles: Percentiles | None
 ) -> Image.Image:
     """The image that the values of a raster show."""

@@ -105,20 +105,25 @@ def images_by_stem(directories: Iterable[Path], notes: Notes) -> dict[str, Path]
     return found
 
 
-def read_stems(path: Path) -> list[str]:
-    """The image names in a split file, in order, without directories or extensions. Blank lines are skipped.
-
-    Names that are not UTF-8 are kept byte for byte, as file names are. UserError if the file is not a list, or a name
-    leads out of the data directory or occurs twice.
-    """
+def read_list(path: Path) -> str:
+    """The text of a file of names. Those that are not UTF-8 are kept byte for byte, as file names are. UserError if it
+    cannot be read, or is in UTF-16."""
     try:
         content = path.read_bytes()
     except OSError as e:
         raise UserError(f"{path}: {e.strerror}") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: not a text file in UTF-8, but in UTF-16; save it as UTF-8")
+    return content.decode("utf-8-sig", "surrogateescape")
+
+
+def read_stems(path: Path) -> list[str]:
+    """The image names in a split file, in order, without directories or extensions. Blank lines are skipped.
+
+    UserError if the file is not a list (see `read_list`), or a name leads out of the data directory or occurs twice.
+    """
     stems = []
-    for line in content.decode("utf-8-sig", "surrogateescape").splitlines():
+    for line in read_list(path).splitlines():
         name = PurePosixPath(line.strip().replace("\\", "/"))
         if not name.name:
             continue

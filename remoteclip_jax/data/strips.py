@@ -95,13 +95,14 @@ class PartialImage:
         top, bottom = top // reduce * reduce, min(-(-bottom // reduce) * reduce, self.header.size[1])
         rows, columns = (-(-length // reduce) for length in (bottom - top, self.header.size[0]))
         pixels, kept = own_pages(rows, columns, 3), 0
+        if reduce > 1 and self.copy.serves(reduce):
+            self.copy.fill(top, reduce, pixels)
+            return Strip(pixels, top, reduce)
         if before is not None and before.reduce == reduce and before.top <= top:
             assert isinstance(before.pixels, np.ndarray)
             common = before.pixels[(top - before.top) // reduce :][:rows]
             pixels[: len(common)], kept = common, len(common)
-        if reduce > 1 and self.copy.serves(reduce):
-            self.copy.fill(top, reduce, pixels)
-        elif kept < rows:
+        if kept < rows:
             self._read(top + kept * reduce, bottom, reduce, pixels[kept:])
         return Strip(pixels, top, reduce)
 

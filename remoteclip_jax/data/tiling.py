@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-OVERLAP = 0.25  # of a window's side: the size up to which objects are whole in one of the windows
+OVERLAP = 0.25  # of a window's side, at least: the size up to which objects are whole in one of the windows
 GROWTH = 4  # of the side, from a level to the next: together, the coarser levels have a fifteenth of the windows
 MAX_WHOLE = 1.5  # an image up to this many times the window's side is seen whole
 SMALLEST_WINDOW = 32  # pixels
@@ -56,15 +56,15 @@ def is_seen_whole(width: int, height: int, side: int | None) -> bool:
     return side is None or max(width, height) <= MAX_WHOLE * side
 
 
-def window_rows(width: int, height: int, side: int | None, overlap: float = OVERLAP) -> Iterator[WindowRow]:
+def window_rows(width: int, height: int, side: int | None) -> Iterator[WindowRow]:
     """All windows of an image of `width` x `height` pixels, by level and from top to bottom; the last one is the whole
     image. `side` is that of the finest windows; None, or an image that is not much larger, gives the whole image
-    alone. `overlap` is the least share of a window's side that it has in common with its neighbour."""
+    alone."""
     level, smallest = 0, 0.0
     if not is_seen_whole(width, height, side):
         assert side is not None
         while side < max(width, height):
-            columns, rows = _starts(width, side, overlap), _starts(height, side, overlap)
+            columns, rows = _starts(width, side), _starts(height, side)
             for top, own_y in zip(rows, _shares(rows, side), strict=True):
                 yield WindowRow(
                     top,
@@ -83,21 +83,21 @@ def window_rows(width: int, height: int, side: int | None, overlap: float = OVER
                         for left, own_x in zip(columns, _shares(columns, side), strict=True)
                     ),
                 )
-            level, smallest, side = level + 1, SLACK * overlap * side, GROWTH * side
+            level, smallest, side = level + 1, SLACK * OVERLAP * side, GROWTH * side
     side = max(width, height)
     yield WindowRow(0, side, (SceneWindow(0, 0, side, min_object=smallest, level=level, is_whole=True),))
 
 
-def window_count(width: int, height: int, side: int | None, overlap: float = OVERLAP) -> int:
+def window_count(width: int, height: int, side: int | None) -> int:
     """The number of windows from `window_rows`."""
-    return sum(len(row.windows) for row in window_rows(width, height, side, overlap))
+    return sum(len(row.windows) for row in window_rows(width, height, side))
 
 
-def _starts(length: int, side: int, overlap: float) -> list[int]:
+def _starts(length: int, side: int) -> list[int]:
     """Where windows begin along an axis: evenly, the last one at its end."""
     if length <= side:
         return [0]
-    count = 1 + math.ceil((length - side) / max(1, math.floor(side * (1 - overlap))))
+    count = 1 + math.ceil((length - side) / max(1, math.floor(side * (1 - OVERLAP))))
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 

@@ -10,6 +10,7 @@ from remoteclip_jax.data.types import Example
 from remoteclip_jax.errors import UserError
 
 MAX_DETECTIONS = 300  # in an image, unless the user says otherwise
+SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class is suppressed
 LIMIT = 3000  # with more detections, suppression would compare about a hundred million pairs
 
 

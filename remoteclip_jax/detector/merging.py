@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
 
 from remoteclip_jax.data.tiling import SceneWindow
-from remoteclip_jax.detector.detections import Detections
+from remoteclip_jax.detector.detections import SAME_OBJECT, Detections
 
-SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class is suppressed
 OWN_SLACK = 0.0625  # of a window's side: objects between two windows are taken from both, and the better one is kept
 BORDER = 0.005  # of a window's side: a box that ends so close to a border is cut off by it
 PAIRS_AT_A_TIME = 250_000

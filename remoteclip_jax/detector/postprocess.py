@@ -15,12 +15,10 @@ from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import square_to_pixels
-from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
+from remoteclip_jax.detector.detections import MAX_DETECTIONS, SAME_OBJECT, Detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.ops.boxes import corners
 from remoteclip_jax.ops.suppression import nms_mask
-
-SAME_OBJECT = 0.5  # IoU above which the weaker of two detections of one class is suppressed
 
 
 class BatchDetections(NamedTuple):
