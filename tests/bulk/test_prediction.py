@@ -1,13 +1,11 @@
 """Prediction in many images by the command: after a kill every image is there once, as if nothing had happened."""
 
 import dataclasses
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,6 @@ from tests.command import ROOT, all_fail, environment
 
 COUNT, SIZE, THRESHOLD = 210, 64, 1e-4  # after six steps of training no score is high
 BAD = ("s1/007.png", "s2/050.png", "s0/120.png")
-MODULE = "remoteclip_jax.predict"
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +81,33 @@ def undisturbed(detect_run: Path, folder: Path, tmp_path_factory: pytest.TempPat
     return predict(detect_run, folder, tmp_path_factory.mktemp("undisturbed"))
 
 
-def started(detect_run: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command, in a process that computes as this one does."""
+# The command, which kills itself when it has written this many results and half of the next one.
+KILLED = """
+import os, signal, sys
+from remoteclip_jax.bulk.results import Results
+from remoteclip_jax.bulk.rows import to_line
+from remoteclip_jax.commands import predict
+
+append, results = Results.append, int(sys.argv.pop(1))
+
+def append_or_die(self, row):
+    if len(self.done) == results:
+        self._file.write(to_line(row).encode()[:20])
+        self._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, row)
+
+Results.append = append_or_die
+predict.run()
+"""
+
+
+def command(detect_run: Path, *arguments: str, start: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process that computes as this one does."""
     asked = ("--prompts=ship,harbor", f"--score_threshold={THRESHOLD}", f"--image_size={SIZE}", "--batch_size=10")
-    command = [sys.executable, "-m", MODULE, f"--workdir={detect_run}", *asked, "--shard_images=60", *arguments]
+    whole = [sys.executable, *start, f"--workdir={detect_run}", *asked, "--shard_images=60", *arguments]
     optimised = {**environment(devices=2), "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
-    return subprocess.Popen(command, cwd=ROOT, env=optimised, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()[1][-2000:]
-        time.sleep(0.002)
+    return subprocess.run(whole, cwd=ROOT, env=optimised, capture_output=True, text=True, timeout=300)
 
 
 def test_every_image_is_in_the_results(undisturbed: dict[str, Any], folder: Path) -> None:
@@ -108,21 +120,16 @@ def test_a_killed_prediction_goes_on(
     detect_run: Path, folder: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     flags, results = (f"--images={folder}", f"--output={tmp_path}"), tmp_path / "results"
-    process = started(detect_run, *flags)
-    wait_for(process, (results / "000001.jsonl.part").exists)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    kept = sum(len(path.read_text().splitlines()) for path in results.glob("*.jsonl*"))
-    assert 60 < kept < COUNT
-    again = started(detect_run, *flags)
-    printed, complaints = again.communicate(timeout=300)
-    assert again.returncode == 2, complaints[-2000:]  # for there are images that cannot be read
+    killed = command(detect_run, *flags, start=("-c", KILLED, "75"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert sorted(path.name for path in results.iterdir()) == ["000000.jsonl", "000001.jsonl.part"]
+    again = command(detect_run, *flags, start=("-m", "remoteclip_jax.predict"))
+    assert again.returncode == 2, again.stderr[-2000:]  # for there are images that cannot be read
     same(rows_in(tmp_path), undisturbed)
     assert sorted(path.name for path in results.iterdir()) == [f"00000{i}.jsonl" for i in range(4)]
-    done = int(re.search(r"(\d+) of them were done before", printed)[1])  # type: ignore[index]
-    assert done in (kept, kept - 1)
-    assert f"{COUNT - done} images done" in printed
-    assert "3 images cannot be read" in complaints
+    assert "75 of them were done before" in again.stdout
+    assert f"{COUNT - 75} images done" in again.stdout
+    assert "3 images cannot be read" in again.stderr
 
 
 def test_new_images_are_done_and_no_other_again(
