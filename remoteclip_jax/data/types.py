@@ -45,7 +45,8 @@ class Example:
     `width` and `height` are in pixels of the upright image. `boxes` are normalised (cx, cy, w, h) in [0, 1] of it;
     `labels` index the data set's `classes`. `ignored` are the boxes of crowds and difficult objects, with
     `ignored_labels`: in these regions a detector is taught nothing about that class. `annotations` are what the file
-    says, for evaluation; None if the objects say it all. In class folders, one object fills the image.
+    says, for evaluation; None if the objects say it all. In class folders, one object fills the image. `captions` are
+    sentences about the image; data that have these have no objects.
     """
 
     image: Path
@@ -56,6 +57,7 @@ class Example:
     ignored: Float32[np.ndarray, "i 4"] = field(default_factory=_no_boxes)
     ignored_labels: Int32[np.ndarray, " i"] = field(default_factory=_no_labels)
     annotations: Annotations | None = None
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

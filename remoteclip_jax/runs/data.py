@@ -62,7 +62,7 @@ def _difference(before: tuple[str, ...], now: tuple[str, ...]) -> str:
 def fingerprints(data: RunData) -> dict[str, str]:
     """Hashes of the training and validation splits, by split. A run may be resumed only if they are unchanged.
 
-    Image names, sizes, boxes and labels count. Folders do not, since the data may have moved.
+    Image names, sizes, boxes, labels and captions count. Folders do not, since the data may have moved.
     """
     result = {}
     for dataset in (data.train, data.val):
@@ -73,5 +73,7 @@ def fingerprints(data: RunData) -> dict[str, str]:
                 digest.update(header.encode("utf-8", "surrogateescape"))
                 for array in (example.boxes, example.labels, example.ignored, example.ignored_labels):
                     digest.update(np.ascontiguousarray(array).tobytes())
+                for caption in example.captions:
+                    digest.update(f"{caption}\0".encode("utf-8", "surrogateescape"))
             result[dataset.split] = digest.hexdigest()
     return result
