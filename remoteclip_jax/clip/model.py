@@ -55,9 +55,12 @@ class CLIP(nn.Module):
         """All maps of the image tower, and `embedding` [n, d]; see `ModifiedResNet`. Images are normalised."""
         return self.visual(images, train)
 
-    def encode_image(self, images: Float[Array, "n s s 3"], train: bool = False) -> Float[Array, "n d"]:
-        """Image embeddings, not normalised to unit length. `train` uses and updates batch statistics."""
-        return self.visual(images, train)["embedding"]
+    def encode_image(
+        self, images: Float[Array, "n s s 3"], train: bool = False, frozen_stem: bool = False
+    ) -> Float[Array, "n d"]:
+        """Image embeddings, not normalised to unit length. `train` uses and updates batch statistics, with
+        `frozen_stem` not those of the stem."""
+        return self.visual(images, train, frozen_stem)["embedding"]
 
     def encode_text(self, ids: Int[Array, "n l"]) -> Float[Array, "n d"]:
         """Text embeddings of token ids, not normalised to unit length."""

@@ -121,7 +121,8 @@ class ModifiedResNet(nn.Module):
     """The image tower. It returns all its maps, and the embedding, for images of s×s pixels and width w:
 
     `stem` [n, s/4, s/4, w], `c2` [n, s/4, s/4, 4w], `c3` [n, s/8, s/8, 8w], `c4` [n, s/16, s/16, 16w],
-    `c5` [n, s/32, s/32, 32w], and `embedding` [n, d], which is not normalised. `remat` is that of `Stage`.
+    `c5` [n, s/32, s/32, 32w], and `embedding` [n, d], which is not normalised. `remat` is that of `Stage`. A
+    `frozen_stem` does not `train`.
     """
 
     layers: Sequence[int]
@@ -134,12 +135,12 @@ class ModifiedResNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n s s 3"], train: bool = False) -> dict[str, Array]:
+    def __call__(self, x: Float[Array, "n s s 3"], train: bool = False, frozen_stem: bool = False) -> dict[str, Array]:
         x = x.astype(self.dtype)
         stem = ((self.width // 2, 2), (self.width // 2, 1), (self.width, 1))
         for i, (features, stride) in enumerate(stem, start=1):
             x = Conv(features, 3, stride, self.dtype, name=f"conv{i}")(x)
-            x = nn.relu(BatchNorm(self.axis_name, self.dtype, name=f"bn{i}")(x, train))
+            x = nn.relu(BatchNorm(self.axis_name, self.dtype, name=f"bn{i}")(x, train and not frozen_stem))
         maps = {"stem": average_pool(x, 2)}
         x = maps["stem"]
         for i, blocks in enumerate(self.layers):

@@ -93,9 +93,10 @@ class Transformer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Token ids [n, context_length] to text embeddings [n, embed_dim], not normalised.
+    """Token ids [n, l], l at most `context_length`, to text embeddings [n, embed_dim], not normalised.
 
-    The embedding is taken at the end token, which has the largest id in the vocabulary.
+    The embedding is taken at the end token, which has the largest id in the vocabulary. Tokens attend to earlier ones
+    alone, so that the padding behind it changes nothing, and may be cut off.
     """
 
     embed_dim: int
@@ -114,7 +115,7 @@ class TextTransformer(nn.Module):
         )
         position = self.param("positional_embedding", normal(0.01), (self.context_length, self.width))
         projection = self.param("text_projection", normal(self.width**-0.5), (self.width, self.embed_dim))
-        x = embedding(ids) + position.astype(self.dtype)
+        x = embedding(ids) + position[: ids.shape[1]].astype(self.dtype)
         x = Transformer(self.layers, self.heads, self.quick_gelu, self.dtype, name="transformer")(x)
         x = LayerNorm(dtype=self.dtype, name="ln_final")(x)
         return x[jnp.arange(x.shape[0]), ids.argmax(-1)] @ projection.astype(self.dtype)

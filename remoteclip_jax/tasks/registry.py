@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the import loads JAX
 TASKS = {
     "align": "the image tower, against the text embeddings of class names",
     "detect": "a context-guided detector",
+    "contrast": "both towers, against each other, on images and captions",
 }
 DEFAULT_TASK = "align"
 

@@ -1,5 +1,6 @@
 """AdamW for the parameters that train, exact zeros for those that are frozen, and the learning rate schedules."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ TOWER_RULES: Rules = (
 )
 
 MATRICES, VECTORS = "matrices", "vectors"  # weight decay tells them apart
+TEMPERATURE = "temperature"  # CLIP's, which is bounded
+MAX_LOGIT_SCALE = math.log(100)  # "clipped to prevent scaling the logits by more than 100" (Radford et al. 2021)
 # A trained image tower gets a smaller learning rate than random parameters: a tenth, as in Deformable DETR.
 LEARNING_RATE_FACTORS = {"train": 1.0, "slow": 0.1, "frozen": 0.0}
 
@@ -41,8 +44,13 @@ def label_parameters(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone
 def parameter_groups(params: Any, rules: Rules = TOWER_RULES, backbone: Backbone = "train") -> Any:
     """The tree of `params` with each leaf replaced by the name of its group: those of one group are updated alike, and
     may be packed together."""
+
+    def group(path: tuple[Any, ...], label: str, x: Any) -> str:
+        kind = TEMPERATURE if path[-1].key == "logit_scale" else MATRICES if x.ndim > 1 else VECTORS
+        return f"{label}/{kind}"
+
     labels = label_parameters(params, rules, backbone)
-    return jax.tree.map(lambda label, x: f"{label}/{MATRICES if x.ndim > 1 else VECTORS}", labels, params)
+    return jax.tree_util.tree_map_with_path(group, labels, params)
 
 
 def make_optimizer(config: TrainConfig, rules: Rules = TOWER_RULES) -> optax.GradientTransformation:

@@ -12,6 +12,8 @@ from remoteclip_jax.runs.config import TrainConfig
 from remoteclip_jax.runtime.devices import mean_over_devices
 from remoteclip_jax.training.optimizer import (
     LEARNING_RATE_FACTORS,
+    MAX_LOGIT_SCALE,
+    TEMPERATURE,
     TOWER_RULES,
     Rules,
     label_of_group,
@@ -57,7 +59,8 @@ def make_train_step(
             factor = LEARNING_RATE_FACTORS[label_of_group(group)]
             if not factor:  # nothing is added, because −0.0 + 0.0 would change a bit
                 return param
-            return param + (learning_rate * factor * update).astype(param.dtype)
+            new = param + (learning_rate * factor * update).astype(param.dtype)
+            return jnp.minimum(new, MAX_LOGIT_SCALE) if group.endswith(TEMPERATURE) else new
 
         with jax.named_scope("optimizer"):
             grad_norm = optax.tree.norm(packed)
