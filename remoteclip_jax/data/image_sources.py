@@ -1,6 +1,7 @@
 """Where the bytes of an image lie: in a file of its own, or in a tar archive."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -29,6 +30,22 @@ class TarMember:
 
 
 ImageSource = Path | TarMember
+
+
+def open_source(source: ImageSource) -> BinaryIO:
+    """The content of an image file, opened for reading. OSError if that fails."""
+    return source.open("rb") if isinstance(source, Path) else source.open()
+
+
+def source_size(source: ImageSource) -> int:
+    """Its bytes. OSError as from `open_source`."""
+    return source.stat().st_size if isinstance(source, Path) else source.size
+
+
+def source_key(source: ImageSource) -> tuple[str, int]:
+    """The same for the same file, whatever links lead to it, and for the same member of an archive."""
+    path, offset = (source, 0) if isinstance(source, Path) else (source.archive, source.offset)
+    return os.path.realpath(path), offset
 
 
 class _Part(io.RawIOBase):

@@ -43,9 +43,7 @@ def read_captions(
             boxes, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
             examples.append(Example(image, *header.size, boxes, labels, captions=captions))
     dataset = Dataset(split, (), tuple(examples), has_boxes=False)
-    dataset = dataclasses.replace(
-        images.readable(dataset), layout=content.layout, source_split="+".join(components)
-    )
+    dataset = dataclasses.replace(images.readable(dataset), layout=content.layout, source_split="+".join(components))
     return with_bands(dataset, bands)
 
 
