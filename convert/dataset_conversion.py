@@ -122,6 +122,7 @@ def _read_splits(
 def _items(example: Example, names: ImageNames, cutting: Cutting | None, notes: Notes) -> Iterator[Item]:
     """The image, or its windows if it is larger than those."""
     image, size = example.image, (example.width, example.height)
+    assert isinstance(image, Path)  # all formats with boxes have files
     a = _in_image_pixels(example)
     keep = np.asarray((a.boxes[:, 2:] > 0).all(-1))
     notes.add("boxes without width or height not written", image, int((~keep).sum()))

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def against_torch(
         images = np.random.default_rng(0).normal(size=(n, size, size, 3)).astype(np.float32)
         pair = {"ours": Action(inference_call(case, n)), "theirs": Action(theirs.encoder(images), lambda _: None)}
         yield {"inference": {n: _ratio_figures(_speed_ratios(pair, MIN_ROUNDS))}}
-    paths = [example.image for example in case.data.train.examples[:100]]
+    images_read = (example.image for example in case.data.train.examples[:100])
+    paths = [image for image in images_read if isinstance(image, Path)]
     reading_ratio = reading.reading_speed_ratio(torchvision_reader(size), paths, size)
     yield {
         "input_ratio": reading_ratio.median,

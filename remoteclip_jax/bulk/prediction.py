@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.detector.searching import find_in_images
 from remoteclip_jax.errors import UserError
@@ -23,9 +24,9 @@ class _NotesByFile(Notes):
 
     def __init__(self) -> None:
         super().__init__("images")
-        self._notes: dict[Path | str, list[str]] = {}
+        self._notes: dict[ImageSource | str, list[str]] = {}
 
-    def add(self, what: str, where: Path | str, count: int = 1) -> None:
+    def add(self, what: str, where: ImageSource | str, count: int = 1) -> None:
         self._notes.setdefault(where, []).append(what)
 
     def of(self, file: Path) -> list[str]:

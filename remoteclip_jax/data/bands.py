@@ -1,8 +1,8 @@
 """Which bands of an image are used, and notes on images of high bit depth or with many bands."""
 
 import dataclasses
-from pathlib import Path
 
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.images import ImageHeader, read_header
 from remoteclip_jax.data.notes import Notes
 from remoteclip_jax.data.rasters import selected_bands
@@ -38,7 +38,7 @@ def parse_percentiles(text: str) -> Percentiles:
 
 
 def note_raster(
-    header: ImageHeader, path: Path, bands: Bands | None, notes: Notes, percentiles: Percentiles | None = None
+    header: ImageHeader, path: ImageSource, bands: Bands | None, notes: Notes, percentiles: Percentiles | None = None
 ) -> None:
     """Add to `notes` what the reader does to an image of high bit depth or with many bands."""
     if header.wide_type is not None:

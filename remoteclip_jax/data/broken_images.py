@@ -4,8 +4,8 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.images import ImageHeader, read_header, read_image
 from remoteclip_jax.data.notes import utf8_name
 from remoteclip_jax.data.types import Dataset
@@ -22,7 +22,7 @@ class ImageOpener:
         self.skip_broken = skip_broken
         self._skipped: dict[str, None] = {}
 
-    def header(self, path: Path) -> ImageHeader | None:
+    def header(self, path: ImageSource) -> ImageHeader | None:
         """The header of an image; None if the image is to be skipped. UserError if it is broken."""
         try:
             return read_header(path)
@@ -58,7 +58,7 @@ class ImageOpener:
         )
 
 
-def _is_readable(path: Path) -> bool:
+def _is_readable(path: ImageSource) -> bool:
     try:
         read_image(path, at_least=1)  # at any scale, all data of a JPEG is read
     except UserError:

@@ -3,11 +3,10 @@
 Decoding images, and averaging them down for the coarse views, are most of the work of training on a small data set.
 """
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import UInt8
 
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.runtime.memory import free_memory
 
@@ -28,9 +27,9 @@ class ImageCache:
     def __init__(self, size: int, limit: int | None = None, bands: tuple[int, ...] | None = None) -> None:
         self._size, self._bands = size, bands
         self._bytes_left = min(MAX_BYTES, int(FREE_MEMORY_SHARE * free_memory())) if limit is None else limit
-        self._images: dict[Path, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
+        self._images: dict[ImageSource, list[UInt8[np.ndarray, "_ _ 3"]]] = {}
 
-    def read(self, path: Path, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
+    def read(self, path: ImageSource, at_least: int) -> UInt8[np.ndarray, "h w 3"]:
         """The image in RGB, with a shorter side of at least `at_least` pixels (or in full, if the file has fewer).
 
         The pixels do not depend on whether the image was in the cache: a resumed run keeps other images. UserError as
@@ -44,7 +43,7 @@ class ImageCache:
                 self._images[path] = levels
         return next((level for level in reversed(levels) if min(level.shape[:2]) >= at_least), levels[0])
 
-    def _pyramid(self, path: Path) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    def _pyramid(self, path: ImageSource) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         """The image, and then each time half the size of the last."""
         image = read_image(path, at_least=self._size, bands=self._bands)
         # A JPEG is decoded at a reduced size. Other formats are decoded in full, and reduced here.

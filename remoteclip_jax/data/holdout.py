@@ -1,18 +1,17 @@
 """Keeping validation apart from training: images held out for validation, and images that two splits share."""
 
 import dataclasses
-import filecmp
 import hashlib
-import os
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 
+from remoteclip_jax.data.image_sources import ImageSource, open_source, source_key, source_size
 from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 
 FINGERPRINT_BYTES = 4096  # from the middle of a file; files that agree in these and in size are compared in full
+COMPARED_BYTES = 2**20  # at a time
 
 Fingerprint = tuple[int, bytes]
 
@@ -48,17 +47,17 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
 
 def without_shared_files(dataset: Dataset, train: Dataset) -> tuple[Dataset, int]:
     """`dataset` without the files that `train` has too, and how many were removed."""
-    trained = {os.path.realpath(example.image) for example in train.examples}
-    kept = tuple(example for example in dataset.examples if os.path.realpath(example.image) not in trained)
+    trained = {source_key(example.image) for example in train.examples}
+    kept = tuple(example for example in dataset.examples if source_key(example.image) not in trained)
     return dataclasses.replace(dataset, examples=kept), len(dataset) - len(kept)
 
 
 def duplicate_notes(dataset: Dataset, train: Dataset) -> tuple[str, ...]:
     """A note that counts the images of `dataset` that are byte-for-byte copies of training images; else empty."""
-    trained: dict[Fingerprint, list[Path]] = defaultdict(list)
-    sizes = {example.image.stat().st_size for example in dataset.examples}
+    trained: dict[Fingerprint, list[ImageSource]] = defaultdict(list)
+    sizes = {source_size(example.image) for example in dataset.examples}
     for example in train.examples:
-        if example.image.stat().st_size in sizes:
+        if source_size(example.image) in sizes:
             trained[_fingerprint(example.image)].append(example.image)
     copies = [
         (example.image, original)
@@ -73,12 +72,20 @@ def duplicate_notes(dataset: Dataset, train: Dataset) -> tuple[str, ...]:
     )
 
 
-def _first_equal(path: Path, candidates: list[Path]) -> Path | None:
-    return next((candidate for candidate in candidates if filecmp.cmp(candidate, path, shallow=False)), None)
+def _first_equal(image: ImageSource, candidates: list[ImageSource]) -> ImageSource | None:
+    return next((candidate for candidate in candidates if _are_equal(candidate, image)), None)
 
 
-def _fingerprint(path: Path) -> Fingerprint:
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+def _are_equal(a: ImageSource, b: ImageSource) -> bool:
+    with open_source(a) as first, open_source(b) as second:
+        while (part := first.read(COMPARED_BYTES)) == second.read(COMPARED_BYTES):
+            if not part:
+                return True
+    return False
+
+
+def _fingerprint(image: ImageSource) -> Fingerprint:
+    size = source_size(image)
+    with open_source(image) as file:
         file.seek(size // 2)
         return size, hashlib.sha256(file.read(FINGERPRINT_BYTES)).digest()

@@ -24,6 +24,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from remoteclip_jax.data.image_sources import ImageSource, open_source
 from remoteclip_jax.errors import UserError
 
 EXTENSIONS = (
@@ -65,15 +66,17 @@ def is_image_name(path: Path) -> bool:
 
 
 @contextmanager
-def open_image_file(path: Path) -> Iterator[BinaryIO]:
-    """The file, opened for reading. UserError, with the remedy, if it is missing or clearly not an image."""
+def open_image_file(path: ImageSource) -> Iterator[BinaryIO]:
+    """The file, or the member of an archive, opened for reading. UserError, with the remedy, if it is missing or
+    clearly not an image."""
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise unreadable_error(path, "Is a directory; name the images in it")
-        if not stat.S_ISREG(kind):  # opening a pipe would block
-            raise unreadable_error(path, "not a regular file")
-        with path.open("rb") as file:
+        if isinstance(path, Path):
+            kind = path.stat().st_mode
+            if stat.S_ISDIR(kind):
+                raise unreadable_error(path, "Is a directory; name the images in it")
+            if not stat.S_ISREG(kind):  # opening a pipe would block
+                raise unreadable_error(path, "not a regular file")
+        with open_source(path) as file:
             if (reason := _not_image_reason(file.read(512))) is not None:
                 raise unreadable_error(path, reason)
             file.seek(0)
@@ -86,7 +89,7 @@ def open_image_file(path: Path) -> Iterator[BinaryIO]:
         raise unreadable_error(path, getattr(e, "strerror", None) or str(e)) from None
 
 
-def unreadable_error(path: Path, reason: str) -> UserError:
+def unreadable_error(path: ImageSource, reason: str) -> UserError:
     """The error for a file that is not a readable image."""
     return UserError(f"{path}: cannot be read as an image ({reason})")
 
@@ -102,7 +105,7 @@ def _not_image_reason(start: bytes) -> str | None:
     return None
 
 
-def check_pixels(path: Path, width: int, height: int) -> None:
+def check_pixels(path: ImageSource, width: int, height: int) -> None:
     """UserError for an image of more than `MAX_PIXELS`, which is to be decoded as a whole."""
     if width * height > MAX_PIXELS:
         raise UserError(
@@ -112,7 +115,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
         )
 
 
-def open_with_pillow(path: Path, file: BinaryIO) -> Image.Image:
+def open_with_pillow(path: ImageSource, file: BinaryIO) -> Image.Image:
     """The image with only its header read; load it while `file` is open.
 
     UserError if Pillow does not know its format or cannot read its header.
@@ -123,7 +126,7 @@ def open_with_pillow(path: Path, file: BinaryIO) -> Image.Image:
     return image
 
 
-def _open_by_content(path: Path, file: BinaryIO) -> Image.Image | None:
+def _open_by_content(path: ImageSource, file: BinaryIO) -> Image.Image | None:
     file.seek(0)
     start = file.read(16)
     for name in _FORMATS:

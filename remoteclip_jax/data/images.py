@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image
 
 from remoteclip_jax.data.image_files import check_pixels, open_image_file, open_with_pillow
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.rasters import RasterHeader, raster_header, read_raster, tiff_raster_header
 from remoteclip_jax.data.stretch import Percentiles, to_uint8
 from remoteclip_jax.data.types import Bands
@@ -52,7 +52,7 @@ class ImageHeader:
 class OpenImage:
     """An image file that is open, of which only the `header` has been read."""
 
-    path: Path
+    path: ImageSource
     header: ImageHeader
     bands: Bands | None
     file: BinaryIO
@@ -85,7 +85,9 @@ class OpenImage:
 
 
 @contextmanager
-def open_image(path: Path, bands: Bands | None = None, percentiles: Percentiles | None = None) -> Iterator[OpenImage]:
+def open_image(
+    path: ImageSource, bands: Bands | None = None, percentiles: Percentiles | None = None
+) -> Iterator[OpenImage]:
     """The image file, open and with its header read. UserError as from `read_image`, but for too many pixels."""
     with open_image_file(path) as file:
         raster = tiff_raster_header(path, file, bands)
@@ -98,19 +100,19 @@ def open_image(path: Path, bands: Bands | None = None, percentiles: Percentiles 
         yield OpenImage(path, header, bands, file, pillow, raster, percentiles)
 
 
-def read_header(path: Path, bands: Bands | None = None) -> ImageHeader:
+def read_header(path: ImageSource, bands: Bands | None = None) -> ImageHeader:
     """The header of an image file; its pixels are not read. UserError as from `read_image`."""
     with open_image(path, bands) as image:
         check_pixels(path, *image.header.size)
         return image.header
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: ImageSource) -> tuple[int, int]:
     """Width and height in pixels of the image that `read_image` returns, from the header alone. UserError as there."""
     return read_header(path).size
 
 
-def read_image(path: Path, at_least: int | None = None, bands: Bands | None = None) -> Image.Image:
+def read_image(path: ImageSource, at_least: int | None = None, bands: Bands | None = None) -> Image.Image:
     """The image in RGB, made upright by its EXIF orientation.
 
     Values of more than eight bits are scaled or stretched (see `data.stretch`). The first three of several bands are

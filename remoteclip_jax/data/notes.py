@@ -1,7 +1,8 @@
 """Notes on what a reader drops or repairs."""
 
 from collections import Counter
-from pathlib import Path
+
+from remoteclip_jax.data.image_sources import ImageSource
 
 
 def utf8_name(name: str) -> str:
@@ -17,11 +18,11 @@ class Notes:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    def add(self, what: str, where: Path | str, count: int = 1) -> None:
+    def add(self, what: str, where: ImageSource | str, count: int = 1) -> None:
         """Count `what` another `count` times. `where` is a file, or a text if its name alone says too little."""
         if count:
             self._counts[what] += count
-            self._first.setdefault(what, utf8_name(where.name if isinstance(where, Path) else where))
+            self._first.setdefault(what, utf8_name(where if isinstance(where, str) else where.name))
 
     def lines(self) -> tuple[str, ...]:
         """One line for each kind of note, with its count and where it first occurred."""

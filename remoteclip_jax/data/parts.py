@@ -74,7 +74,7 @@ def _open_by_parts(image: OpenImage, stack: contextlib.ExitStack) -> Parts | Non
     openers: list[AbstractContextManager[Parts]] = []
     if image.format == "TIFF":  # GDAL would not notice damage that only a checksum shows
         openers.append(open_tiff_parts(image.file, indices))
-    if has_gdal() and image.format in GDAL_DRIVERS:
+    if has_gdal() and image.format in GDAL_DRIVERS and isinstance(image.path, Path):
         openers.append(open_gdal_parts(image.path, image.format, indices))
     for opener in openers:
         try:

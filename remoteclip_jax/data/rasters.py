@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from remoteclip_jax.data.image_files import unreadable_error
+from remoteclip_jax.data.image_sources import ImageSource
 from remoteclip_jax.data.types import Bands
 from remoteclip_jax.errors import UserError
 
@@ -51,7 +51,7 @@ class RasterHeader:
     inverted: bool = False
 
 
-def tiff_raster_header(path: Path, file: BinaryIO, bands: Bands | None) -> RasterHeader | None:
+def tiff_raster_header(path: ImageSource, file: BinaryIO, bands: Bands | None) -> RasterHeader | None:
     """The header of a TIFF that Pillow cannot read well. None for other TIFFs, other formats and broken files."""
     file.seek(0)
     if not file.read(4).startswith(TIFF_SIGNATURES):
@@ -142,7 +142,7 @@ def _open_tiff(file: BinaryIO) -> Iterator[Any]:
         raise _TiffError(str(e) or type(e).__name__) from None
 
 
-def _tiff_header(path: Path, tiff: Any) -> RasterHeader:
+def _tiff_header(path: ImageSource, tiff: Any) -> RasterHeader:
     page = tiff.pages[0]
     if (shape := stack_shape(tiff)) is not None:
         height, width, bands = shape

@@ -191,6 +191,7 @@ def _with_unique_ids(examples: list[Example], data_dir: Path) -> tuple[Example, 
     result = []
     for example in examples:
         if example.annotations and counts[example.annotations.image_id] > 1:
+            assert isinstance(example.image, Path)  # all formats with annotations have files
             name = example.image.relative_to(data_dir).with_suffix("").as_posix()
             example = dataclasses.replace(example, annotations=dataclasses.replace(example.annotations, image_id=name))
         result.append(example)

@@ -1,10 +1,11 @@
 """The types that every reader returns: images with their objects, in one form for all formats."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
+
+from remoteclip_jax.data.image_sources import ImageSource
 
 Bands = tuple[int, ...]  # one band, or those for red, green and blue; counted from 1
 
@@ -49,7 +50,7 @@ class Example:
     sentences about the image; data that have these have no objects.
     """
 
-    image: Path
+    image: ImageSource
     width: int
     height: int
     boxes: Float32[np.ndarray, "n 4"]
