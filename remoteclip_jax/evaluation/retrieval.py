@@ -6,8 +6,8 @@ among the first k of all images. Identical captions of different images stay dif
 caption is a candidate, and a miss. All of this holds here too.
 
 They leave ties to `torch.topk`, which takes them in any order. Here a tie counts against the query: whatever has the
-similarity of the right candidate stands before it, so no order of equal candidates gives a lower figure, and
-embeddings that are all the same recall nothing. `recalls_at_random` has the expectation over all orders, which is what the two
+similarity of the right candidate stands before it. So no order of equal candidates gives a lower figure, and embeddings
+that are all the same recall nothing. `recalls_at_random` has the expectation over all orders, which is what the two
 programs report on average; the two differ where images share a caption, as in UCM-Captions.
 """
 

@@ -27,7 +27,7 @@ def plain(images: np.ndarray, texts: np.ndarray, owner: np.ndarray) -> dict[str,
 
 
 def data(n: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images and one to five texts of each, in any order. Coordinates are -1 and 1, which makes many ties and copies."""
+    """Images and one to five texts of each, in any order. Coordinates are -1 and 1: many ties and copies."""
     rng = np.random.default_rng(seed)
     images = rng.choice([-1.0, 1.0], (n, dimensions)).astype(np.float32)
     owner = rng.permutation(np.repeat(np.arange(n), rng.integers(1, 6, n)))
