@@ -99,8 +99,8 @@ def convert_dataset(
 def read_all_splits(
     data_dir: Path, source_format: str, classes: tuple[str, ...] | None, skip_broken: bool
 ) -> tuple[list[Dataset], list[str]]:
-    """All splits of a data set with boxes, and the lines about them. A `trainval` that is train and val is left out, for
-    it is read as those."""
+    """All splits of a data set with boxes, and the lines about them. A `trainval` that is train and val is left out,
+    for it is read as those."""
     datasets: list[Dataset] = []
     remarks = []
     for name in split_names(data_dir, source_format):

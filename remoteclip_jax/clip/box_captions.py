@@ -41,8 +41,8 @@ def box_captions(
     class_names: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[str, ...]:
-    """The five captions, all different, of an image with objects `labels` and `boxes` (cx, cy, w, h in [0, 1] of it); none for an image
-    without objects.
+    """The five captions, all different, of an image with objects `labels` and `boxes` (cx, cy, w, h in [0, 1] of it);
+    none for an image without objects.
 
     `rng` chooses the sentences, the order of the classes, and which of them the last two captions name. If nothing lies
     at the centre, or nothing elsewhere, that caption is one more about all classes.

@@ -19,9 +19,9 @@ def write_box_captions(datasets: Sequence[Dataset], data_dir: Path, output: Path
     """Write the five box captions of each image to the JSON file `output`, whose folder is made if need be.
 
     `datasets` are the splits, with their names; the names of images are relative to `data_dir`. The captions of an
-    image depend on its objects, its file name and the `seed` alone. Ignored objects are not mentioned. Returns notes for
-    people: images without objects, which are left out, and what was written. UserError if no image has an object; then
-    nothing is written.
+    image depend on its objects, its file name and the `seed` alone. Ignored objects are not mentioned. Returns notes
+    for people: images without objects, which are left out, and what was written. UserError if no image has an object;
+    then nothing is written.
     """
     images: list[dict[str, object]] = []
     lines: list[str] = []
