@@ -1,8 +1,8 @@
 """Synthetic images with captions, for a `contrast` run that was given no data.
 
-The scenes are those of `python -m remoteclip_jax.scenes`, and their captions are made from their boxes. Besides the whole
-scenes there are the windows of regular grids, as image files of their own: a tower of 128 pixels would else see an object
-of a twentieth of the scene only in six of them. The grids are the same for all scenes, wherever their objects lie.
+The scenes are those of `python -m remoteclip_jax.scenes`, and their captions are made from their boxes. Besides whole
+scenes there are the windows of a regular grid, as image files of their own: in a scene of 128 pixels, an object of a
+twentieth of its side would only be six pixels large. The grid is the same for all scenes, wherever their objects lie.
 """
 
 import dataclasses
