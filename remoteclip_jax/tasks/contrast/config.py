@@ -28,9 +28,7 @@ class ContrastConfig(TrainConfig):
         path=True,
     )
     freeze: Freeze = setting("none", "contrast: what keeps its initial weights (none)")
-    accumulate: int = setting(
-        1, "contrast: compute a batch in so many parts, to save memory (1)", between=(1, 10**4)
-    )
+    accumulate: int = setting(1, "contrast: compute a batch in so many parts, to save memory (1)", between=(1, 10**4))
     train_norm: bool = True
     synthetic_grid: int = setting(1, between=(1, 8))
     validation_images: int = setting(1000, between=(1, 10**6))  # of the validation split, in training
