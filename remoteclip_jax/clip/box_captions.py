@@ -1,11 +1,14 @@
-"""Captions from boxes: the box-to-caption rules of RemoteCLIP (Liu et al. 2024, section III-B; Algorithm 1 of its first
-version), by which detection data become image-caption pairs.
+"""Captions from boxes: RemoteCLIP's rules (Liu et al. 2024, section III-B, "Box-to-Caption Generation"; Algorithm 1 of
+arXiv 2306.11029v1), by which detection data become image-caption pairs. The authors' code is not public.
 
-An image gets five captions. The first says what lies at its centre, the second what does not, and three say which
-classes there are, and how many objects of each. From eleven objects on, a number is "many" or "a lot of". The paper does
-not say how large the centre is, nor how its sentences run: here it is the middle half of the image in both directions,
-and there are several sentences for each rule, "a satellite photo of …" among them, so that the prompts of zero-shot
-classification are no strangers to a text tower that was trained on these captions.
+An image gets five captions, as many as RSICD's images have. The first is about the objects at its centre, the second
+about those elsewhere; the centre of a box decides. The other three are about classes and their numbers of objects,
+chosen at random. Of a class with more than ten objects there are "many" or "a lot of".
+
+The paper does not say how large the centre is, nor how the sentences run. Here the centre is the middle half of the
+image in both directions. There are several sentences for each rule; some begin as the prompts of zero-shot
+classification do, so that these are no strangers to a text tower that was trained on the captions. The third caption
+names all classes, so that every class is in one of the five; the last two are about a random choice of them.
 """
 
 from collections import Counter
@@ -48,11 +51,13 @@ def box_captions(
         return ()
     central = ((boxes[:, :2] >= CENTRE[0]) & (boxes[:, :2] <= CENTRE[1])).all(1)
     captions = []
-    for sentences, chosen in ((AT_CENTRE, labels[central]), (ELSEWHERE, labels[~central]), (COUNTS, labels)):
-        found = chosen if len(chosen) else labels
-        captions.append(_caption(sentences if len(chosen) else COUNTS, found, class_names, rng))
+    for sentences, chosen in ((AT_CENTRE, labels[central]), (ELSEWHERE, labels[~central])):
+        captions.append(
+            _caption(sentences if len(chosen) else COUNTS, chosen if len(chosen) else labels, class_names, rng)
+        )
+    captions.append(_caption(COUNTS, labels, class_names, rng))
+    present = np.unique(labels)
     while len(captions) < CAPTIONS:
-        present = np.unique(labels)
         named = rng.choice(present, rng.integers(1, len(present) + 1), replace=False)
         captions.append(_caption(COUNTS, labels[np.isin(labels, named)], class_names, rng))
     return tuple(captions)
@@ -63,12 +68,12 @@ def _caption(
 ) -> str:
     """A sentence about objects, of which there is at least one."""
     counts = list(Counter(labels.tolist()).items())
-    objects = enumeration(
-        [quantity(n, class_names[k], rng) for k, n in (counts[i] for i in rng.permutation(len(counts)))]
-    )
-    there = f"there {'is' if objects.startswith(('one ', 'a ', 'an ')) and not objects.startswith(MANY) else 'are'} {objects}"
-    sentence = sentences[rng.integers(len(sentences))]
-    return sentence.format(There=there.capitalize(), there=there, objects=objects)
+    order = [counts[i] for i in rng.permutation(len(counts))]
+    objects = enumeration([quantity(count, class_names[label], rng) for label, count in order])
+    there = f"there {'is' if order[0][1] == 1 else 'are'} {objects}"  # English goes by the first of an enumeration
+    sentence = sentences[int(rng.integers(len(sentences)))]
+    # Not str.format on the whole: class names may contain braces, and capitalize would lower their letters.
+    return sentence.format(There="T" + there[1:], there=there, objects=objects)
 
 
 def quantity(count: int, class_name: str, rng: np.random.Generator) -> str:

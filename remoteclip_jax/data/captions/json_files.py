@@ -1,5 +1,5 @@
-"""Captions in JSON: the layout of RSICD (Lu et al. 2017), which RSITMD, UCM-captions and Karpathy's splits of COCO share,
-and COCO's own (Chen et al. 2015)."""
+"""Captions in JSON: the layout of RSICD (Lu et al. 2017), which RSITMD, UCM-captions and Karpathy's splits of COCO
+share, and COCO's own (Chen et al. 2015)."""
 
 import json
 from collections.abc import Sequence
@@ -37,16 +37,16 @@ def read_caption_json(path: Path, split: str | None) -> CaptionFile:
 def _rsicd_records(path: Path, images: Sequence[Any], split: str | None) -> tuple[CaptionRecord, ...]:
     records = []
     for index, image in enumerate(images):
-        where = f"image at index {index} (counted from 0)"
+        where = f"the image at index {index} (counted from 0)"
         name = _text(path, where, image, "filename")
-        where = f"image {name!r}"
+        where = f"the image {name!r}"
         if image.get("filepath") is not None:  # a subfolder, in Karpathy's splits of COCO
             name = f"{_text(path, where, image, 'filepath')}/{name}"
         own = _text(path, where, image, "split") if image.get("split") is not None else split
         sentences = image.get("sentences")
         if not isinstance(sentences, list):
-            raise UserError(f"{path}: the {where} has no list of sentences: {EXPECTED}")
-        captions = tuple(_text(path, f"a sentence of the {where}", sentence, "raw") for sentence in sentences)
+            raise UserError(f"{path}: {where} has no list of sentences: {EXPECTED}")
+        captions = tuple(_text(path, f"a sentence of {where}", sentence, "raw") for sentence in sentences)
         records.append(CaptionRecord(path, where, name, captions, own))
     return tuple(records)
 
@@ -57,19 +57,19 @@ def _coco_records(path: Path, images: Sequence[Any], annotations: Any, split: st
     names: dict[Any, str] = {}
     captions: dict[Any, list[str]] = {}
     for index, image in enumerate(images):
-        where = f"image at index {index} (counted from 0)"
+        where = f"the image at index {index} (counted from 0)"
         name, image_id = _text(path, where, image, "file_name"), _id(path, where, image, "id")
         if names.setdefault(image_id, name) != name:
             raise UserError(f"{path}: the images {names[image_id]!r} and {name!r} have the same id")
         captions[image_id] = []
     for index, item in enumerate(annotations):
-        where = f"annotation at index {index} (counted from 0)"
+        where = f"the annotation at index {index} (counted from 0)"
         image_id = _id(path, where, item, "image_id")
         if image_id not in names:
-            raise UserError(f"{path}: the {where} belongs to image {item['image_id']!r}, which is not in the file")
+            raise UserError(f"{path}: {where} belongs to image {item['image_id']!r}, which is not in the file")
         captions[image_id].append(_text(path, where, item, "caption"))
     return tuple(
-        CaptionRecord(path, f"image {name!r}", name, tuple(captions[image_id]), split)
+        CaptionRecord(path, f"the image {name!r}", name, tuple(captions[image_id]), split)
         for image_id, name in names.items()
     )
 
@@ -80,12 +80,12 @@ def _text(path: Path, where: str, item: Any, key: str) -> str:
     if isinstance(value, str):
         return value
     if value is None:
-        raise UserError(f"{path}: the {where} has no {key!r}: {EXPECTED}".replace("the a ", "a "))
-    raise UserError(f"{path}: the {key!r} of the {where} is {str(value)[:40]!r}, not a text".replace("the a ", "a "))
+        raise UserError(f"{path}: {where} has no {key!r}: {EXPECTED}")
+    raise UserError(f"{path}: the {key!r} of {where} is {str(value)[:40]!r}, not a text")
 
 
 def _id(path: Path, where: str, item: Any, key: str) -> Any:
     try:
         return normalised_id(item[key])
     except (LookupError, TypeError, ValueError, ArithmeticError) as e:
-        raise UserError(f"{path}: the {where} has no valid {key!r} ({type(e).__name__}: {e}): {EXPECTED}") from None
+        raise UserError(f"{path}: {where} has no valid {key!r} ({type(e).__name__}: {e}): {EXPECTED}") from None
