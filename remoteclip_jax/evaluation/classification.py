@@ -62,7 +62,7 @@ def class_lines(result: Mapping[str, Any]) -> list[str]:
     known = {name: values for name, values in result["per_class"].items() if values["n"]}
     if not known:
         return []
-    mean = f"mean per-class accuracy {100 * result['mean_per_class_accuracy']:.2f} % ({len(known)} classes with images)"
+    mean = f"mean per-class accuracy {100 * result['mean_per_class_accuracy']:.2f} % ({len(known)} classes)"
     worst = sorted((values["accuracy"], name) for name, values in known.items() if values["accuracy"] < 1)[:WORST]
     if not worst:
         return [mean]
