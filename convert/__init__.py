@@ -1,5 +1,5 @@
-"""Conversion of PyTorch checkpoints to this project's weights (`python -m convert`) and back (`convert.to_torch`), and
-of data sets from one format to another (`convert.dataset`).
+"""Conversion of PyTorch checkpoints to this project's weights (`python -m convert`) and back (`convert.to_torch`), of
+data sets from one format to another (`convert.dataset`), and of their boxes to captions (`convert.captions`).
 
 This is the only part of the project that imports torch, except for the benchmark's comparison with PyTorch.
 """

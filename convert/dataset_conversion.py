@@ -68,7 +68,7 @@ def convert_dataset(
     """
     _check_output(output, data_dir)
     target, source_format = TARGETS[to], recognised_format(data_dir, dataset_format)
-    datasets, lines = _read_splits(data_dir, source_format, classes, skip_broken)
+    datasets, lines = read_all_splits(data_dir, source_format, classes, skip_broken)
     names: dict[str, ImageNames] = {}
     splits = []
     for dataset in datasets:
@@ -96,10 +96,11 @@ def convert_dataset(
     return [*lines, _description(target, output, splits)]
 
 
-def _read_splits(
+def read_all_splits(
     data_dir: Path, source_format: str, classes: tuple[str, ...] | None, skip_broken: bool
 ) -> tuple[list[Dataset], list[str]]:
-    """All splits, and the lines about them. A `trainval` that is train and val is left out, for it is read as those."""
+    """All splits of a data set with boxes, and the lines about them. A `trainval` that is train and val is left out,
+    for it is read as those."""
     datasets: list[Dataset] = []
     remarks = []
     for name in split_names(data_dir, source_format):

@@ -41,8 +41,8 @@ def box_captions(
     class_names: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[str, ...]:
-    """The five captions of an image with objects `labels` and `boxes` (cx, cy, w, h in [0, 1] of it); none for an image
-    without objects.
+    """The five captions, all different, of an image with objects `labels` and `boxes` (cx, cy, w, h in [0, 1] of it);
+    none for an image without objects.
 
     `rng` chooses the sentences, the order of the classes, and which of them the last two captions name. If nothing lies
     at the centre, or nothing elsewhere, that caption is one more about all classes.
@@ -50,16 +50,21 @@ def box_captions(
     if not len(labels):
         return ()
     central = ((boxes[:, :2] >= CENTRE[0]) & (boxes[:, :2] <= CENTRE[1])).all(1)
-    captions = []
-    for sentences, chosen in ((AT_CENTRE, labels[central]), (ELSEWHERE, labels[~central])):
-        captions.append(
-            _caption(sentences if len(chosen) else COUNTS, chosen if len(chosen) else labels, class_names, rng)
-        )
-    captions.append(_caption(COUNTS, labels, class_names, rng))
+    rules = [
+        (AT_CENTRE, labels[central]) if central.any() else (COUNTS, labels),
+        (ELSEWHERE, labels[~central]) if not central.all() else (COUNTS, labels),
+        (COUNTS, labels),
+    ]
     present = np.unique(labels)
-    while len(captions) < CAPTIONS:
+    for _ in range(CAPTIONS - len(rules)):
         named = rng.choice(present, rng.integers(1, len(present) + 1), replace=False)
-        captions.append(_caption(COUNTS, labels[np.isin(labels, named)], class_names, rng))
+        rules.append((COUNTS, labels[np.isin(labels, named)]))
+    captions: list[str] = []
+    for sentences, chosen in rules:
+        caption = _caption(sentences, chosen, class_names, rng)
+        while caption in captions:  # at most four captions are of `COUNTS`, which has four sentences
+            caption = _caption(sentences, chosen, class_names, rng)
+        captions.append(caption)
     return tuple(captions)
 
 
@@ -72,8 +77,7 @@ def _caption(
     objects = enumeration([quantity(count, class_names[label], rng) for label, count in order])
     there = f"there {'is' if order[0][1] == 1 else 'are'} {objects}"  # English goes by the first of an enumeration
     sentence = sentences[int(rng.integers(len(sentences)))]
-    # Not str.format on the whole: class names may contain braces, and capitalize would lower their letters.
-    return sentence.format(There="T" + there[1:], there=there, objects=objects)
+    return sentence.format(There=there.capitalize(), there=there, objects=objects)
 
 
 def quantity(count: int, class_name: str, rng: np.random.Generator) -> str:

@@ -56,6 +56,7 @@ FLAGS = {
     "convert.dataset": {
         *("data_dir", "dataset_format", "to", "output", "window", "overlap", "classes", "skip_broken"),
     },
+    "convert.captions": {"data_dir", "dataset_format", "output", "seed", "classes", "skip_broken"},
     "remoteclip_jax.scenes": {"output", "train", "val", "test", "seed", "image_size"},
 }
 

@@ -58,9 +58,9 @@ def contrast_batches(
     """Endless batches from `start_step` on: `image` uint8 [b, s, s, 3], `ids` int32 [b, l], and `index` int32 [b], the
     number of each image.
 
-    Each epoch is shuffled again, and no batch belongs to two epochs. An image is seen whole, or, if it is no square, its
-    centre square, as in evaluation. `augmentation` is "none", "flip" (one of the eight flips and quarter turns) or "full"
-    (colour jitter, too). UserError for a broken image.
+    Each epoch is shuffled again, and no batch belongs to two epochs. An image is seen whole, or, if it is no square,
+    its centre square, as in evaluation. `augmentation` is "none", "flip" (one of the eight flips and quarter turns) or
+    "full" (colour jitter, too). UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
     shorter_side = required_shorter_side(WHOLE_IMAGE, image_size)

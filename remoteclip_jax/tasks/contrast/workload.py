@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import CLIP, Variables, init, init_shapes
@@ -50,7 +49,7 @@ def initial_towers(config: ContrastConfig) -> RemoteCLIP:
 
 def make_workload(config: ContrastConfig, clip: RemoteCLIP | None, data: RunData) -> Workload:
     """Like `prepare`. The towers start as those of `clip`; None if a checkpoint provides them."""
-    train, val = data.train, data.val
+    train = data.train
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
     model = CLIP(shape, jnp.dtype(config.dtype), AXIS, config.remat)
