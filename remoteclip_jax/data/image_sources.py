@@ -4,7 +4,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def source_key(source: ImageSource) -> tuple[str, int]:
 class _Part(io.RawIOBase):
     """A range of an open file, which is closed with it."""
 
+    mode = "rb"
+
     def __init__(self, file: io.FileIO, offset: int, size: int) -> None:
         self._file, self._offset, self._size, self._position = file, offset, size, 0
 
@@ -67,10 +69,10 @@ class _Part(io.RawIOBase):
         self._position = start + offset
         return self._position
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         count = max(0, min(len(buffer), self._size - self._position))
         self._file.seek(self._offset + self._position)
-        read = self._file.readinto(buffer[:count])
+        read = self._file.readinto(memoryview(buffer)[:count])
         self._position += read
         return read
 
