@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tests.data.sample_datasets import write_image, write_json
@@ -35,9 +36,11 @@ def coco_captions(**change: Any) -> dict[str, Any]:
     } | change
 
 
-def image_bytes(size: tuple[int, int] = (40, 40), format: str = "JPEG", **options: Any) -> bytes:
+def image_bytes(number: int = 0) -> bytes:
+    """A JPEG, different for each number: its width is 40 pixels more than that."""
     file = io.BytesIO()
-    Image.new("RGB", size, (90, 120, 60)).save(file, format, **options)
+    pixels = np.random.default_rng(number).integers(0, 256, (40, 40 + number, 3), np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -54,10 +57,10 @@ def write_tar(path: Path, members: Mapping[str, bytes | str] | Sequence[tuple[st
 
 
 def write_shard(path: Path, *captions: str, first: int = 0) -> Path:
-    """A shard with one sample for each caption, as WebDataset writes it. No two images have the same width."""
+    """A shard with one sample for each caption, as WebDataset writes it."""
     members: dict[str, bytes | str] = {}
     for i, caption in enumerate(captions, first):
-        members[f"{i:06}.jpg"] = image_bytes((40 + i, 40))
+        members[f"{i:06}.jpg"] = image_bytes(i)
         members[f"{i:06}.txt"] = caption
     return write_tar(path, members)
 

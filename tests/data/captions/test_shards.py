@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.captions.reading import caption_splits, read_captions
@@ -91,8 +92,6 @@ def test_an_image_is_the_same_in_a_shard(tmp_path: Path, name: str, options: dic
 
 
 def test_a_deep_image_in_a_shard(tmp_path: Path) -> None:
-    import tifffile
-
     pixels = np.random.default_rng(0).integers(0, 60000, (50, 40, 4)).astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig")
     shard = write_tar(tmp_path / "a.tar", {"0.tif": (tmp_path / "a.tif").read_bytes(), "0.txt": "x"})
