@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import grain
 import numpy as np
 import pytest
 import tifffile
@@ -16,6 +17,7 @@ from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.captions.reading import caption_splits, read_captions
 from remoteclip_jax.data.image_sources import TarMember
 from remoteclip_jax.data.images import read_image
+from remoteclip_jax.data.pipeline import example_at, iterate_batches
 from remoteclip_jax.errors import UserError
 from tests.data.captions.sample_captions import image_bytes, pairs, write_shard, write_tar
 from tests.data.sample_images import write_gradient
@@ -200,6 +202,23 @@ def test_a_member_reads_like_a_file(tmp_path: Path) -> None:
         file.seek(0)
         assert file.read() == content
         assert file.read() == b""
+
+
+def test_batches_do_not_depend_on_where_they_begin(tmp_path: Path) -> None:
+    for number in range(3):
+        write_shard(tmp_path / f"train-{number}.tar", *map(str, range(7)), first=7 * number)
+    dataset = read_captions(tmp_path, "train")
+
+    def batches(begin: int) -> list[np.ndarray]:
+        def load(position: int) -> dict[str, np.ndarray]:
+            example, rng = example_at(dataset, 24, seed=0, position=position)
+            image = read_image(example.image).resize((8, 8))
+            return {"image": np.asarray(image), "caption": rng.integers(len(example.captions))}
+
+        stream = iterate_batches(grain.MapDataset.range(begin, 48), load, 6)
+        return [batch["image"] for batch in stream]
+
+    assert np.array_equal(batches(0)[3:], batches(18))
 
 
 def test_reading_captions_imports_no_torch() -> None:
