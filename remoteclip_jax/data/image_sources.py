@@ -9,20 +9,25 @@ from typing import Any, BinaryIO
 
 @dataclass(frozen=True)
 class TarMember:
-    """A file inside of an uncompressed tar archive: `size` bytes from `offset` on. As text, `shard.tar: 000001.jpg`."""
+    """A file inside of an uncompressed tar archive: `size` bytes from `offset` on. `member` is its path in there."""
 
     archive: Path
-    name: str
+    member: str
     offset: int
     size: int
 
     def __str__(self) -> str:
-        return f"{self.archive}: {self.name}"
+        return f"{self.archive}: {self.member}"
+
+    @property
+    def name(self) -> str:
+        """The name without folders, `shard.tar: 000001.jpg`: shards often number their members from zero."""
+        return f"{self.archive.name}: {self.member}"
 
     @property
     def suffix(self) -> str:
         """The extension, as of a path."""
-        return PurePosixPath(self.name).suffix
+        return PurePosixPath(self.member).suffix
 
     def open(self) -> BinaryIO:
         """The content, opened for reading; only what is asked for is read. OSError as from opening the archive."""

@@ -67,4 +67,4 @@ def write_shard(path: Path, *captions: str, first: int = 0) -> Path:
 
 def pairs(dataset: Any) -> dict[str, tuple[str, ...]]:
     """The captions by the names of the images."""
-    return {example.image.name: example.captions for example in dataset.examples}
+    return {getattr(e.image, "member", e.image.name): e.captions for e in dataset.examples}

@@ -181,6 +181,17 @@ def test_captions_that_are_missing_are_counted(tmp_path: Path) -> None:
     assert any("1 blank captions dropped (first in a.tar, sample '2')" in note for note in dataset.notes)
 
 
+def test_images_that_are_skipped_are_counted_over_all_shards(tmp_path: Path) -> None:
+    for number in range(3):
+        members = {"0.jpg": b"broken", "0.txt": "x", "1.txt": "y", "2.jpg": image_bytes(number), "2.txt": "z"}
+        write_tar(tmp_path / f"train-{number}.tar", members)
+    dataset = read_captions(tmp_path, "train", skip_broken=True)
+    assert [example.captions for example in dataset.examples] == [("z",)] * 3
+    assert dataset.notes == (
+        "train: 6 images cannot be read and are left out (train-0.tar: 1, train-1.tar: 1, train-2.tar: 1 and 3 more)",
+    )
+
+
 def test_a_member_reads_like_a_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 100
     path = write_tar(tmp_path / "a.tar", [("x", b"before" * 1000), ("y", content), ("z", b"after" * 1000)])
