@@ -108,7 +108,7 @@ def _content(file: Path, kind: Kind, skip_broken: bool) -> CaptionFile:
     return _read(file, kind, skip_broken, (status.st_mtime_ns, status.st_size))
 
 
-@functools.lru_cache(maxsize=4)  # several splits are read from one file, which may be large
+@functools.lru_cache(maxsize=16)  # several splits are read from one file, which may be large
 def _read(file: Path, kind: Kind, skip_broken: bool, _state: tuple[int, int]) -> CaptionFile:
     split = split_in_name(file)
     if kind is Kind.SHARD:
