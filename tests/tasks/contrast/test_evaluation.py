@@ -14,6 +14,7 @@ from remoteclip_jax.clip.weights import save_weights
 from remoteclip_jax.evaluation.retrieval import retrieval_metrics
 from remoteclip_jax.runs.evaluation_data import EvalSettings
 from remoteclip_jax.tasks.evaluating import describe, evaluate
+from remoteclip_jax.tasks.training import train
 from tests.command import all_fail, run
 from tests.data.sample_datasets import write_json, write_noise
 
@@ -106,3 +107,17 @@ def test_mistakes(weights: Path, data: Path, align_run: Path, detect_run: Path, 
     errors = all_fail("remoteclip_jax.commands.evaluate", *(arguments for _, *arguments in cases))
     for error, (message, *_) in zip(errors, cases, strict=True):
         assert message in error
+
+
+def test_a_run_of_this_task_retrieves_and_classifies(tmp_path: Path) -> None:
+    """On its own captions and on the boxes that they were made from."""
+    change = {"synthetic_train": 16, "synthetic_val": 4, "synthetic_test": 2, "max_steps": 1, "batch_size": 16}
+    workdir = train({"task": "contrast", "preset": "tiny", **change}, tmp_path / "run")
+    assert evaluate(workdir, EvalSettings(split="val"))["images"] == 4
+    result = evaluate(workdir, EvalSettings(split="val", evaluation="classification", templates=["a {}."]))
+    assert sum(map(sum, result["confusion"])) == result["images"]
+    assert (workdir / "eval/val-classification/confusion.png").exists()
+    assert "recall" in (workdir / "eval/val/metrics.json").read_text()
+    report = (workdir / "report.md").read_text()
+    assert "| val | 4 | 20 | text → image |" in report
+    assert "### val-classification, by class" in report
