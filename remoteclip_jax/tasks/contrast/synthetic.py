@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from remoteclip_jax.clip.caption_file import write_box_captions
+from remoteclip_jax.clip.caption_file import CAPTIONS_FILE, write_box_captions
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.transforms import Window, crop_boxes
@@ -21,7 +21,6 @@ from remoteclip_jax.scenes import generate_dataset
 
 from .config import ContrastConfig
 
-CAPTIONS_FILE = "captions.json"
 WINDOWS = "windows"  # folder
 
 
