@@ -1,9 +1,9 @@
 """Scores of regions by a CLIP that was never trained to detect, for prompts that the detector was not trained on.
 
-A detector that has learned sixteen classes says of anything else that it is none of these. The CLIP that it started from
-has seen more, in captions. Its frozen image tower sees the same views; the features of a box are pooled from its last
-map by RoIAlign (He et al. 2017) and go through CLIP's own attention pool, and the score of a prompt is a geometric mean of
-what the detector says and of the probability of the prompt for the pooled region: F-VLM (Kuo et al. 2023).
+A detector that has learned sixteen classes says of anything else that it is none of these. The CLIP that it started
+from has seen more, in captions. Its frozen image tower sees the same views; the features of a box are pooled from its
+last map by RoIAlign (He et al. 2017) and go through CLIP's own attention pool, and the score of a prompt is a geometric
+mean of what the detector says and of the probability of the prompt for the pooled region: F-VLM (Kuo et al. 2023).
 """
 
 from typing import Any
@@ -25,7 +25,8 @@ FROZEN = "frozen"  # the frozen tower's place in the variables of a detector
 
 def frozen_maps(clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any) -> Array:
     """C5 [n, s/32, s/32, c] of normalised images by a frozen image tower."""
-    return jnp.asarray(CLIP(clip, dtype).apply(frozen, images, method="features")["c5"])
+    maps: Any = CLIP(clip, dtype).apply(frozen, images, method="features")
+    return jnp.asarray(maps["c5"])
 
 
 def region_embeddings(

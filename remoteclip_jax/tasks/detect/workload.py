@@ -131,9 +131,10 @@ def keep_frozen_tower(config: DetectConfig, run: RunDirectory, clip: RemoteCLIP)
     train on. A detector's tower is no longer CLIP's; its own frozen one is taken."""
     if not config.weights or not clip.has_text_tower or run.frozen_tower.exists():
         return
-    tower = one_tower(clip.variables, "visual")
     if is_detector(config.weights):
         tower = load_detector(config.weights).variables.get(FROZEN)
+    else:
+        tower = one_tower(clip.variables, "visual")
     if tower is not None:
         save_weights(run.frozen_tower, clip.config, tower, {"part": "frozen"})
 
