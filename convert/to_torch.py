@@ -51,6 +51,6 @@ def write_checkpoint(weights: Path, output: Path) -> None:
 
 if __name__ == "__main__":
     # Defined only here, because a program that imports this module may have flags of these names.
-    _WEIGHTS = DEFINE_path("weights", None, "converted weights, or an align run", required=True)
+    _WEIGHTS = DEFINE_path("weights", None, "converted weights, or an align or contrast run", required=True)
     _OUTPUT = DEFINE_path("output", None, "the .pt file to write", required=True)
     run(lambda: write_checkpoint(Path(_WEIGHTS.value), Path(_OUTPUT.value)))

@@ -21,7 +21,7 @@ from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects
-from remoteclip_jax.detector.regions import FROZEN
+from remoteclip_jax.detector.regions import FROZEN, NovelPrompts
 from remoteclip_jax.detector.thresholds import Thresholds
 from remoteclip_jax.errors import UserError
 
@@ -57,11 +57,24 @@ class TrainedDetector:
     thresholds: Thresholds | None = None
     held_out: tuple[str, ...] = ()
 
-    def novel(self, prompts: Sequence[str]) -> Bool[np.ndarray, " k"] | None:
+    def novel(self, prompts: Sequence[str]) -> NovelPrompts | None:
         """Which of `prompts` the frozen image tower scores; None if there are none, or no such tower."""
-        trained = [name for name in self.classes if name not in self.held_out]
-        is_novel = np.array([find_class_index(name, trained) is None for name in prompts])
-        return is_novel if FROZEN in self.variables and is_novel.any() else None
+        if FROZEN not in self.variables:
+            return None
+        return novel_prompts(prompts, self.classes, self.embeddings, self.held_out)
+
+
+def novel_prompts(
+    prompts: Sequence[str], classes: Sequence[str], embeddings: Float[np.ndarray, "k e"], held_out: Sequence[str]
+) -> NovelPrompts | None:
+    """Those of `prompts` that are none of the trained classes, which are `classes` without those `held_out`. None if
+    there are none."""
+    trained = [i for i, name in enumerate(classes) if name not in held_out]
+    found = [find_class_index(name, [classes[i] for i in trained]) for name in prompts]
+    if None not in found:
+        return None
+    competing = np.isin(np.arange(len(trained)), [i for i in found if i is not None], invert=True)
+    return NovelPrompts(np.array([i is None for i in found]), embeddings[trained], competing)
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -117,7 +130,7 @@ def find_in_squares(
     valid = np.arange(count + padding) < count
     novel = detector.novel(prompts.class_names)
     if novel is not None:
-        novel = np.pad(novel, (0, padding))
+        novel = novel._replace(mask=np.pad(novel.mask, (0, padding)))
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.
@@ -137,6 +150,6 @@ def _find(
     views: Sequence[UInt8[Array, "n _ _ 3"]],
     texts: Float[Array, "k e"],
     valid: Bool[Array, " k"],
-    novel: Bool[Array, " k"] | None,
+    novel: NovelPrompts | None,
 ) -> BatchDetections:
     return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, valid, count, novel)

@@ -17,7 +17,7 @@ from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import square_to_pixels
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, SAME_OBJECT, Detections
 from remoteclip_jax.detector.model import Detector
-from remoteclip_jax.detector.regions import FROZEN, frozen_maps, region_embeddings, with_region_scores
+from remoteclip_jax.detector.regions import FROZEN, NovelPrompts, frozen_maps, region_embeddings, with_region_scores
 from remoteclip_jax.ops.boxes import corners
 from remoteclip_jax.ops.suppression import nms_mask
 
@@ -38,13 +38,13 @@ def find_objects(
     texts: Float[Array, "k e"],
     valid: Bool[Array, " k"] | None = None,
     count: int = MAX_DETECTIONS,
-    novel: Bool[Array, " k"] | None = None,
+    novel: NovelPrompts | None = None,
 ) -> BatchDetections:
     """The `count` best detections in whole images.
 
     `views` are the same images in several sizes, ascending. `valid` is False for padded prompts, as for `Detector`. The
-    detector uses at least `count` queries. `novel` marks prompts that it was not trained on: if the variables have a
-    frozen image tower, their scores come from this tower, too (see `regions`).
+    detector uses at least `count` queries. `novel` are the prompts that it was not trained on: if the variables have
+    a frozen image tower, their scores come from this tower, too (see `regions`).
     """
     variables, frozen = {k: v for k, v in variables.items() if k != FROZEN}, variables.get(FROZEN)
     model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))

@@ -6,7 +6,7 @@ last map by RoIAlign (He et al. 2017) and go through CLIP's own attention pool, 
 mean of what the detector says and of the probability of the prompt for the pooled region: F-VLM (Kuo et al. 2023).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,16 @@ from remoteclip_jax.ops.similarity import l2_normalise
 GRID = 4  # samples of a region in each direction
 NOVEL_WEIGHT = 0.65  # of CLIP's probability in the score of a prompt that was not trained on
 FROZEN = "frozen"  # the frozen tower's place in the variables of a detector
+
+
+class NovelPrompts(NamedTuple):
+    """Which prompts were not trained on, and the texts that compete with the prompts for a region: the embeddings of
+    the trained classes, and which of these are not among the prompts. Without rivals, a single prompt would be right
+    everywhere."""
+
+    mask: Bool[Array, " k"]
+    rivals: Float[Array, "r e"]
+    competing: Bool[Array, " r"]
 
 
 def frozen_maps(clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any) -> Array:
@@ -53,18 +63,19 @@ def with_region_scores(
     regions: Float[Array, "n q e"],
     texts: Float[Array, "k e"],
     scale: Float[Array, ""],
-    novel: Bool[Array, " k"],
+    novel: NovelPrompts,
 ) -> Float[Array, "n q k"]:
     """The detector's `logits`, with those of the `novel` prompts replaced by the logits of the geometric means.
 
     What the detector says of a novel prompt is how sure it is that there is any object at all: its largest score for
-    any prompt. `scale` multiplies the cosines of regions and prompts, of which one is right (softmax). Prompts whose
+    any prompt. `scale` multiplies the cosines of regions and texts, of which one is right (softmax). Prompts whose
     logits are −inf are padding.
     """
     valid = jnp.isfinite(logits).any((0, 1))
     objectness = jax.nn.log_sigmoid(logits.max(-1, keepdims=True))
-    cosines = regions @ texts.T
-    probability = jax.nn.log_softmax(jnp.where(valid, scale * cosines, -jnp.inf))
+    similarity = scale * regions @ jnp.concatenate([texts, novel.rivals]).T
+    counted = jnp.concatenate([valid, novel.competing])
+    probability = jax.nn.log_softmax(jnp.where(counted, similarity, -jnp.inf))[..., : len(texts)]
     mean = (1 - NOVEL_WEIGHT) * objectness + NOVEL_WEIGHT * probability
     mean = jnp.minimum(mean, -1e-6)  # a score below one
-    return jnp.where(novel & valid, mean - jnp.log(-jnp.expm1(mean)), logits)
+    return jnp.where(novel.mask & valid, mean - jnp.log(-jnp.expm1(mean)), logits)

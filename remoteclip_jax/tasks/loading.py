@@ -32,7 +32,7 @@ def load_towers(path: str | Path) -> RemoteCLIP:
     """Like `load`, but for any run that contains a CLIP. The image tower of a detector, for example, is trained to
     detect, and not to embed images."""
     path = Path(path)
-    check_directory(path, "converted weights (python -m convert) or an align run")
+    check_directory(path, "converted weights (python -m convert), or an align or contrast run")
     task = task_of_run(path)
     clip = find_task(task).towers(path) if task else RemoteCLIP(*load_weights(path))
     if "visual" not in clip.variables["params"]:

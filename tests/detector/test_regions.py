@@ -20,6 +20,7 @@ from remoteclip_jax.detector.regions import (
     FROZEN,
     GRID,
     NOVEL_WEIGHT,
+    NovelPrompts,
     frozen_maps,
     region_embeddings,
     with_region_scores,
@@ -67,12 +68,14 @@ def test_the_score_of_a_novel_prompt_is_a_geometric_mean() -> None:
     logits[..., 3] = -np.inf  # padding
     regions, texts = rng.normal(size=(2, 5, 8)), rng.normal(size=(4, 8))
     regions, texts = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (regions, texts))
-    novel = np.array([False, True, False, True])
-    found = np.asarray(
-        with_region_scores(*(jnp.asarray(x, jnp.float32) for x in (logits, regions, texts, 10.0)), jnp.asarray(novel))
+    rivals = rng.normal(size=(3, 8))
+    novel = NovelPrompts(
+        jnp.array([False, True, False, True]), jnp.asarray(rivals, jnp.float32), jnp.array([True, False, True])
     )
+    arrays = (jnp.asarray(x, jnp.float32) for x in (logits, regions, texts, 10.0))
+    found = np.asarray(with_region_scores(*arrays, novel))
     np.testing.assert_array_equal(found[..., [0, 2, 3]], logits[..., [0, 2, 3]])
-    exponents = np.exp(10 * regions @ texts[:3].T)
+    exponents = np.exp(10 * regions @ np.concatenate([texts[:3], rivals[[0, 2]]]).T)
     probability = exponents[..., 1] / exponents.sum(-1)
     objectness = (1 / (1 + np.exp(-logits[..., :3]))).max(-1)
     expected = objectness ** (1 - NOVEL_WEIGHT) * probability**NOVEL_WEIGHT
@@ -86,9 +89,9 @@ def test_without_novel_prompts_the_frozen_tower_changes_nothing() -> None:
     plain = quick(lambda: find_objects(model, variables, views, texts, count=8))()
     with_tower = quick(lambda: find_objects(model, {**variables, FROZEN: frozen_tower()}, views, texts, count=8))()
     jax.tree.map(np.testing.assert_array_equal, plain, with_tower)
-    mask = jnp.array([False, True, False])
+    novel = NovelPrompts(jnp.array([False, True, False]), texts[:1], jnp.array([False]))
     scored = quick(
-        lambda: find_objects(model, {**variables, FROZEN: frozen_tower()}, views, texts, count=8, novel=mask)
+        lambda: find_objects(model, {**variables, FROZEN: frozen_tower()}, views, texts, count=8, novel=novel)
     )()
     assert not np.array_equal(scored.scores, plain.scores)
 
@@ -98,4 +101,10 @@ def test_which_prompts_are_novel(detect_run: Path) -> None:
     assert detector.novel(("ship", "windmill")) is None  # there is no frozen tower
     detector = dataclasses.replace(detector, variables={**detector.variables, FROZEN: {}})
     assert detector.novel(("ship", "Harbor")) is None
-    assert detector.novel(("ship", "wind mill", "windmill", "red car")).tolist() == [False, True, True, True]
+    novel = detector.novel(("ship", "wind mill", "windmill", "red car"))
+    assert novel is not None
+    assert novel.mask.tolist() == [False, True, True, True]
+    rivals = [name for name in detector.classes if name != "windmill"]
+    assert novel.competing.tolist() == [name != "ship" for name in rivals]
+    rows = [detector.classes.index(name) for name in rivals]
+    np.testing.assert_array_equal(novel.rivals, detector.embeddings[rows])

@@ -4,15 +4,14 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, Detections
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects, to_detections
+from remoteclip_jax.detector.regions import NovelPrompts
 from remoteclip_jax.runtime.compilation import announced_compilation
 from remoteclip_jax.runtime.devices import check_batch_size, gather, split_batch
 
@@ -27,20 +26,19 @@ def make_predictor(
     batch_size: int,
     views: tuple[int, ...],
     max_detections: int = MAX_DETECTIONS,
-    novel: Bool[np.ndarray, " k"] | None = None,
+    novel: NovelPrompts | None = None,
 ) -> Callable[[Variables, Dataset], list[Detections]]:
     """A function from variables and a data set to the detections in each image. It is compiled once.
 
-    `texts` are the embeddings of `classes`, of which those marked as `novel` were not trained on. UserError if the
-    batch size does not divide among the devices.
+    `texts` are the embeddings of `classes`, of which the `novel` ones were not trained on. UserError if the batch size
+    does not divide among the devices.
     """
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> BatchDetections:
         squares = [batch[str(i)] for i in range(len(views))]
-        return find_objects(model, variables, squares, texts, count=max_detections, novel=novel_mask)
+        return find_objects(model, variables, squares, texts, count=max_detections, novel=novel)
 
-    novel_mask = None if novel is None else jnp.asarray(novel)
     parallel_step, is_compiled = gather(step), False
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:

@@ -27,7 +27,7 @@ TASK = Task(
     ranking=ranking,
     towers=detector_towers,
     embeds=False,
-    purpose="is a detect run, where an align run or converted weights are expected; it is for "
+    purpose="is a detect run, where an align or contrast run, or converted weights, are expected; it is for "
     "python -m remoteclip_jax.detect, eval.py and rc.load_detector",
     eval_settings=(
         *("dataset_format", "classes", "text_embeddings", "templates"),

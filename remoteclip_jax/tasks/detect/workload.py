@@ -17,6 +17,7 @@ from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import format_views
+from remoteclip_jax.detector.inference import novel_prompts
 from remoteclip_jax.detector.model import Detector, detector_shapes
 from remoteclip_jax.detector.regions import FROZEN
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
@@ -72,7 +73,7 @@ def make_workload(
         batch_size=config.batch_size,
         views=config.views,
         max_detections=config.max_detections,
-        novel=np.isin(data.classes, config.novel) if frozen and config.novel else None,
+        novel=novel_prompts(data.classes, data.classes, np.asarray(texts), config.novel) if frozen else None,
     )
 
     def evaluate(variables: Variables) -> dict[str, float]:
