@@ -39,8 +39,8 @@ class TrainedDetector:
     and finds at most `max_detections` objects in a window. `bands` are the three that it reads from images with more.
     `thresholds` are the score thresholds that were fitted to the run's validation split; None if there are none.
 
-    `held_out` are those of the classes that it was not trained on. If `variables` have a frozen image tower, it scores
-    these, and other prompts that are no classes (see `regions`).
+    `trained` are the classes of its training without those that were held out. If `variables` have a frozen image
+    tower, it scores all other prompts (see `regions`).
     """
 
     clip: CLIPConfig
@@ -55,26 +55,24 @@ class TrainedDetector:
     bands: Bands | None = None
     window: int | None = None
     thresholds: Thresholds | None = None
-    held_out: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
 
     def novel(self, prompts: Sequence[str]) -> NovelPrompts | None:
         """Which of `prompts` the frozen image tower scores; None if there are none, or no such tower."""
         if FROZEN not in self.variables:
             return None
-        return novel_prompts(prompts, self.classes, self.embeddings, self.held_out)
+        return novel_prompts(prompts, self.trained, TextEmbeddings(self.classes, self.embeddings))
 
 
-def novel_prompts(
-    prompts: Sequence[str], classes: Sequence[str], embeddings: Float[np.ndarray, "k e"], held_out: Sequence[str]
-) -> NovelPrompts | None:
-    """Those of `prompts` that are none of the trained classes, which are `classes` without those `held_out`. None if
-    there are none."""
-    trained = [i for i, name in enumerate(classes) if name not in held_out]
-    found = [find_class_index(name, [classes[i] for i in trained]) for name in prompts]
-    if None not in found:
+def novel_prompts(prompts: Sequence[str], trained: Sequence[str], classes: TextEmbeddings) -> NovelPrompts | None:
+    """Those of `prompts` that are none of the `trained` classes; None if there are none. The rivals are those of
+    `classes` that were trained on."""
+    mask = np.array([find_class_index(name, trained) is None for name in prompts])
+    if not mask.any():
         return None
-    competing = np.isin(np.arange(len(trained)), [i for i in found if i is not None], invert=True)
-    return NovelPrompts(np.array([i is None for i in found]), embeddings[trained], competing)
+    rows = [i for i, name in enumerate(classes.class_names) if find_class_index(name, trained) is not None]
+    competing = np.array([find_class_index(classes.class_names[i], prompts) is None for i in rows], bool)
+    return NovelPrompts(jnp.asarray(mask), jnp.asarray(classes.embeddings[rows]), jnp.asarray(competing))
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -130,7 +128,7 @@ def find_in_squares(
     valid = np.arange(count + padding) < count
     novel = detector.novel(prompts.class_names)
     if novel is not None:
-        novel = novel._replace(mask=np.pad(novel.mask, (0, padding)))
+        novel = novel._replace(mask=jnp.pad(novel.mask, (0, padding)))
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.

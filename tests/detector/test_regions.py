@@ -14,6 +14,7 @@ import remoteclip_jax as rc
 from remoteclip_jax.clip.model import CLIP, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.clip.resnet import AttentionPool
+from remoteclip_jax.data.classes import DIOR_CLASSES as DIOR
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
 from remoteclip_jax.detector.regions import (
@@ -97,7 +98,7 @@ def test_without_novel_prompts_the_frozen_tower_changes_nothing() -> None:
 
 
 def test_which_prompts_are_novel(detect_run: Path) -> None:
-    detector = dataclasses.replace(rc.load_detector(detect_run), held_out=("windmill",))
+    detector = dataclasses.replace(rc.load_detector(detect_run), trained=tuple(set(DIOR) - {"windmill"}))
     assert detector.novel(("ship", "windmill")) is None  # there is no frozen tower
     detector = dataclasses.replace(detector, variables={**detector.variables, FROZEN: {}})
     assert detector.novel(("ship", "Harbor")) is None

@@ -9,6 +9,7 @@ from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.clip.weights import load_weights
+from remoteclip_jax.data.classes import find_class_index
 from remoteclip_jax.detector.inference import TrainedDetector
 from remoteclip_jax.detector.model import detector_shapes
 from remoteclip_jax.detector.regions import FROZEN
@@ -70,7 +71,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         config.bands,
         read_usual_side(run),
         read_thresholds(run),
-        config.novel,
+        tuple(name for name in texts.class_names if find_class_index(name, config.novel) is None),
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
 from remoteclip_jax.clip.model import Variables, one_tower
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.clip.weights import load_weights, save_weights
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, SamplingConfig
@@ -64,6 +65,7 @@ def make_workload(
     config = dataclasses.replace(config, arch=shape.arch)
     model = Detector(shape, config.detector, jnp.dtype(config.dtype), AXIS, config.remat)
     has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
+    novel = novel_prompts(data.classes, train.classes, TextEmbeddings(data.classes, np.asarray(texts)))
     frozen = {FROZEN: load_weights(run.frozen_tower)[1]} if config.novel and run.frozen_tower.is_dir() else {}
     base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
@@ -73,7 +75,7 @@ def make_workload(
         batch_size=config.batch_size,
         views=config.views,
         max_detections=config.max_detections,
-        novel=novel_prompts(data.classes, data.classes, np.asarray(texts), config.novel) if frozen else None,
+        novel=novel,
     )
 
     def evaluate(variables: Variables) -> dict[str, float]:
