@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from remoteclip_jax.clip.template_sets import TEMPLATE_SETS
 from remoteclip_jax.errors import UserError
 
 # The template with the best zero-shot accuracy of RemoteCLIP RN50 on WHU-RS19 (95.52 %).
@@ -36,17 +37,21 @@ def prompts(class_names: Sequence[str], templates: Sequence[str] = (TEMPLATE,)) 
 
 
 def parse_templates(value: str) -> list[str]:
-    """The templates that ``--templates`` gives: those of a file, or one template with exactly one ``{}``.
+    """The templates that ``--templates`` gives: those of a set in `TEMPLATE_SETS` or of a file, or one template with
+    exactly one ``{}``.
 
-    UserError if it is neither, and as for `read_templates`.
+    UserError if it is none of these, and as for `read_templates`.
     """
+    if value in TEMPLATE_SETS:
+        return list(TEMPLATE_SETS[value])
     path = Path(os.path.expanduser(value))
     if os.path.isfile(path):  # unlike Path.is_file, it raises nothing for names that are too long
         return read_templates(path)
     if value.count("{}") != 1:
         raise UserError(
             f"--templates={value}: a template needs exactly one {{}}, for the class, such as {TEMPLATE!r}; "
-            "nor is there a file of this name with one template on each line"
+            "nor is there a file of this name with one template on each line, nor a set of templates; the sets are "
+            f"{', '.join(TEMPLATE_SETS)}"
         )
     return [value]
 

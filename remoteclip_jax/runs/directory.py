@@ -89,6 +89,7 @@ class RunDirectory:
         """Whether any split has been evaluated."""
         return any(self.root.glob("eval/*/metrics.json"))
 
-    def evaluation(self, split: str) -> Path:
-        """The folder for the evaluation on `split`."""
-        return self.root / "eval" / split
+    def evaluation(self, split: str, other: str | None = None) -> Path:
+        """The folder for the evaluation on `split`: `eval/SPLIT`, or, for an `other` than the run's own evaluation,
+        `eval/SPLIT-OTHER`, so that neither overwrites the other."""
+        return self.root / "eval" / (f"{split}-{other}" if other else split)

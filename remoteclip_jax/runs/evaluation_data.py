@@ -25,10 +25,14 @@ from remoteclip_jax.runs.summary import has_validation
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """The user's settings for an evaluation. None stands for the run's own (`data_dir`, `classes`, …) or the
-    default."""
+    """The user's settings for an evaluation. None stands for the run's own (`data_dir`, `classes`, …) or the default.
+
+    `evaluation` names another evaluation than the run's own. `captions` is the file of captions for retrieval.
+    """
 
     split: str = "test"
+    evaluation: str | None = None
+    captions: Path | None = None
     data_dir: Path | None = None
     dataset_format: str = "auto"
     classes: Path | None = None

@@ -1,6 +1,6 @@
 """The interface of a task: the functions that its folder offers to the rest of the program (see `tasks.registry`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ class Task:
     - `read(config, run)` reads the data of a training.
     - `prepare(config, run, data, resumed)` returns what is trained. A `resumed` run takes its variables from a
       checkpoint.
-    - `evaluate(run, config, settings)` is what `eval.py` does with a run. For converted weights `config` is None.
-      `describe` puts its result into words.
+    - `evaluation` names what `eval.py` measures of a run: "classification", for example. Tasks with the same measure it
+      alike, and `eval.py --task=NAME` chooses another one, if the run `embeds` and the other task's runs do.
+    - `evaluate(run, config, settings)` does so. `config` may be that of another task; for converted weights it is None.
+      `describe` puts the result into words.
+    - `evaluate_embeddings(path, templates)` does so for embeddings in an npz file. None if there is no such thing.
     - `ranking` maps a row of the metrics to a number, lower is better.
     - `towers(path)` is the CLIP inside a run of this task, at its best checkpoint. Other trainings start from it, and
       users load it if `embeds` is set.
@@ -32,6 +35,7 @@ class Task:
 
     read: Callable[[Any, RunDirectory], RunData]
     prepare: Callable[[Any, RunDirectory, RunData, bool], Workload]
+    evaluation: str
     evaluate: Callable[[RunDirectory, Any, EvalSettings], dict[str, Any]]
     describe: Callable[[dict[str, Any]], str]
     ranking: Ranking
@@ -39,3 +43,4 @@ class Task:
     embeds: bool
     purpose: str
     eval_settings: tuple[str, ...] = ()
+    evaluate_embeddings: Callable[[Path, Sequence[str] | None], dict[str, Any]] | None = None

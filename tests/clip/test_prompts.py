@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from remoteclip_jax.clip.prompts import TEMPLATE, parse_templates, prompts, read_templates, words
+from remoteclip_jax.clip.template_sets import TEMPLATE_SETS
 from remoteclip_jax.data.classes import DIOR_CLASSES
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.printable import printable
+from tests.shared_data import SHARED, requires_shared
 
 
 @pytest.mark.parametrize(
@@ -84,3 +87,22 @@ def test_a_template_or_a_file_of_them(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.txt"):
         read_templates(tmp_path / "nowhere.txt")
+
+
+def test_sets_of_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"remoteclip": 1, "openai-eurosat": 3, "openai-resisc45": 18, "rs106": 106}
+    assert {name: len(set(parse_templates(name))) for name in TEMPLATE_SETS} == counts
+    assert all(template.count("{}") == 1 for templates in TEMPLATE_SETS.values() for template in templates)
+    assert parse_templates("openai-eurosat")[1] == "a centered satellite photo of a {}."
+    assert {"satellite imagery of {}.", "aerial view of the {}."} < set(parse_templates("openai-resisc45"))
+    monkeypatch.chdir(tmp_path)
+    Path("rs106").write_text("mine: {}\n")
+    assert parse_templates("./rs106") == ["mine: {}"]
+    with pytest.raises(UserError, match="the sets are remoteclip, openai-eurosat, openai-resisc45, rs106"):
+        parse_templates("openai-aid")
+
+
+@requires_shared
+def test_the_106_are_those_of_the_published_embeddings() -> None:
+    with np.load(SHARED / "remoteclip_rn50" / "whu_rs19_embeddings.npz") as stored:
+        assert set(stored["templates"].tolist()) == set(TEMPLATE_SETS["rs106"])

@@ -24,8 +24,8 @@ FLAGS = {
         ),
     },
     "eval.py": {
-        *("workdir", "split", "data_dir", "dataset_format", "classes", "text_embeddings", "templates", "batch_size"),
-        *("novel", "image_size", "max_detections", "bands", "skip_broken", "embeddings"),
+        *("workdir", "task", "split", "data_dir", "dataset_format", "classes", "text_embeddings", "templates"),
+        *("captions", "batch_size", "novel", "image_size", "max_detections", "bands", "skip_broken", "embeddings"),
     },
     "remoteclip_jax.detect": {
         *("workdir", "image", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),

@@ -33,19 +33,28 @@ def dataset() -> Dataset:
 def test_notes_are_written_and_told(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[Any] = []
 
-    def make_evaluator(model: Any, *rest: Any, **more: Any) -> Any:
+    def make_measure(model: Any, *rest: Any, **more: Any) -> Any:
         measured.append(model.dtype)
-        return lambda variables: {"top1": 0.5, "top5": 1.0, "loss": 0.25}
+        sums = {"top1": 1, "top5": 2, "loss": 0.5, "count": 2, "confusion": [[1.0]]}
+        return lambda variables: {name: np.array(value) for name, value in sums.items()}
 
     monkeypatch.setattr(align, "load", lambda path: RemoteCLIP(TINY, {}, "bfloat16"))
     monkeypatch.setattr(evaluation_data, "read_dataset", lambda *_, **__: dataset)
     monkeypatch.setattr(align, "evaluation_embeddings", lambda *arguments: np.ones((1, 64), np.float32))
-    monkeypatch.setattr(align, "make_evaluator", make_evaluator)
+    monkeypatch.setattr(align, "make_measure", make_measure)
     result = evaluate(tmp_path, EvalSettings(data_dir=tmp_path))
-    assert result["notes"] == [*NOTES, "test: 1 images without objects skipped"]
+    dropped = "test: 1 images without objects skipped"
+    several = "test: 1 images show several classes, and count in no class's accuracy"
+    assert result["notes"] == [*NOTES, dropped, several]
+    assert result["per_class"] == {"ship": {"accuracy": 1.0, "n": 1}}
     assert (result["images"], result["skipped"]) == (1, 1)
     assert json.loads((tmp_path / "eval/test/metrics.json").read_text())["notes"] == result["notes"]
-    figures = ["images 1  top-1 50.00 %  top-5 100.00 %", "loss 0.2500"]
+    assert (tmp_path / "eval/test/confusion.png").read_bytes().startswith(b"\x89PNG")
+    figures = [
+        "images 1  top-1 50.00 %  top-5 100.00 %",
+        "mean per-class accuracy 100.00 % (1 classes)",
+        "loss 0.2500",
+    ]
     assert describe(tmp_path, result).splitlines() == [*result["notes"], *figures]
     assert measured == ["bfloat16"]  # the type in which `rc.encode_image` computes
 

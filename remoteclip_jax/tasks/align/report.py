@@ -15,7 +15,7 @@ from remoteclip_jax.evaluation.page import (
     saved_steps,
     speed_section,
 )
-from remoteclip_jax.files.json_files import read_json
+from remoteclip_jax.evaluation.sections import classification_section, retrieval_section
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Row
@@ -23,7 +23,6 @@ from remoteclip_jax.runs.metrics_log import Row
 from .config import AlignConfig
 from .task import ranking
 
-EVALUATION = {"top1": float, "top5": float, "loss": float}
 RANDOM_WEIGHTS_NOTE = (
     "From random weights, a tower memorises its training images long before it learns what the classes look like. Only "
     "the validation figures tell how well it generalises. For real use, start from RemoteCLIP (`--weights`).\n"
@@ -45,8 +44,7 @@ def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[str 
     parts += ["## Speed\n", speed_section(rows, summary)]
     parts += ["## Trained and frozen parameters\n", _parameters(config.text_embeddings, summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best)]
-    if results := _evaluations(run):
-        parts += ["## Evaluations\n", results]
+    parts += [*classification_section(run), *retrieval_section(run)]
     return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run, summary)]
 
 
@@ -79,15 +77,6 @@ def _parameters(text_embeddings: str | None, summary: dict[str, Any]) -> str:
     else:
         lines.append(f"- no text tower: the class embeddings come from {code(text_embeddings)}\n")
     return "".join(lines)
-
-
-def _evaluations(run: RunDirectory) -> str:
-    lines = []
-    for path in sorted(run.root.glob("eval/*/metrics.json")):
-        result = read_json(path, EVALUATION)
-        figures = [percent(result["top1"]), percent(result["top5"]), f"{result['loss']:.4f}"]
-        lines.append([path.parent.name, result.get("data_dir", "—"), result.get("images", "—"), *figures])
-    return table(["split", "data", "images", "top-1", "top-5", "loss"], lines) if lines else ""
 
 
 def _next_commands(run: RunDirectory, summary: dict[str, Any]) -> str:

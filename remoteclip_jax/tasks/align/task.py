@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from remoteclip_jax.evaluation.zero_shot import evaluate_embeddings
 from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET
 from remoteclip_jax.tasks.loading import run_towers
 from remoteclip_jax.training.task import Task
@@ -19,6 +20,7 @@ def ranking(row: Mapping[str, Any]) -> float:
 TASK = Task(
     read=data.read,
     prepare=workload.prepare,
+    evaluation="classification",
     evaluate=evaluation.evaluate,
     describe=evaluation.describe,
     ranking=ranking,
@@ -26,4 +28,6 @@ TASK = Task(
     embeds=True,
     purpose="is an align run, which classifies images (eval.py) and detects nothing; train.py --task=detect trains a "
     "detector, and takes this run as its --weights",
+    eval_settings=("dataset_format", "classes", "text_embeddings", "templates"),
+    evaluate_embeddings=evaluate_embeddings,
 )

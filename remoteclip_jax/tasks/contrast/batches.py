@@ -24,9 +24,10 @@ class Captions:
     def __init__(self, dataset: Dataset, context_length: int) -> None:
         texts = [caption for example in dataset.examples for caption in example.captions]
         ids = tokenize(texts, context_length + 1)
-        self.truncated = int((ids[:, context_length] == END_ID).sum())
+        too_long = ids[:, context_length] == END_ID
+        self.truncated = int(too_long.sum())
         ids = ids[:, :context_length]
-        ids[ids[:, -1] != 0, -1] = END_ID
+        ids[too_long, -1] = END_ID  # (the token there may be 0, which is "!")
         longest = int((ids == END_ID).argmax(1).max()) + 1
         self.ids: Int32[np.ndarray, "m l"] = ids[:, : min(context_length, -(-longest // LENGTH_STEP) * LENGTH_STEP)]
         counts = [len(example.captions) for example in dataset.examples]

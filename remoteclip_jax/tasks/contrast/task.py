@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from remoteclip_jax.evaluation.retrieval_file import evaluate_embeddings
 from remoteclip_jax.runs.metrics_log import UNVALIDATED_OFFSET
 from remoteclip_jax.tasks.loading import run_towers
 from remoteclip_jax.training.task import Task
@@ -21,6 +22,7 @@ def ranking(row: Mapping[str, Any]) -> float:
 TASK = Task(
     read=data.read,
     prepare=workload.prepare,
+    evaluation="retrieval",
     evaluate=evaluation.evaluate,
     describe=evaluation.describe,
     ranking=ranking,
@@ -28,4 +30,6 @@ TASK = Task(
     embeds=True,
     purpose="is a contrast run, which embeds images and texts (eval.py) and detects nothing; train.py --task=detect "
     "trains a detector, and takes this run as its --weights",
+    eval_settings=("captions",),
+    evaluate_embeddings=evaluate_embeddings,
 )

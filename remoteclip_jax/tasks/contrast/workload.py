@@ -19,6 +19,7 @@ from remoteclip_jax.training.workload import Workload
 
 from .batches import Captions, contrast_batches
 from .config import ContrastConfig, Freeze
+from .evaluation import make_evaluator
 from .loss import make_contrast_loss
 
 STEM = r"^visual/(conv|bn)\d/"
@@ -54,6 +55,14 @@ def make_workload(config: ContrastConfig, clip: RemoteCLIP | None, data: RunData
     config = dataclasses.replace(config, arch=shape.arch)
     model = CLIP(shape, jnp.dtype(config.dtype), AXIS, config.remat)
     captions = Captions(train, shape.context_length)
+    if captions.truncated:
+        print(f"{captions.truncated} captions are longer than {shape.context_length} tokens, and were cut")
+    val = None
+    if data.val is not None:
+        val = dataclasses.replace(data.val, examples=data.val.examples[: config.validation_images])
+    evaluate = None
+    if val is not None:
+        evaluate = make_evaluator(model, val, batch_size=config.batch_size, image_size=config.image_size)
 
     def variables() -> Variables:
         assert clip is not None
@@ -77,6 +86,8 @@ def make_workload(config: ContrastConfig, clip: RemoteCLIP | None, data: RunData
         make_contrast_loss(model, config),
         batches,
         steps_per_epoch(train, config.batch_size),
-        None,
+        evaluate,
+        rehearse=evaluate,
+        rehearsal_images=len(val) if val else 0,
         rules=RULES[config.freeze],
     )

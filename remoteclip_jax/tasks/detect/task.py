@@ -21,6 +21,7 @@ def ranking(row: Mapping[str, Any]) -> float:
 TASK = Task(
     read=data.read,
     prepare=workload.prepare,
+    evaluation="detection",
     evaluate=evaluation.evaluate,
     describe=evaluation.describe,
     ranking=ranking,
@@ -28,5 +29,8 @@ TASK = Task(
     embeds=False,
     purpose="is a detect run, where an align run or converted weights are expected; it is for "
     "python -m remoteclip_jax.detect, eval.py and rc.load_detector",
-    eval_settings=("novel", "image_size", "max_detections"),
+    eval_settings=(
+        *("dataset_format", "classes", "text_embeddings", "templates"),
+        *("novel", "image_size", "max_detections"),
+    ),
 )
