@@ -131,8 +131,8 @@ def test_an_image_is_no_negative_of_itself(case: str, on_four: dict[str, Any]) -
 
 
 def test_a_training_step_is_the_same_on_any_number_of_devices(on_four: dict[str, Any]) -> None:
-    """The metrics, among them loss and norm of the gradient; and the whole state: parameters, AdamW's moments (after the
-    first step, the gradients), and the statistics of batch norm, which are those of the whole batch."""
+    """The metrics, among them loss and norm of the gradient, and the whole state: parameters, AdamW's moments (after
+    the first step, the gradients), and the statistics of batch norm, which are those of the whole batch."""
     one = training_step(1)
     for other in (training_step(2), on_four["step"]):
         assert_close(other, one, 1e-9)
