@@ -184,8 +184,8 @@ def read_results(output: Path) -> dict[str, dict[str, Any]]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """A Markdown table: the mean and standard deviation over the seeds, and the mean difference from `full` (or, if that
-    is missing, from `default`) with the same seeds, with its standard error."""
+    """A Markdown table: the mean and standard deviation over the seeds, and the mean difference from `full`
+    (from `default`, if that is missing) with the same seeds, with its standard error."""
     reference = "full" if "full" in results else "default"
     heads = f"| variant | seeds | mAP@50 | mAP | mAP@50 minus that of `{reference}` |"
     lines = [heads, "| --- | --- | --- | --- | --- |"]

@@ -44,11 +44,12 @@ module, without_jax, cases = json.loads(sys.argv[1])
 if without_jax:
     sys.modules["jax"] = None  # `import jax` is an error
 command = importlib.import_module(module)
+start = getattr(command, "command", command.run)  # `command` in convert/
 for arguments in cases:
     sys.argv = [module, *arguments]
     flags.FLAGS.unparse_flags()
     try:
-        command.run()
+        start()
     except SystemExit as e:
         print("exit", e.code)
 """

@@ -14,6 +14,8 @@ from remoteclip_jax.data.types import Dataset, Example
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.files.writing import write_atomically
 
+CAPTIONS_FILE = "captions.json"  # beside the images
+
 
 def write_box_captions(datasets: Sequence[Dataset], data_dir: Path, output: Path, seed: int) -> tuple[str, ...]:
     """Write the five box captions of each image to the JSON file `output`, whose folder is made if need be.

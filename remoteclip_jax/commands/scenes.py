@@ -19,9 +19,16 @@ _IMAGE_SIZE = flags.DEFINE_integer("image_size", 800, "pixels per side")
 
 def main() -> None:
     """Generate the data set that the flags ask for, and print where it is."""
+    from remoteclip_jax.clip.caption_file import CAPTIONS_FILE, write_box_captions
+    from remoteclip_jax.data.reading import read_dataset
+
     output = Path(_OUTPUT.value)
-    generate_dataset(output, _TRAIN.value, _VAL.value, _TEST.value, _SEED.value, _IMAGE_SIZE.value, progress=True)
-    print(f"{_TRAIN.value + _VAL.value + _TEST.value} images in {output}")
+    counts = {"train": _TRAIN.value, "val": _VAL.value, "test": _TEST.value}
+    generate_dataset(output, **counts, seed=_SEED.value, image_size=_IMAGE_SIZE.value, progress=True)
+    if not (output / CAPTIONS_FILE).exists():
+        splits = [read_dataset(output, split) for split, count in counts.items() if count]
+        write_box_captions(splits, output, output / CAPTIONS_FILE, _SEED.value)
+    print(f"{sum(counts.values())} images in {output}, and five captions for each of them in {CAPTIONS_FILE}")
 
 
 def run() -> NoReturn:

@@ -4,25 +4,30 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 @dataclass(frozen=True)
 class TarMember:
-    """A file inside of an uncompressed tar archive: `size` bytes from `offset` on. As text, `shard.tar: 000001.jpg`."""
+    """A file inside of an uncompressed tar archive: `size` bytes from `offset` on. `member` is its path in there."""
 
     archive: Path
-    name: str
+    member: str
     offset: int
     size: int
 
     def __str__(self) -> str:
-        return f"{self.archive}: {self.name}"
+        return f"{self.archive}: {self.member}"
+
+    @property
+    def name(self) -> str:
+        """The name without folders, `shard.tar: 000001.jpg`: shards often number their members from zero."""
+        return f"{self.archive.name}: {self.member}"
 
     @property
     def suffix(self) -> str:
         """The extension, as of a path."""
-        return PurePosixPath(self.name).suffix
+        return PurePosixPath(self.member).suffix
 
     def open(self) -> BinaryIO:
         """The content, opened for reading; only what is asked for is read. OSError as from opening the archive."""
@@ -51,6 +56,8 @@ def source_key(source: ImageSource) -> tuple[str, int]:
 class _Part(io.RawIOBase):
     """A range of an open file, which is closed with it."""
 
+    mode = "rb"
+
     def __init__(self, file: io.FileIO, offset: int, size: int) -> None:
         self._file, self._offset, self._size, self._position = file, offset, size, 0
 
@@ -67,10 +74,10 @@ class _Part(io.RawIOBase):
         self._position = start + offset
         return self._position
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         count = max(0, min(len(buffer), self._size - self._position))
         self._file.seek(self._offset + self._position)
-        read = self._file.readinto(buffer[:count])
+        read = self._file.readinto(memoryview(buffer)[:count])
         self._position += read
         return read
 

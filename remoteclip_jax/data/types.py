@@ -43,11 +43,11 @@ def _no_labels() -> Int32[np.ndarray, " 0"]:
 class Example:
     """One image and its objects.
 
-    `width` and `height` are in pixels of the upright image. `boxes` are normalised (cx, cy, w, h) in [0, 1] of it;
-    `labels` index the data set's `classes`. `ignored` are the boxes of crowds and difficult objects, with
-    `ignored_labels`: in these regions a detector is taught nothing about that class. `annotations` are what the file
-    says, for evaluation; None if the objects say it all. In class folders, one object fills the image. `captions` are
-    sentences about the image; data that have these have no objects.
+    `image` is a file, or a member of a tar archive. `width` and `height` are in pixels of the upright image. `boxes`
+    are normalised (cx, cy, w, h) in [0, 1] of it; `labels` index the data set's `classes`. `ignored` are the boxes of
+    crowds and difficult objects, with `ignored_labels`: in these regions a detector is taught nothing about that class.
+    `annotations` are what the file says, for evaluation; None if the objects say it all. In class folders, one object
+    fills the image. `captions` are sentences about the image; data that have these have no objects.
     """
 
     image: ImageSource

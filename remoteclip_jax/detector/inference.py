@@ -21,6 +21,7 @@ from remoteclip_jax.detector.config import DetectorConfig
 from remoteclip_jax.detector.detections import MAX_DETECTIONS
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import BatchDetections, find_objects
+from remoteclip_jax.detector.regions import FROZEN
 from remoteclip_jax.detector.thresholds import Thresholds
 from remoteclip_jax.errors import UserError
 
@@ -37,6 +38,9 @@ class TrainedDetector:
     text tower, None if the run had none. It computes in `dtype`, the type that the run was trained and evaluated in,
     and finds at most `max_detections` objects in a window. `bands` are the three that it reads from images with more.
     `thresholds` are the score thresholds that were fitted to the run's validation split; None if there are none.
+
+    `held_out` are those of the classes that it was not trained on. If `variables` have a frozen image tower, it scores
+    these, and other prompts that are no classes (see `regions`).
     """
 
     clip: CLIPConfig
@@ -51,6 +55,13 @@ class TrainedDetector:
     bands: Bands | None = None
     window: int | None = None
     thresholds: Thresholds | None = None
+    held_out: tuple[str, ...] = ()
+
+    def novel(self, prompts: Sequence[str]) -> Bool[np.ndarray, " k"] | None:
+        """Which of `prompts` the frozen image tower scores; None if there are none, or no such tower."""
+        trained = [name for name in self.classes if name not in self.held_out]
+        is_novel = np.array([find_class_index(name, trained) is None for name in prompts])
+        return is_novel if FROZEN in self.variables and is_novel.any() else None
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -104,12 +115,15 @@ def find_in_squares(
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     valid = np.arange(count + padding) < count
+    novel = detector.novel(prompts.class_names)
+    if novel is not None:
+        novel = np.pad(novel, (0, padding))
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.
     place = jax.tree.leaves(detector.variables)[0]
     device = place.device if isinstance(place, jax.Array) else None
-    inputs = jax.block_until_ready(jax.device_put((list(squares), texts, valid), device))
+    inputs = jax.block_until_ready(jax.device_put((list(squares), texts, valid, novel), device))
     return _find(*static, detector.variables, *inputs)
 
 
@@ -123,5 +137,6 @@ def _find(
     views: Sequence[UInt8[Array, "n _ _ 3"]],
     texts: Float[Array, "k e"],
     valid: Bool[Array, " k"],
+    novel: Bool[Array, " k"] | None,
 ) -> BatchDetections:
-    return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, valid, count)
+    return find_objects(Detector(clip, config, jnp.dtype(dtype)), variables, views, texts, valid, count, novel)

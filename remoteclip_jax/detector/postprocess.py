@@ -17,6 +17,7 @@ from remoteclip_jax.data.views import size_ranges
 from remoteclip_jax.data.windows import square_to_pixels
 from remoteclip_jax.detector.detections import MAX_DETECTIONS, SAME_OBJECT, Detections
 from remoteclip_jax.detector.model import Detector
+from remoteclip_jax.detector.regions import FROZEN, frozen_maps, region_embeddings, with_region_scores
 from remoteclip_jax.ops.boxes import corners
 from remoteclip_jax.ops.suppression import nms_mask
 
@@ -37,19 +38,31 @@ def find_objects(
     texts: Float[Array, "k e"],
     valid: Bool[Array, " k"] | None = None,
     count: int = MAX_DETECTIONS,
+    novel: Bool[Array, " k"] | None = None,
 ) -> BatchDetections:
     """The `count` best detections in whole images.
 
     `views` are the same images in several sizes, ascending. `valid` is False for padded prompts, as for `Detector`. The
-    detector uses at least `count` queries.
+    detector uses at least `count` queries. `novel` marks prompts that it was not trained on: if the variables have a
+    frozen image tower, their scores come from this tower, too (see `regions`).
     """
+    variables, frozen = {k: v for k, v in variables.items() if k != FROZEN}, variables.get(FROZEN)
     model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))
-    logits, boxes = [], []
-    for images, (low, high) in zip(views, size_ranges(tuple(view.shape[1] for view in views)), strict=True):
+    logits, boxes, maps = [], [], None
+    ranges = size_ranges(tuple(view.shape[1] for view in views))
+    for i, (images, (low, high)) in enumerate(zip(views, ranges, strict=True)):
         outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, valid)
         last = outputs.layer(-1)
+        view_logits = last.logits
+        if frozen is not None and novel is not None:
+            if i + 1 < len(views) or maps is None:  # a region is seen more closely than it was found
+                closer = jnp.asarray(views[min(i + 1, len(views) - 1)])
+                maps = frozen_maps(model.clip, frozen, normalise(closer), model.dtype)
+            regions = region_embeddings(model.clip, frozen, maps, last.boxes)
+            scale = jnp.exp(frozen["params"]["logit_scale"])
+            view_logits = with_region_scores(view_logits, regions, texts, scale, novel)
         size = jnp.sqrt(last.boxes[..., 2:].prod(-1, keepdims=True))
-        logits.append(jnp.where((low <= size) & (size < high), last.logits, -jnp.inf))
+        logits.append(jnp.where((low <= size) & (size < high), view_logits, -jnp.inf))
         boxes.append(last.boxes)
     return postprocess(jnp.concatenate(logits, 1), jnp.concatenate(boxes, 1), count)
 

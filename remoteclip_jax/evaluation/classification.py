@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Real
 
 from remoteclip_jax.ops.similarity import soft_cross_entropy
 
@@ -41,7 +41,7 @@ def means(sums: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(sums[name]) / float(sums["count"]) for name in ("top1", "top5", "loss")}
 
 
-def class_figures(confusion: Float[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
+def class_figures(confusion: Real[np.ndarray, "k k"], classes: Sequence[str]) -> dict[str, Any]:
     """The accuracy by class: `per_class` (name → `accuracy`, None without images, and their number `n`), its mean
     `mean_per_class_accuracy` over the classes that have images, and `confusion` as a list of rows."""
     counts = confusion.sum(-1)

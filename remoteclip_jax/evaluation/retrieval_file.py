@@ -45,7 +45,7 @@ def evaluate_embeddings(path: Path, templates: Sequence[str] | None = None) -> d
     for name, values in zip(names, (images, texts), strict=True):
         if len(zero := np.flatnonzero(~values.any(-1))):
             raise UserError(f"{path}: {name}[{zero[0]}] is zero, which has no direction")
-    return retrieval_figures(images, texts, image_of_text)
+    return retrieval_figures(images, texts, image_of_text.astype(np.int64))
 
 
 def retrieval_figures(

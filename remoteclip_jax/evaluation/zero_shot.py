@@ -36,7 +36,8 @@ def evaluate_embeddings(path: Path, templates: Sequence[str] | None, temperature
     `class_names[K]`. `templates` names those to use; None means all. UserError if the file lacks something, its shapes
     disagree, or a template is missing.
     """
-    arrays = load_arrays(path, ("image_embeddings", "labels", "templates", "text_embeddings"), ("class_names",))
+    keys = ("image_embeddings", "labels", "templates", "text_embeddings")
+    arrays = load_arrays(path, keys, ("class_names",), "; embeddings of captions are for --task=retrieval")
     images, texts = (
         as_finite_float32(arrays[name], f"{path}: {name}") for name in ("image_embeddings", "text_embeddings")
     )

@@ -17,15 +17,17 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 _MOST_DEFLATED = 1032  # the largest ratio that deflate can reach
 
 
-def load_arrays(path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """The arrays `keys` of an npz file, and those of `optional` that it has. UserError if the file or one of `keys` is
-    missing, or one of them all is broken."""
+def load_arrays(
+    path: Path, keys: tuple[str, ...], optional: tuple[str, ...] = (), hint: str = ""
+) -> dict[str, np.ndarray]:
+    """The arrays `keys` of an npz file, and those of `optional` that it has. UserError if the file is missing, one of
+    `keys` is (the `hint` then says what to do), or an array is broken."""
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings(action="ignore"):
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             missing = [key for key in keys if key not in names]
             if missing:
-                raise UserError(f"{path} lacks {', '.join(missing)}; it has {', '.join(names) or 'nothing'}")
+                raise UserError(f"{path} lacks {', '.join(missing)}; it has {', '.join(names) or 'nothing'}{hint}")
             return {key: _read(archive, f"{key}.npy") for key in (*keys, *optional) if key in names}
     except UserError:
         raise

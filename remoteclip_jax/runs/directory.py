@@ -37,6 +37,12 @@ class RunDirectory:
         return self.root / "text_tower"
 
     @property
+    def frozen_tower(self) -> Path:
+        """The image tower that a detector started from, as weights: what it sees in regions of prompts that were not
+        trained on. Absent if the run started at random, or from another detector without one."""
+        return self.root / "frozen_tower"
+
+    @property
     def text_embeddings(self) -> Path:
         """The class names and the embeddings that the run trains against."""
         return self.root / "text_embeddings.npz"
@@ -81,7 +87,8 @@ class RunDirectory:
     def clear(self) -> None:
         """Remove what was prepared for a run that has not begun. Synthetic data stay: they record the settings that
         they were made with, and are checked against these."""
-        shutil.rmtree(self.text_tower, ignore_errors=True)
+        for folder in (self.text_tower, self.frozen_tower):
+            shutil.rmtree(folder, ignore_errors=True)
         for path in (self.text_embeddings, self.summary, self.thresholds, self.config):
             path.unlink(missing_ok=True)
 

@@ -8,6 +8,8 @@ import unicodedata
 import numpy as np
 import open_clip
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from remoteclip_jax.clip.tokenizer import END_ID, START_ID, tokenize
 
@@ -190,3 +192,11 @@ def test_shape_and_type() -> None:
 def test_no_room_is_refused() -> None:
     with pytest.raises(ValueError, match="no room"):
         tokenize("a", context_length=1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text([chr(c) for c in range(0x20, 0x7F) if chr(c) != "&"]))
+def test_capitals_change_nothing(caption: str) -> None:
+    # RemoteCLIP's evaluation capitalises each caption; the readers of captions need not. (HTML's entities have capitals
+    # of their own, and a few letters beyond ASCII, such as ß, change when they are capitalised.)
+    assert tokenize(caption.capitalize()).tolist() == tokenize(caption).tolist()

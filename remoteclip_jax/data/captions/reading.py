@@ -53,7 +53,7 @@ def read_captions(
     components = _components(source, split)
     if kind is Kind.SHARD:
         files = tuple(file for file in files if (split_in_name(file) or TRAIN) in components)
-    contents = [_content(file, kind, skip_broken) for file in files]
+    contents = [_content(file, kind, skip_broken and kind is Kind.SHARD) for file in files]
     notes, images = Notes(split), ImageOpener(skip_broken)
     remarks = [f"{split}: {note}" for content in contents for note in content.notes]
     records = [record for content in contents for record in content.records if _split(record) in components]
@@ -108,7 +108,7 @@ def _content(file: Path, kind: Kind, skip_broken: bool) -> CaptionFile:
     return _read(file, kind, skip_broken, (status.st_mtime_ns, status.st_size))
 
 
-@functools.lru_cache(maxsize=4)  # several splits are read from one file, which may be large
+@functools.lru_cache(maxsize=16)  # several splits are read from one file, which may be large
 def _read(file: Path, kind: Kind, skip_broken: bool, _state: tuple[int, int]) -> CaptionFile:
     split = split_in_name(file)
     if kind is Kind.SHARD:
@@ -136,7 +136,7 @@ def _located(source: Path, records: Sequence[CaptionRecord], root: Path | None, 
     for record in missing:
         where = "the shard; make it again" if root is None else f"{root}; name the folder of the images with --data_dir"
         images.reject(
-            record.name,
+            f"{record.file.name}: {record.name}" if root is None else record.name,
             UserError(
                 f"{source}: {len(missing)} of {len(records)} captioned images are missing, the first of them "
                 f"{record.name!r} ({record.file.name}, {record.where}), which is not in {where}"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 from remoteclip_jax.data.captions.records import CaptionFile, CaptionRecord
@@ -12,6 +13,7 @@ IMAGE_COLUMNS = ("filepath", "filename", "file_name", "image", "image_path", "im
 CAPTION_COLUMNS = ("title", "caption", "captions", "text", "sentence", "raw")
 SPLIT_COLUMN = "split"
 DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV with semicolons"}
+_LINE_END = re.compile(r"[\r\n]")
 
 
 def read_caption_table(path: Path, split: str | None) -> CaptionFile:
@@ -56,7 +58,7 @@ def read_caption_table(path: Path, split: str | None) -> CaptionFile:
 
 def _columns(path: Path, text: str) -> tuple[str, int, int, list[str]]:
     """The delimiter, the columns of images and of captions, and the names of all columns."""
-    first = text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
+    first = _LINE_END.split(text, maxsplit=1)[0]
     by_suffix = sorted(DELIMITERS, key=lambda delimiter: (delimiter == "\t") != (path.suffix.lower() == ".tsv"))
     for delimiter in by_suffix:
         columns = [name.strip().casefold() for name in next(csv.reader([first], delimiter=delimiter), [])]

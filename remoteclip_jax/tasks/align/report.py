@@ -15,7 +15,7 @@ from remoteclip_jax.evaluation.page import (
     saved_steps,
     speed_section,
 )
-from remoteclip_jax.evaluation.sections import classification_section, retrieval_section
+from remoteclip_jax.evaluation.sections import evaluation_section
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Row
@@ -44,7 +44,7 @@ def report(run: RunDirectory, config: AlignConfig, rows: list[Row]) -> list[str 
     parts += ["## Speed\n", speed_section(rows, summary)]
     parts += ["## Trained and frozen parameters\n", _parameters(config.text_embeddings, summary)]
     parts += ["## Checkpoints\n", checkpoint_table(run, best)]
-    parts += [*classification_section(run), *retrieval_section(run)]
+    parts += evaluation_section(run)
     return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run, summary)]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from remoteclip_jax.clip.caption_file import CAPTIONS_FILE
 from remoteclip_jax.data.captions.reading import caption_splits, read_captions
 from remoteclip_jax.data.captions.sources import caption_folder
 from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
@@ -13,7 +14,7 @@ from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 
 from .config import ContrastConfig
-from .synthetic import CAPTIONS_FILE, draw_captioned_scenes
+from .synthetic import draw_captioned_scenes
 
 
 def read(config: ContrastConfig, run: RunDirectory) -> RunData:

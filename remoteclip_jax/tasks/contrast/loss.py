@@ -30,11 +30,10 @@ def info_nce(
     """
     count = len(images)
     all_images, all_texts, all_identities = images, texts, identity
-    first = 0
+    own = jnp.arange(count)
     if axis_name is not None:
         all_images, all_texts, all_identities = jax.lax.all_gather((images, texts, identity), axis_name, tiled=True)
-        first = jax.lax.axis_index(axis_name) * count
-    own = first + jnp.arange(count)
+        own += jax.lax.axis_index(axis_name) * count
     same = (identity[:, None] == all_identities) & (own[:, None] != jnp.arange(len(all_identities)))
 
     def cross_entropy(rows: Float[Array, "n d"], columns: Float[Array, "m d"]) -> Float[Array, ""]:

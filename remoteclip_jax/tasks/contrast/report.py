@@ -14,7 +14,7 @@ from remoteclip_jax.evaluation.page import (
     saved_steps,
     speed_section,
 )
-from remoteclip_jax.files.json_files import Partial, read_json
+from remoteclip_jax.evaluation.sections import evaluation_section
 from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.metrics_log import Row
@@ -23,8 +23,6 @@ from .config import ContrastConfig
 from .task import ranking
 
 RECALL = "val_mean_recall"
-WAYS = {"image → text": "image_to_text", "text → image": "text_to_image"}
-FIGURES = {f"{way}_recall_{k}": float for way in WAYS.values() for k in (1, 5, 10)} | {"mean_recall": float}
 TRAINED = {
     "none": "both towers and the temperature",
     "image": "the text tower and the temperature; the image tower keeps its initial weights",
@@ -52,8 +50,7 @@ def report(run: RunDirectory, config: ContrastConfig, rows: list[Row]) -> list[s
     counts = "".join(f"- {text(name)}: {count:,} parameters\n" for name, count in summary["parameters"].items())
     parts += ["## Trained parameters\n", f"Trained: {TRAINED[config.freeze]}.\n\n{counts}"]
     parts += ["## Checkpoints\n", checkpoint_table(run, best)]
-    if results := _evaluations(run):
-        parts += ["## Evaluations\n", results]
+    parts += evaluation_section(run)
     return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run)]
 
 
@@ -75,21 +72,6 @@ def _epoch_table(run: RunDirectory, rows: list[Row], best: Row) -> str:
             lines.append([row["epoch"], f"{row['loss']:.4f}", recall, f"{row['temperature']:.4f}", ", ".join(remarks)])
     note = "Recall is the mean of recall@1, 5 and 10, image → text and text → image.\n" if _validated(rows) else ""
     return f"{table(['epoch', 'loss', 'validation recall', 'temperature', 'remarks'], lines)}\n{note}"
-
-
-def _evaluations(run: RunDirectory) -> str:
-    """A table of the retrieval results."""
-    lines = []
-    for path in sorted(run.root.glob("eval/*/metrics.json")):
-        result = read_json(path, Partial({"evaluation": str}))
-        if result.get("evaluation") != "retrieval":
-            continue
-        result = read_json(path, Partial(FIGURES))
-        for words, way in WAYS.items():
-            cells = [percent(result[f"{way}_recall_{k}"]) for k in (1, 5, 10)]
-            lines.append([path.parent.name, result.get("images", "—"), words, *cells, percent(result["mean_recall"])])
-    heads = ["split", "images", "", "recall@1", "recall@5", "recall@10", "mean recall"]
-    return table(heads, lines) if lines else ""
 
 
 def _next_commands(run: RunDirectory) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from remoteclip_jax.clip.caption_file import write_box_captions
+from remoteclip_jax.clip.caption_file import CAPTIONS_FILE, write_box_captions
 from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.transforms import Window, crop_boxes
@@ -22,7 +22,6 @@ from remoteclip_jax.scenes import generate_dataset
 
 from .config import ContrastConfig
 
-CAPTIONS_FILE = "captions.json"
 WINDOWS = "windows"  # folder
 
 
@@ -34,6 +33,7 @@ def grid(side: int) -> list[Window]:
 def cut(example: Example, side: int, folder: Path) -> list[Example]:
     """The windows of an image that show an object, written into `folder`. An object belongs to a window that has at
     least 30 % of its area."""
+    assert isinstance(example.image, Path)  # scenes are files
     image, cells = read_image(example.image), []
     for number, window in enumerate(grid(side)):
         boxes, kept = crop_boxes(example.boxes, window)

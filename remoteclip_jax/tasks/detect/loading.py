@@ -11,6 +11,7 @@ from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.clip.weights import load_weights
 from remoteclip_jax.detector.inference import TrainedDetector
 from remoteclip_jax.detector.model import detector_shapes
+from remoteclip_jax.detector.regions import FROZEN
 from remoteclip_jax.errors import UserError
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.summary import read_usual_side
@@ -54,6 +55,8 @@ def load_detector(path: str | Path) -> TrainedDetector:
             f"version; put it back, or train again"
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
+    if run.frozen_tower.is_dir():
+        trained = {**trained, FROZEN: load_weights(run.frozen_tower)[1]}
     return TrainedDetector(
         clip_config,
         config.detector,
@@ -67,6 +70,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         config.bands,
         read_usual_side(run),
         read_thresholds(run),
+        config.novel,
     )
 
 

@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.clip.model import Variables
 from remoteclip_jax.data.types import Dataset
@@ -25,16 +27,20 @@ def make_predictor(
     batch_size: int,
     views: tuple[int, ...],
     max_detections: int = MAX_DETECTIONS,
+    novel: Bool[np.ndarray, " k"] | None = None,
 ) -> Callable[[Variables, Dataset], list[Detections]]:
     """A function from variables and a data set to the detections in each image. It is compiled once.
 
-    `texts` are the embeddings of `classes`. UserError if the batch size does not divide among the devices.
+    `texts` are the embeddings of `classes`, of which those marked as `novel` were not trained on. UserError if the
+    batch size does not divide among the devices.
     """
     check_batch_size(batch_size)
 
     def step(variables: Variables, batch: dict[str, Any]) -> BatchDetections:
-        return find_objects(model, variables, [batch[str(i)] for i in range(len(views))], texts, count=max_detections)
+        squares = [batch[str(i)] for i in range(len(views))]
+        return find_objects(model, variables, squares, texts, count=max_detections, novel=novel_mask)
 
+    novel_mask = None if novel is None else jnp.asarray(novel)
     parallel_step, is_compiled = gather(step), False
 
     def predict(variables: Variables, dataset: Dataset) -> list[Detections]:

@@ -11,12 +11,14 @@ from jaxtyping import Array, Float
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
-from remoteclip_jax.clip.model import Variables
+from remoteclip_jax.clip.model import Variables, one_tower
+from remoteclip_jax.clip.weights import load_weights, save_weights
 from remoteclip_jax.data.pipeline import Batches, steps_per_epoch
 from remoteclip_jax.data.sampling import Sampler, SamplingConfig
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import format_views
 from remoteclip_jax.detector.model import Detector, detector_shapes
+from remoteclip_jax.detector.regions import FROZEN
 from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
@@ -29,6 +31,7 @@ from remoteclip_jax.training.workload import MakeBatches, Workload
 from .batches import box_slots, detection_batches, object_crop_batches
 from .config import DetectConfig
 from .evaluation import write_evaluation
+from .loading import is_detector, load_detector
 from .loss import make_detect_loss
 from .prediction import make_predictor
 from .thresholds import facts_line, fit_thresholds, threshold_facts
@@ -45,6 +48,8 @@ RULES: Rules = (
 def prepare(config: DetectConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
     """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made."""
     clip = None if resumed else prepare_towers(config, run, load_towers)
+    if clip is not None:
+        keep_frozen_tower(config, run, clip)
     return make_workload(config, run, clip, prepare_texts(config, run, data.classes, clip), data)
 
 
@@ -58,6 +63,7 @@ def make_workload(
     config = dataclasses.replace(config, arch=shape.arch)
     model = Detector(shape, config.detector, jnp.dtype(config.dtype), AXIS, config.remat)
     has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
+    frozen = {FROZEN: load_weights(run.frozen_tower)[1]} if config.novel and run.frozen_tower.is_dir() else {}
     base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
         model,
@@ -66,11 +72,12 @@ def make_workload(
         batch_size=config.batch_size,
         views=config.views,
         max_detections=config.max_detections,
+        novel=np.isin(data.classes, config.novel) if frozen and config.novel else None,
     )
 
     def evaluate(variables: Variables) -> dict[str, float]:
         assert val is not None
-        metrics = evaluate_detections(val, predict(variables, val))
+        metrics = evaluate_detections(val, predict(variables | frozen, val))
         return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
 
     # The score thresholds are fitted to `val`, which is predicted for that unless it is (a part of) `final`.
@@ -80,9 +87,9 @@ def make_workload(
         assert final is not None
         facts: dict[str, Any] = {"data_dir": config.data_dir or str(run.data), "views": config.views}
         facts["max_detections"] = config.max_detections
-        found, thresholds = predict(variables, final), None
+        found, thresholds = predict(variables | frozen, final), None
         if fitted_apart is not None:
-            thresholds = fit_thresholds(run, fitted_apart, predict(variables, fitted_apart))
+            thresholds = fit_thresholds(run, fitted_apart, predict(variables | frozen, fitted_apart))
         elif val is not None:
             thresholds = fit_thresholds(run, final, found)
         facts |= threshold_facts(thresholds, final, found)
@@ -95,7 +102,7 @@ def make_workload(
     def rehearse(variables: Variables, images: int) -> None:
         assert rehearsed is not None
         subset = dataclasses.replace(rehearsed, examples=rehearsed.examples[:images])
-        evaluate_detections(subset, predict(variables, subset))
+        evaluate_detections(subset, predict(variables | frozen, subset))
 
     def variables() -> Variables:
         assert clip is not None
@@ -117,6 +124,19 @@ def make_workload(
         rules=RULES,
         frozen_counts=frozen_parameter_counts(clip),
     )
+
+
+def keep_frozen_tower(config: DetectConfig, run: RunDirectory, clip: RemoteCLIP) -> None:
+    """Store the image tower that a run starts from, if a CLIP trained it: it will score prompts that this run does not
+    train on. A detector's tower is no longer CLIP's; its own frozen one is taken."""
+    if not config.weights or not clip.has_text_tower or run.frozen_tower.exists():
+        return
+    if is_detector(config.weights):
+        tower = load_detector(config.weights).variables.get(FROZEN)
+    else:
+        tower = one_tower(clip.variables, "visual")
+    if tower is not None:
+        save_weights(run.frozen_tower, clip.config, tower, {"part": "frozen"})
 
 
 def make_batches(config: DetectConfig, train: Dataset) -> MakeBatches:

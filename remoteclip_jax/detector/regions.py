@@ -1,0 +1,70 @@
+"""Scores of regions by a CLIP that was never trained to detect, for prompts that the detector was not trained on.
+
+A detector that has learned sixteen classes says of anything else that it is none of these. The CLIP that it started
+from has seen more, in captions. Its frozen image tower sees the same views; the features of a box are pooled from its
+last map by RoIAlign (He et al. 2017) and go through CLIP's own attention pool, and the score of a prompt is a geometric
+mean of what the detector says and of the probability of the prompt for the pooled region: F-VLM (Kuo et al. 2023).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from remoteclip_jax.clip.config import CLIPConfig
+from remoteclip_jax.clip.model import CLIP, Variables
+from remoteclip_jax.clip.resnet import AttentionPool
+from remoteclip_jax.ops.sampling import sample
+from remoteclip_jax.ops.similarity import l2_normalise
+
+GRID = 4  # samples of a region in each direction
+NOVEL_WEIGHT = 0.65  # of CLIP's probability in the score of a prompt that was not trained on
+FROZEN = "frozen"  # the frozen tower's place in the variables of a detector
+
+
+def frozen_maps(clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any) -> Array:
+    """C5 [n, s/32, s/32, c] of normalised images by a frozen image tower."""
+    maps: Any = CLIP(clip, dtype).apply(frozen, images, method="features")
+    return jnp.asarray(maps["c5"])
+
+
+def region_embeddings(
+    clip: CLIPConfig, frozen: Variables, maps: Float[Array, "n h w c"], boxes: Float[Array, "n q 4"]
+) -> Float[Array, "n q e"]:
+    """The unit-length embeddings of regions, given as boxes (cx, cy, w, h), from the maps of `frozen_maps`."""
+    n, q, c = *boxes.shape[:2], maps.shape[-1]
+    steps = (jnp.arange(GRID) + 0.5) / GRID - 0.5
+    offsets = jnp.stack(jnp.meshgrid(steps, steps), -1).reshape(-1, 2)  # (x, y), row by row
+    points = boxes[:, :, None, :2] + offsets * boxes[:, :, None, 2:]
+    half = 0.5 / jnp.array(maps.shape[2:0:-1], points.dtype)
+    points = jnp.clip(points, half, 1 - half)  # beyond the outermost centres a map goes on as it is there
+    # One head, one level and one point of its own for each sample.
+    points = points.reshape(n, q * GRID**2, 1, 1, 1, 2)
+    samples = sample([maps[:, :, :, None]], points, jnp.ones(points.shape[:-1], maps.dtype))
+    pool = AttentionPool(clip.image_size // 32, clip.vision_heads, clip.embed_dim, maps.dtype)
+    cells = samples.reshape(n * q, GRID, GRID, c)
+    pooled = pool.apply({"params": frozen["params"]["visual"]["attnpool"]}, cells)
+    return l2_normalise(jnp.asarray(pooled)).reshape(n, q, -1)
+
+
+def with_region_scores(
+    logits: Float[Array, "n q k"],
+    regions: Float[Array, "n q e"],
+    texts: Float[Array, "k e"],
+    scale: Float[Array, ""],
+    novel: Bool[Array, " k"],
+) -> Float[Array, "n q k"]:
+    """The detector's `logits`, with those of the `novel` prompts replaced by the logits of the geometric means.
+
+    What the detector says of a novel prompt is how sure it is that there is any object at all: its largest score for
+    any prompt. `scale` multiplies the cosines of regions and prompts, of which one is right (softmax). Prompts whose
+    logits are −inf are padding.
+    """
+    valid = jnp.isfinite(logits).any((0, 1))
+    objectness = jax.nn.log_sigmoid(logits.max(-1, keepdims=True))
+    cosines = regions @ texts.T
+    probability = jax.nn.log_softmax(jnp.where(valid, scale * cosines, -jnp.inf))
+    mean = (1 - NOVEL_WEIGHT) * objectness + NOVEL_WEIGHT * probability
+    mean = jnp.minimum(mean, -1e-6)  # a score below one
+    return jnp.where(novel & valid, mean - jnp.log(-jnp.expm1(mean)), logits)
