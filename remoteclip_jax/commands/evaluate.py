@@ -31,6 +31,9 @@ _SIZE = flags.DEFINE_integer(
     "image_size", None, "detect: pixels of the finest view at which images are predicted (the run's)"
 )
 _MAX_DETECTIONS = flags.DEFINE_integer("max_detections", None, "detect: at most this many per image (the run's)")
+_FROZEN = flags.DEFINE_bool(
+    "frozen_tower", True, "detect: score novel classes with the frozen tower that the run started from, too"
+)
 _BANDS = flags.DEFINE_string(
     "bands", None, "red, green and blue of images with more than three bands, such as 3,2,1 (the run's)"
 )
@@ -72,6 +75,7 @@ def main() -> None:
         max_detections=_MAX_DETECTIONS.value,
         bands=parse_bands(_BANDS.value) if _BANDS.value else None,
         skip_broken=_SKIP.value,
+        frozen_tower=_FROZEN.value,
     )
     workdir = _path(_WORKDIR.value)
     result = evaluate(workdir, settings) if workdir else evaluate_embeddings(Path(_EMBEDDINGS.value), settings)

@@ -44,6 +44,7 @@ class EvalSettings:
     max_detections: int | None = None
     bands: tuple[int, ...] | None = None
     skip_broken: bool = False
+    frozen_tower: bool = True
 
 
 def read_evaluation_split(

@@ -18,7 +18,7 @@ from remoteclip_jax.training.task import Task
 # Settings that not every task uses.
 TASK_SPECIFIC = (
     *("captions", "dataset_format", "classes", "text_embeddings", "templates"),
-    *("novel", "image_size", "max_detections"),
+    *("novel", "image_size", "max_detections", "frozen_tower"),
 )
 
 

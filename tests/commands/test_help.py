@@ -26,6 +26,7 @@ FLAGS = {
     "eval.py": {
         *("workdir", "task", "split", "data_dir", "dataset_format", "classes", "text_embeddings", "templates"),
         *("captions", "batch_size", "novel", "image_size", "max_detections", "bands", "skip_broken", "embeddings"),
+        "frozen_tower",
     },
     "remoteclip_jax.detect": {
         *("workdir", "image", "prompts", "text_embeddings", "score_threshold", "image_size", "max_detections"),

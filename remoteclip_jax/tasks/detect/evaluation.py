@@ -85,7 +85,7 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
         batch_size=settings.batch_size or config.batch_size,
         views=views,
         max_detections=max_detections,
-        novel=detector.novel(dataset.classes),
+        novel=detector.novel(dataset.classes) if settings.frozen_tower else None,
     )
     facts = {
         "data_dir": str(data_dir),

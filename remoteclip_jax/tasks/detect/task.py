@@ -31,6 +31,6 @@ TASK = Task(
     "python -m remoteclip_jax.detect, eval.py and rc.load_detector",
     eval_settings=(
         *("dataset_format", "classes", "text_embeddings", "templates"),
-        *("novel", "image_size", "max_detections"),
+        *("novel", "image_size", "max_detections", "frozen_tower"),
     ),
 )
