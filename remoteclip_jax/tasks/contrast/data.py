@@ -31,10 +31,12 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
     if config.val_share is not None:
         (train, val), remark = hold_out(train, config.val_share, config.seed), ""
     elif config.val_split or component_splits(VAL, caption_splits(source)):
-        val, shared = without_shared_files(read_split(config, run, config.val_split or VAL), train)
-        remark = f"{val.split}: {shared} images left out, because they are trained on" if shared else ""
-        if not len(val):
-            val, remark = None, f"no validation: all images of {val.split!r} are trained on"
+        found, shared = without_shared_files(read_split(config, run, config.val_split or VAL), train)
+        remark = f"{found.split}: {shared} images left out, because they are trained on" if shared else ""
+        if len(found):
+            val = found
+        else:
+            remark = f"no validation: all images of {found.split!r} are trained on"
     if val is None:
         remark += " (--val_share=0.1 takes one from the training images)"
     splits = [dataset for dataset in (train, val) if dataset]

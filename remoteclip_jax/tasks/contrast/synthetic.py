@@ -8,6 +8,7 @@ twentieth of its side would only be six pixels large. The grid is the same for a
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,7 +45,7 @@ def cut(example: Example, side: int, folder: Path) -> list[Example]:
         path = folder / f"{example.image.stem}-{side}-{number}.jpg"
         if not path.exists():
             pixels = image.crop((left, top, right, bottom))
-            write_atomically(path, lambda file, pixels=pixels: pixels.save(file, "JPEG", quality=90))
+            write_atomically(path, partial(pixels.save, format="JPEG", quality=90))
         cells.append(Example(path, right - left, bottom - top, boxes[kept], example.labels[kept]))
     return cells
 

@@ -17,11 +17,11 @@ from remoteclip_jax.tasks.contrast.workload import RULES
 from remoteclip_jax.training.state import TrainState, create_state, unpacked
 from remoteclip_jax.training.step import make_train_step
 
-SHAPE = dataclasses.replace(ARCHITECTURES["tiny"], text_layers=1, vocab_size=512)
+SHAPE = dataclasses.replace(ARCHITECTURES["tiny"], image_size=32, vision_width=8, text_layers=1, vocab_size=512)
 LENGTH = 16  # tokens
 CONFIG = ContrastConfig(
     arch="tiny",
-    image_size=64,
+    image_size=32,
     batch_size=8,
     learning_rate=1e-3,
     schedule="cosine",
@@ -40,7 +40,7 @@ def config(**changes: Any) -> ContrastConfig:
 def batch(seed: int, index: Sequence[int] = range(8)) -> dict[str, np.ndarray]:
     """Random images and texts. Where `index` has a number twice, the image is the same, and the text another one."""
     rng = np.random.default_rng([7, seed])
-    images = rng.integers(0, 256, (max(index) + 1, 64, 64, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (max(index) + 1, 32, 32, 3), dtype=np.uint8)
     ids = rng.integers(1, SHAPE.vocab_size - 1, (len(index), LENGTH))
     end = rng.integers(3, LENGTH, (len(index), 1))
     ids = np.where(np.arange(LENGTH) < end, ids, np.where(np.arange(LENGTH) == end, SHAPE.vocab_size - 1, 0))

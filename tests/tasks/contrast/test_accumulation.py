@@ -25,8 +25,8 @@ from tests.tasks.contrast.small_problem import (
 )
 from tests.torch_reference import flax_variables, random_clip
 
-WHOLE, PARTS = config(train_norm=False, batch_size=32), config(train_norm=False, batch_size=32, accumulate=4)
-TWICE = [0, *range(1, 31), 0]  # an image that is in two parts of the batch
+WHOLE, PARTS = config(train_norm=False, batch_size=64), config(train_norm=False, batch_size=64, accumulate=4)
+TWICE = [0, *range(1, 63), 0]  # an image that is in two parts of the batch
 
 
 @dataclass
@@ -76,7 +76,7 @@ def test_statistics_keep_their_bits(whole: Result, parts: Result, variables: Var
 
 def test_parts_take_less_memory(whole: Result, parts: Result) -> None:
     """Of four parts, the activations of one are in memory at a time; the gradients always are."""
-    assert parts.temporary_bytes < 0.65 * whole.temporary_bytes
+    assert parts.temporary_bytes < 0.6 * whole.temporary_bytes
 
 
 def test_parts_on_two_devices(whole: Result, variables: Variables) -> None:

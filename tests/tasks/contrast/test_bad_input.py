@@ -25,6 +25,8 @@ def test_command_lines(contrast_run: Path, align_run: Path, synthetic_data: Path
         f"{data} --accumulate=3 --set=train_norm=false": "must be a multiple of --accumulate=3",
         f"{data} --freeze=nonsense": "--freeze=nonsense",
         f"{data} --train_split=night": "has no split 'night'; it has train, val, test",
+        f"{data} --classes={no_text / 'config.json'}": "--classes is not for --task=contrast",
+        f'{data} --set=backbone="frozen"': "--freeze=image freezes the image tower",
         f"{data} --label=first": "--label is for --task=align",
     }
     common = ("--task=contrast", "--preset=tiny", f"--workdir={tmp_path / 'run'}")
