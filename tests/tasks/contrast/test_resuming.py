@@ -21,8 +21,8 @@ from remoteclip_jax.training.meter import Meter
 from tests.commands.test_end_to_end import rows_without_times
 
 
-def final_state(run: Path) -> list[bytes]:
-    """All bits of the last checkpoint."""
+def final_weights(run: Path) -> list[bytes]:
+    """The bits of the weights in the last checkpoint."""
     with Checkpoints(run / "checkpoints", ranking) as checkpoints:
         weights = checkpoints.restore_weights(checkpoints.latest_step())
     return [np.asarray(x).tobytes() for x in jax.tree.leaves(weights)]
@@ -47,7 +47,7 @@ def test_interrupted_within_an_epoch(
     train({}, run)
     assert [row["step"] for row in rows_without_times(run)] == [3, 6, 9]
     assert rows_without_times(run) == rows_without_times(contrast_run)
-    assert final_state(run) == final_state(contrast_run)
+    assert final_weights(run) == final_weights(contrast_run)
 
 
 def test_captions_that_have_moved_are_named_again(contrast_run: Path, settings: dict[str, Any], tmp_path: Path) -> None:
