@@ -17,7 +17,9 @@ def random_clip(config: CLIPConfig, seed: int) -> TorchCLIP:
     Nothing is left at a value that could hide a mistake: scales are 0.5–1.5 (also the third norm of each block, which
     open_clip starts at zero), biases and running means are not zero, running variances are 0.5–1.5.
     """
-    model = torch_model(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # the scales below are those of open_clip's initial weights
+        model = torch_model(config)
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(like: torch.Tensor) -> torch.Tensor:

@@ -101,7 +101,7 @@ class TrainConfig:
 # Settings that may change when a run is resumed. A change of any other would make it another run.
 EXTENDABLE_FIELDS = ("epochs", "max_steps", "max_minutes")
 # Paths may change too: the same data, names and weights may have moved.
-PATH_FIELDS = ("data_dir", "classes", "weights", "text_embeddings")
+PATH_FIELDS = ("data_dir", "classes", "weights", "text_embeddings", "captions")
 
 # Old names of fields in the config.json of version 0.1.0, and their present names.
 RENAMED_FIELDS = {

@@ -101,7 +101,7 @@ def resumed_config(saved: TrainConfig, settings: Mapping[str, Any], workdir: Pat
     """
     task = settings.get("task", saved.task)
     settings = _flat_settings(task_settings(task).config, task, settings)
-    moved = {name: settings[name] for name in PATH_FIELDS if name in settings and getattr(saved, name) is not None}
+    moved = {name: settings[name] for name in PATH_FIELDS if name in settings and _saved_value(saved, name) is not None}
     settings = {name: value for name, value in settings.items() if name not in moved}
     differing = [
         f"--{name}={value} (was {_saved_value(saved, name)})"

@@ -38,11 +38,16 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Parts]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         params, statistics = state.params.unpack(), state.batch_stats.unpack()
+        labels = label_parameters(params, rules, config.backbone)
+
+        def held(label: str, param: Array) -> Array:
+            return jax.lax.stop_gradient(param) if label == "frozen" else param
 
         def total_loss(trainable: dict[str, Any]) -> tuple[Array, Any]:
-            return loss_fn({**jax.lax.stop_gradient(params), **trainable}, statistics, batch, key)
+            # What is frozen inside of a module that trains gets no gradient either, which would count in the norm.
+            return loss_fn(jax.tree.map(held, labels, {**params, **trainable}), statistics, batch, key)
 
-        trainable = trainable_params(params, label_parameters(params, rules, config.backbone))
+        trainable = trainable_params(params, labels)
         (loss, (parts, statistics)), grads = jax.value_and_grad(total_loss, has_aux=True)(trainable)
         with jax.named_scope("optimizer"):
             packed = state.params.layout.pack({**jax.tree.map(jnp.zeros_like, params), **grads})

@@ -29,7 +29,7 @@ def test_every_task_has_its_parts(name: str) -> None:
 
 def test_an_unknown_task_is_one_line() -> None:
     for find in (task_settings, find_task):
-        with pytest.raises(UserError, match="--task=other is unknown; known: align, detect"):
+        with pytest.raises(UserError, match="--task=other is unknown; known: align, detect, contrast"):
             find("other")
 
 

@@ -50,6 +50,12 @@ def caption_files(source: Path) -> tuple[tuple[Path, ...], Kind]:
     return tuple(files), first
 
 
+def caption_folder(source: Path) -> Path:
+    """The folder of the caption files that `source` names, to which the paths of images are relative. UserError as from
+    `caption_files`."""
+    return caption_files(source)[0][0].parent
+
+
 def split_in_name(path: Path) -> str | None:
     """The split that the name of a caption file says, as written there: `train2017` of `captions_train2017.json`."""
     return next((word for word in _WORD.findall(path.stem) if split_role(word)), None)

@@ -2,12 +2,12 @@
 
 import grain
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt8
 
 from remoteclip_jax.clip.tokenizer import END_ID, tokenize
 from remoteclip_jax.data.cache import ImageCache
 from remoteclip_jax.data.pipeline import MAX_SAMPLES, Batch, Batches, index_at, iterate_batches, steps_per_epoch
-from remoteclip_jax.data.transforms import WHOLE_IMAGE, Window, augment, required_shorter_side
+from remoteclip_jax.data.transforms import WHOLE_IMAGE, augment
 from remoteclip_jax.data.types import Dataset
 
 LENGTH_STEP = 8  # texts are padded to the longest, in steps of this many tokens
@@ -39,10 +39,12 @@ class Captions:
         return row
 
 
-def centre_square(width: int, height: int) -> Window:
-    """The largest square in the middle of an image of `width` x `height` pixels."""
-    w, h = min(1.0, height / width), min(1.0, width / height)
-    return Window((1 - w) / 2, (1 - h) / 2, w, h)
+def centre_square(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
+    """The largest square in the middle of an image: all of it, if it is a square."""
+    height, width, _ = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
 
 
 def contrast_batches(
@@ -63,16 +65,14 @@ def contrast_batches(
     "full" (colour jitter, too). UserError for a broken image.
     """
     epoch_length = steps_per_epoch(dataset, batch_size) * batch_size
-    shorter_side = required_shorter_side(WHOLE_IMAGE, image_size)
-    cache = ImageCache(shorter_side, bands=dataset.bands)
+    cache = ImageCache(image_size, bands=dataset.bands)
     no_boxes, no_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
 
     def load(position: int) -> Batch:
         index, rng = index_at(len(dataset), epoch_length, seed, position)
         example = dataset.examples[index]
-        image = cache.read(example.image, at_least=shorter_side)
-        window = centre_square(example.width, example.height)
-        pixels, _, _ = augment(image, no_boxes, no_labels, window, image_size, rng, augmentation)
+        image = centre_square(cache.read(example.image, at_least=image_size))
+        pixels, _, _ = augment(image, no_boxes, no_labels, WHOLE_IMAGE, image_size, rng, augmentation)
         return {"image": pixels, "ids": captions.one_of(index, rng), "index": np.array(index, np.int32)}
 
     return iterate_batches(grain.MapDataset.range(start_step * batch_size, MAX_SAMPLES), load, batch_size)

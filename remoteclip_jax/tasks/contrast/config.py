@@ -35,6 +35,11 @@ class ContrastConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, unused in {"classes": None, "text_embeddings": None, "dataset_format": "auto"}.items():
+            if getattr(self, name) != unused:
+                raise UserError(f"--{name} is not for --task=contrast, which learns from captions: leave it out")
+        if self.backbone == "frozen":
+            raise UserError('--set=backbone="frozen" is for other tasks: --freeze=image freezes the image tower')
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"--batch_size={self.batch_size} must be a multiple of --accumulate={self.accumulate}, the number of "

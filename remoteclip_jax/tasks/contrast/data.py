@@ -4,6 +4,7 @@ from pathlib import Path
 
 from remoteclip_jax.clip.caption_file import CAPTIONS_FILE
 from remoteclip_jax.data.captions.reading import caption_splits, read_captions
+from remoteclip_jax.data.captions.sources import caption_folder
 from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
 from remoteclip_jax.data.reading import dataset_summary
 from remoteclip_jax.data.splits import TRAIN, VAL, component_splits
@@ -26,15 +27,18 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
         draw_captioned_scenes(config, run.data)
     source, data_dir = caption_source(config, run)
     train = read_split(config, run, config.train_split or TRAIN)
-    val, remark = None, ""
+    val, remark = None, "no validation: there is no split for it"
     if config.val_share is not None:
-        train, val = hold_out(train, config.val_share, config.seed)
+        (train, val), remark = hold_out(train, config.val_share, config.seed), ""
     elif config.val_split or component_splits(VAL, caption_splits(source)):
-        val, shared = without_shared_files(read_split(config, run, config.val_split or VAL), train)
-        remark = f"{val.split}: {shared} images left out, because they are trained on" if shared else ""
-        val = val if len(val) else None
+        found, shared = without_shared_files(read_split(config, run, config.val_split or VAL), train)
+        remark = f"{found.split}: {shared} images left out, because they are trained on" if shared else ""
+        if len(found):
+            val = found
+        else:
+            remark = f"no validation: all images of {found.split!r} are trained on"
     if val is None:
-        remark = "no validation: there is no split for it (--val_share=0.1 takes one from the training images)"
+        remark += " (--val_share=0.1 takes one from the training images)"
     splits = [dataset for dataset in (train, val) if dataset]
     notes = [dataset_summary(data_dir, splits), f"{len_captions(train)} captions of {len(train)} images to train on"]
     notes += [remark] if remark else []
@@ -47,7 +51,7 @@ def caption_source(config: ContrastConfig, run: RunDirectory) -> tuple[Path, Pat
     """The captions of a run, and the folder of its images. UserError if the user's folder has no captions."""
     if config.captions:
         source = Path(config.captions)
-        return source, Path(config.data_dir) if config.data_dir else source.parent
+        return source, Path(config.data_dir) if config.data_dir else caption_folder(source)
     data_dir = Path(config.data_dir) if config.data_dir else run.data
     source = data_dir / CAPTIONS_FILE
     if not source.exists():

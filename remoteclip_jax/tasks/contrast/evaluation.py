@@ -11,6 +11,7 @@ import numpy as np
 
 from remoteclip_jax.clip.model import CLIP, Variables
 from remoteclip_jax.data.captions.reading import read_captions
+from remoteclip_jax.data.captions.sources import caption_folder
 from remoteclip_jax.data.holdout import hold_out
 from remoteclip_jax.data.reading import dataset_summary
 from remoteclip_jax.data.splits import TRAIN, VAL, split_role
@@ -98,7 +99,7 @@ def evaluated_captions(run: RunDirectory, config: TrainConfig | None, settings: 
     """The captions, and the folder of their images: the user's, else those of a `contrast` run. UserError if neither
     names any."""
     if settings.captions:
-        return settings.captions, settings.data_dir or _folder(settings.captions)
+        return settings.captions, settings.data_dir or caption_folder(settings.captions)
     if settings.data_dir:
         config = ContrastConfig(data_dir=str(settings.data_dir))
     if not isinstance(config, ContrastConfig):
@@ -107,10 +108,6 @@ def evaluated_captions(run: RunDirectory, config: TrainConfig | None, settings: 
             "with --data_dir=DIR"
         )
     return caption_source(config, run)
-
-
-def _folder(captions: Path) -> Path:
-    return captions if captions.is_dir() else captions.parent
 
 
 def read_evaluation_split(source: Path, data_dir: Path, config: TrainConfig | None, settings: EvalSettings) -> Dataset:

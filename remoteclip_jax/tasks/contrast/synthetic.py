@@ -8,6 +8,7 @@ twentieth of its side would only be six pixels large. The grid is the same for a
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from remoteclip_jax.data.images import read_image
 from remoteclip_jax.data.reading import read_dataset
 from remoteclip_jax.data.transforms import Window, crop_boxes
 from remoteclip_jax.data.types import Dataset, Example
+from remoteclip_jax.files.writing import write_atomically
 from remoteclip_jax.scenes import generate_dataset
 
 from .config import ContrastConfig
@@ -42,7 +44,8 @@ def cut(example: Example, side: int, folder: Path) -> list[Example]:
         right, bottom = round((window.x + window.w) * image.width), round((window.y + window.h) * image.height)
         path = folder / f"{example.image.stem}-{side}-{number}.jpg"
         if not path.exists():
-            image.crop((left, top, right, bottom)).save(path, quality=90)
+            pixels = image.crop((left, top, right, bottom))
+            write_atomically(path, partial(pixels.save, format="JPEG", quality=90))
         cells.append(Example(path, right - left, bottom - top, boxes[kept], example.labels[kept]))
     return cells
 

@@ -32,8 +32,20 @@ RULES: dict[Freeze, Rules] = {
 
 
 def prepare(config: ContrastConfig, run: RunDirectory, data: RunData, resumed: bool) -> Workload:
-    """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made."""
+    """The workload of a run. Unless the run is `resumed`, the towers that training starts from are loaded or made.
+    UserError if they have no text tower, or if a batch cannot be divided."""
+    check_parts(config)
     return make_workload(config, None if resumed else initial_towers(config), data)
+
+
+def check_parts(config: ContrastConfig) -> None:
+    """UserError if a device's share of a batch cannot be computed in `accumulate` equal parts."""
+    devices = jax.local_device_count()
+    if config.batch_size % (devices * config.accumulate):
+        raise UserError(
+            f"--batch_size={config.batch_size} must be a multiple of {devices * config.accumulate}: "
+            f"--accumulate={config.accumulate} parts on each of {devices} devices"
+        )
 
 
 def initial_towers(config: ContrastConfig) -> RemoteCLIP:
