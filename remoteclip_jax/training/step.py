@@ -65,7 +65,7 @@ def make_train_step(
             if not factor:  # nothing is added, because −0.0 + 0.0 would change a bit
                 return param
             new = param + (learning_rate * factor * update).astype(param.dtype)
-            return jnp.minimum(new, MAX_LOGIT_SCALE) if group.endswith(TEMPERATURE) else new
+            return jnp.clip(new, 0, MAX_LOGIT_SCALE) if group.endswith(TEMPERATURE) else new
 
         with jax.named_scope("optimizer"):
             grad_norm = optax.tree.norm(packed)

@@ -23,7 +23,7 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
     The validation split is that of the captions, or the share `val_share` of the training images; without either there
     is no validation. UserError if captions or images are missing or broken.
     """
-    if config.captions is None and config.data_dir is None:
+    if config.captions is None and config.data_dir is None and not run.has_begun():
         draw_captioned_scenes(config, run.data)
     source, data_dir = caption_source(config, run)
     train = read_split(config, run, config.train_split or TRAIN)

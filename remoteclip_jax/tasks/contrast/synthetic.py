@@ -63,14 +63,12 @@ def with_windows(dataset: Dataset, side: int, folder: Path) -> Dataset:
 
 def draw_captioned_scenes(config: ContrastConfig, data_dir: Path) -> None:
     """Draw scenes into `data_dir` (see `scenes.generate_dataset`), and write `CAPTIONS_FILE` beside them, the last of
-    all. The training split has their windows, too. What is there already is kept.
+    all. The training split has their windows, too. Images that are there already are kept.
 
     UserError if the folder holds other data.
     """
     counts = {"train": config.synthetic_train, "val": config.synthetic_val, "test": config.synthetic_test}
     generate_dataset(data_dir, **counts, seed=config.seed, image_size=config.synthetic_size, progress=True)
-    if (data_dir / CAPTIONS_FILE).exists():
-        return
     datasets = [read_dataset(data_dir, split) for split, count in counts.items() if count]
     if config.synthetic_grid > 1:
         datasets[0] = with_windows(datasets[0], config.synthetic_grid, data_dir / WINDOWS)

@@ -60,23 +60,12 @@ def initial_towers(config: ContrastConfig) -> RemoteCLIP:
     return RemoteCLIP(shape, init(shape, jax.random.key(config.seed)))
 
 
-def check_parts(config: ContrastConfig) -> None:
-    """UserError if a device's share of a batch cannot be computed in so many parts."""
-    devices = jax.local_device_count()
-    if config.batch_size % (config.accumulate * devices):
-        raise UserError(
-            f"--batch_size={config.batch_size} must be a multiple of {config.accumulate * devices}: "
-            f"--accumulate={config.accumulate} parts on each of {devices} devices"
-        )
-
-
 def make_workload(config: ContrastConfig, clip: RemoteCLIP | None, data: RunData) -> Workload:
     """Like `prepare`. The towers start as those of `clip`; None if a checkpoint provides them."""
     train = data.train
     shape = clip.config if clip else architecture(config.arch)
     config = dataclasses.replace(config, arch=shape.arch)
     model = CLIP(shape, jnp.dtype(config.dtype), AXIS, config.remat)
-    check_parts(config)
     captions = Captions(train, shape.context_length)
     if captions.truncated:
         print(f"{captions.truncated} captions are longer than {shape.context_length} tokens, and were cut")
