@@ -96,11 +96,17 @@ def test_windows_of_a_side_that_does_not_divide(run: RunDirectory, tmp_path: Pat
     assert [cell.labels.tolist() for cell in cells] == [[0]] * 9
 
 
-def test_what_is_there_is_kept(run: RunDirectory) -> None:
-    files = [path for path in run.data.rglob("*") if path.is_file() and path.name != "synthetic.json"]
+def test_images_that_are_there_are_kept(run: RunDirectory) -> None:
+    """And the captions are written anew, the same: a start with another grid that came to nothing may have left its
+    own."""
+    captions = run.data / "captions.json"
+    content = captions.read_bytes()
+    files = list(run.data.rglob("*.jpg"))
     before = [path.stat().st_mtime_ns for path in files]
+    captions.write_text("another grid's")
     draw_captioned_scenes(CONFIG, run.data)
     assert [path.stat().st_mtime_ns for path in files] == before
+    assert captions.read_bytes() == content
 
 
 def test_an_interrupted_start_goes_on(run: RunDirectory) -> None:
