@@ -57,22 +57,34 @@ class TrainedDetector:
     thresholds: Thresholds | None = None
     trained: tuple[str, ...] = ()
 
-    def novel(self, prompts: Sequence[str]) -> NovelPrompts | None:
-        """Which of `prompts` the frozen image tower scores; None if there are none, or no such tower."""
+    def novel(self, prompts: TextEmbeddings) -> tuple[TextEmbeddings, NovelPrompts | None]:
+        """Which of `prompts` the frozen image tower scores, among the texts that this takes: the prompts, followed by
+        the trained classes that are not among them. None, and the prompts alone, if there are none, or no such tower.
+        """
         if FROZEN not in self.variables:
-            return None
+            return prompts, None
         return novel_prompts(prompts, self.trained, TextEmbeddings(self.classes, self.embeddings))
 
 
-def novel_prompts(prompts: Sequence[str], trained: Sequence[str], classes: TextEmbeddings) -> NovelPrompts | None:
-    """Those of `prompts` that are none of the `trained` classes; None if there are none. The rivals are those of
-    `classes` that were trained on."""
-    mask = np.array([find_class_index(name, trained) is None for name in prompts])
-    if not mask.any():
-        return None
-    rows = [i for i, name in enumerate(classes.class_names) if find_class_index(name, trained) is not None]
-    competing = np.array([find_class_index(classes.class_names[i], prompts) is None for i in rows], bool)
-    return NovelPrompts(jnp.asarray(mask), jnp.asarray(classes.embeddings[rows]), jnp.asarray(competing))
+def novel_prompts(
+    prompts: TextEmbeddings, trained: Sequence[str], classes: TextEmbeddings
+) -> tuple[TextEmbeddings, NovelPrompts | None]:
+    """As `TrainedDetector.novel`: novel is what is none of the `trained` classes, whose embeddings are in `classes`."""
+    names = prompts.class_names
+    mask = [find_class_index(name, trained) is None for name in names]
+    if not any(mask):
+        return prompts, None
+    others = [
+        i
+        for i, name in enumerate(classes.class_names)
+        if find_class_index(name, trained) is not None and find_class_index(name, names) is None
+    ]
+    texts = TextEmbeddings(
+        (*names, *(classes.class_names[i] for i in others)),
+        np.concatenate([prompts.embeddings, classes.embeddings[others]]),
+    )
+    asked = np.arange(len(texts.class_names)) < len(names)
+    return texts, NovelPrompts(jnp.asarray(mask + [False] * len(others)), jnp.asarray(asked))
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -122,13 +134,13 @@ def find_in_squares(
     They are on the device of the detector's variables, which may still be computing them. A program is compiled for
     each size of the batch.
     """
+    prompts, novel = detector.novel(prompts)
     count = len(prompts.class_names)
     padding = -count % PROMPT_STEP
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     valid = np.arange(count + padding) < count
-    novel = detector.novel(prompts.class_names)
     if novel is not None:
-        novel = novel._replace(mask=jnp.pad(novel.mask, (0, padding)))
+        novel = NovelPrompts(*(jnp.pad(x, (0, padding)) for x in novel))
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.

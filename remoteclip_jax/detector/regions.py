@@ -24,13 +24,12 @@ FROZEN = "frozen"  # the frozen tower's place in the variables of a detector
 
 
 class NovelPrompts(NamedTuple):
-    """Which prompts were not trained on, and the texts that compete with the prompts for a region: the embeddings of
-    the trained classes, and which of these are not among the prompts. Without rivals, a single prompt would be right
+    """Which of k texts were not trained on, and which were `asked` for. The others are the trained classes that were
+    not: they say whether there is an object at all, and compete for it. Without them, a single prompt would be right
     everywhere."""
 
     mask: Bool[Array, " k"]
-    rivals: Float[Array, "r e"]
-    competing: Bool[Array, " r"]
+    asked: Bool[Array, " k"]
 
 
 def frozen_maps(clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any) -> Array:
@@ -65,17 +64,17 @@ def with_region_scores(
     scale: Float[Array, ""],
     novel: NovelPrompts,
 ) -> Float[Array, "n q k"]:
-    """The detector's `logits`, with those of the `novel` prompts replaced by the logits of the geometric means.
+    """The detector's `logits`, with those of `novel` prompts replaced by the logits of the geometric means, and those
+    of texts that were not asked for by −inf.
 
     What the detector says of a novel prompt is how sure it is that there is any object at all: its largest score for
-    any prompt. `scale` multiplies the cosines of regions and texts, of which one is right (softmax). Prompts whose
-    logits are −inf are padding.
+    any text. `scale` multiplies the cosines of regions and texts, of which one is right (softmax). Texts whose logits
+    are −inf are padding.
     """
     valid = jnp.isfinite(logits).any((0, 1))
     objectness = jax.nn.log_sigmoid(logits.max(-1, keepdims=True))
-    similarity = scale * regions @ jnp.concatenate([texts, novel.rivals]).T
-    counted = jnp.concatenate([valid, novel.competing])
-    probability = jax.nn.log_softmax(jnp.where(counted, similarity, -jnp.inf))[..., : len(texts)]
+    probability = jax.nn.log_softmax(jnp.where(valid, scale * regions @ texts.T, -jnp.inf))
     mean = (1 - NOVEL_WEIGHT) * objectness + NOVEL_WEIGHT * probability
     mean = jnp.minimum(mean, -1e-6)  # a score below one
-    return jnp.where(novel.mask & valid, mean - jnp.log(-jnp.expm1(mean)), logits)
+    scores = jnp.where(novel.mask & valid, mean - jnp.log(-jnp.expm1(mean)), logits)
+    return jnp.where(novel.asked, scores, -jnp.inf)

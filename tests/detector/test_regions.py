@@ -14,7 +14,9 @@ import remoteclip_jax as rc
 from remoteclip_jax.clip.model import CLIP, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.clip.resnet import AttentionPool
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.classes import DIOR_CLASSES as DIOR
+from remoteclip_jax.detector.inference import find_in_squares
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
 from remoteclip_jax.detector.regions import (
@@ -69,14 +71,12 @@ def test_the_score_of_a_novel_prompt_is_a_geometric_mean() -> None:
     logits[..., 3] = -np.inf  # padding
     regions, texts = rng.normal(size=(2, 5, 8)), rng.normal(size=(4, 8))
     regions, texts = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (regions, texts))
-    rivals = rng.normal(size=(3, 8))
-    novel = NovelPrompts(
-        jnp.array([False, True, False, True]), jnp.asarray(rivals, jnp.float32), jnp.array([True, False, True])
-    )
+    novel = NovelPrompts(jnp.array([False, True, False, True]), jnp.array([True, True, False, True]))
     arrays = (jnp.asarray(x, jnp.float32) for x in (logits, regions, texts, 10.0))
     found = np.asarray(with_region_scores(*arrays, novel))
-    np.testing.assert_array_equal(found[..., [0, 2, 3]], logits[..., [0, 2, 3]])
-    exponents = np.exp(10 * regions @ np.concatenate([texts[:3], rivals[[0, 2]]]).T)
+    np.testing.assert_array_equal(found[..., [0, 3]], logits[..., [0, 3]])
+    assert (found[..., 2] == -np.inf).all()  # it was not asked for
+    exponents = np.exp(10 * regions @ texts[:3].T)
     probability = exponents[..., 1] / exponents.sum(-1)
     objectness = (1 / (1 + np.exp(-logits[..., :3]))).max(-1)
     expected = objectness ** (1 - NOVEL_WEIGHT) * probability**NOVEL_WEIGHT
@@ -90,7 +90,7 @@ def test_without_novel_prompts_the_frozen_tower_changes_nothing() -> None:
     plain = quick(lambda: find_objects(model, variables, views, texts, count=8))()
     with_tower = quick(lambda: find_objects(model, {**variables, FROZEN: frozen_tower()}, views, texts, count=8))()
     jax.tree.map(np.testing.assert_array_equal, plain, with_tower)
-    novel = NovelPrompts(jnp.array([False, True, False]), texts[:1], jnp.array([False]))
+    novel = NovelPrompts(jnp.array([False, True, False]), jnp.array([True, True, False]))
     scored = quick(
         lambda: find_objects(model, {**variables, FROZEN: frozen_tower()}, views, texts, count=8, novel=novel)
     )()
@@ -98,14 +98,53 @@ def test_without_novel_prompts_the_frozen_tower_changes_nothing() -> None:
 
 
 def test_which_prompts_are_novel(detect_run: Path) -> None:
+    """The trained classes that are not asked for follow the prompts."""
     detector = dataclasses.replace(rc.load_detector(detect_run), trained=tuple(set(DIOR) - {"windmill"}))
-    assert detector.novel(("ship", "windmill")) is None  # there is no frozen tower
+
+    def novel(*names: str) -> tuple[tuple[str, ...], NovelPrompts | None]:
+        texts, novel = detector.novel(
+            TextEmbeddings(names, np.eye(len(names), detector.clip.embed_dim, dtype=np.float32))
+        )
+        assert len(texts.embeddings) == len(texts.class_names)
+        return texts.class_names, novel
+
+    assert novel("ship", "windmill") == (("ship", "windmill"), None)  # there is no frozen tower
     detector = dataclasses.replace(detector, variables={**detector.variables, FROZEN: {}})
-    assert detector.novel(("ship", "Harbor")) is None
-    novel = detector.novel(("ship", "wind mill", "windmill", "red car"))
-    assert novel is not None
-    assert novel.mask.tolist() == [False, True, True, True]
-    rivals = [name for name in detector.classes if name != "windmill"]
-    assert novel.competing.tolist() == [name != "ship" for name in rivals]
-    rows = [detector.classes.index(name) for name in rivals]
-    np.testing.assert_array_equal(novel.rivals, detector.embeddings[rows])
+    assert novel("ship", "Harbor") == (("ship", "Harbor"), None)
+    names, found = novel("ship", "windmill", "red car")
+    assert found is not None
+    assert names == (
+        "ship",
+        "windmill",
+        "red car",
+        *(name for name in detector.classes if name not in ("ship", "windmill")),
+    )
+    assert found.mask.tolist() == [False, True, True, *[False] * 18]
+    assert found.asked.tolist() == [*[True] * 3, *[False] * 18]
+
+
+def test_a_prompt_has_the_same_score_in_any_company(detect_run: Path) -> None:
+    """Alone it competes with the trained classes, too."""
+    detector = rc.load_detector(detect_run)
+    tower = one_tower(
+        {"params": detector.variables["params"], "batch_stats": detector.variables["batch_stats"]}, "visual"
+    )
+    frozen = {
+        "params": {**tower["params"], "logit_scale": np.float32(3)},
+        "batch_stats": {"visual": tower["batch_stats"]["visual"]},
+    }
+    detector = dataclasses.replace(
+        detector, variables={**detector.variables, FROZEN: frozen}, trained=("ship", "harbor", "dam"), max_detections=20
+    )
+    texts = TextEmbeddings(detector.classes, detector.embeddings)
+    rows = [texts.class_names.index(name) for name in ("windmill", "ship", "harbor", "dam")]
+    square = np.random.default_rng(4).integers(0, 255, (1, 64, 64, 3), np.uint8)
+
+    def windmills(rows: list[int]) -> np.ndarray:
+        asked = TextEmbeddings(tuple(texts.class_names[i] for i in rows), texts.embeddings[rows])
+        found = find_in_squares(detector, [square], asked)
+        return np.sort(np.asarray(found.scores)[np.asarray(found.valid) & (np.asarray(found.labels) == 0)])[::-1]
+
+    alone, together = windmills(rows[:1]), windmills(rows)
+    assert len(alone) > 0
+    np.testing.assert_allclose(together, alone[: len(together)], rtol=1e-4)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings
 from remoteclip_jax.data.reading import require_boxes
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.data.views import check_size, format_views, resized_views
@@ -78,14 +79,17 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
     if settings.image_size:
         check_size(settings.image_size)
         views = resized_views(views, settings.image_size)
+    texts, novel = TextEmbeddings(dataset.classes, embeddings), None
+    if settings.frozen_tower:
+        texts, novel = detector.novel(texts)
     predict = make_predictor(
         Detector(detector.clip, detector.config, dtype=jnp.dtype(detector.dtype), axis_name=AXIS),
-        jnp.asarray(embeddings),
+        jnp.asarray(texts.embeddings),
         dataset.classes,
         batch_size=settings.batch_size or config.batch_size,
         views=views,
         max_detections=max_detections,
-        novel=detector.novel(dataset.classes) if settings.frozen_tower else None,
+        novel=novel,
     )
     facts = {
         "data_dir": str(data_dir),

@@ -20,7 +20,7 @@ from .batches import whole_image_batches
 
 def make_predictor(
     model: Detector,
-    texts: Float[Array, "k d"],
+    texts: Float[Array, "t d"],
     classes: Sequence[str],
     *,
     batch_size: int,
@@ -30,8 +30,8 @@ def make_predictor(
 ) -> Callable[[Variables, Dataset], list[Detections]]:
     """A function from variables and a data set to the detections in each image. It is compiled once.
 
-    `texts` are the embeddings of `classes`, of which the `novel` ones were not trained on. UserError if the batch size
-    does not divide among the devices.
+    `texts` are the embeddings of `classes`. With `novel` they may be followed by others (see
+    `TrainedDetector.novel`). UserError if the batch size does not divide among the devices.
     """
     check_batch_size(batch_size)
 

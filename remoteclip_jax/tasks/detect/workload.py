@@ -65,7 +65,8 @@ def make_workload(
     config = dataclasses.replace(config, arch=shape.arch)
     model = Detector(shape, config.detector, jnp.dtype(config.dtype), AXIS, config.remat)
     has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
-    novel = novel_prompts(data.classes, train.classes, TextEmbeddings(data.classes, np.asarray(texts)))
+    named = TextEmbeddings(data.classes, np.asarray(texts))
+    _, novel = novel_prompts(named, train.classes, named)
     frozen = {FROZEN: load_weights(run.frozen_tower)[1]} if config.novel and run.frozen_tower.is_dir() else {}
     base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
