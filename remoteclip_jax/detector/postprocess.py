@@ -48,16 +48,15 @@ def find_objects(
     """
     variables, frozen = {k: v for k, v in variables.items() if k != FROZEN}, variables.get(FROZEN)
     model = model.clone(config=model.config.replace(predict_queries=max(model.config.predict_queries, count)))
-    logits, boxes, maps = [], [], None
+    logits, boxes = [], []
+    maps: list[Array] = []
     ranges = size_ranges(tuple(view.shape[1] for view in views))
-    for i, (images, (low, high)) in enumerate(zip(views, ranges, strict=True)):
+    for images, (low, high) in zip(views, ranges, strict=True):
         outputs: Any = model.apply(variables, normalise(jnp.asarray(images)), texts, valid)
         last = outputs.layer(-1)
         view_logits = last.logits
         if frozen is not None and novel is not None:
-            if i + 1 < len(views) or maps is None:  # a region is seen more closely than it was found
-                closer = jnp.asarray(views[min(i + 1, len(views) - 1)])
-                maps = frozen_maps(model.clip, frozen, normalise(closer), model.dtype)
+            maps = maps or frozen_maps(model.clip, frozen, normalise(jnp.asarray(views[-1])), model.dtype)
             regions = region_embeddings(model.clip, frozen, maps, last.boxes)
             scale = jnp.exp(frozen["params"]["logit_scale"])
             view_logits = with_region_scores(view_logits, regions, texts, scale, novel)

@@ -1,11 +1,12 @@
 """Scores of regions by a CLIP that was never trained to detect, for prompts that the detector was not trained on.
 
 A detector that has learned sixteen classes says of anything else that it is none of these. The CLIP that it started
-from has seen more, in captions. Its frozen image tower sees the same views; the features of a box are pooled from its
+from has seen more, in captions. Its frozen image tower sees the same image; the features of a box are pooled from its
 last map by RoIAlign (He et al. 2017) and go through CLIP's own attention pool, and the score of a prompt is a geometric
 mean of what the detector says and of the probability of the prompt for the pooled region: F-VLM (Kuo et al. 2023).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,9 @@ from remoteclip_jax.clip.resnet import AttentionPool
 from remoteclip_jax.ops.sampling import sample
 from remoteclip_jax.ops.similarity import l2_normalise
 
+# Pixels of the image's longer side at which the frozen tower looks: it has learned from small images, and an object of
+# a tenth of the image's side is seen best in the larger, one of half of it in the smaller.
+SIZES = (256, 448)
 GRID = 4  # samples of a region in each direction
 NOVEL_WEIGHT = 0.65  # of CLIP's probability in the score of a prompt that was not trained on
 FROZEN = "frozen"  # the frozen tower's place in the variables of a detector
@@ -32,16 +36,30 @@ class NovelPrompts(NamedTuple):
     asked: Bool[Array, " k"]
 
 
-def frozen_maps(clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any) -> Array:
-    """C5 [n, s/32, s/32, c] of normalised images by a frozen image tower."""
-    maps: Any = CLIP(clip, dtype).apply(frozen, images, method="features")
-    return jnp.asarray(maps["c5"])
+def frozen_maps(
+    clip: CLIPConfig, frozen: Variables, images: Float[Array, "n s s 3"], dtype: Any
+) -> list[Float[Array, "n _h _w c"]]:
+    """The last map, C5, by a frozen image tower, of normalised images at each of `SIZES`; they are not enlarged."""
+    n, side = images.shape[:2]
+    maps = []
+    for size in sorted({min(size, side) for size in SIZES}):
+        resized = jax.image.resize(images, (n, size, size, 3), "linear")  # with antialiasing
+        features: Any = CLIP(clip, dtype).apply(frozen, resized, method="features")
+        maps.append(jnp.asarray(features["c5"]))
+    return maps
 
 
 def region_embeddings(
+    clip: CLIPConfig, frozen: Variables, maps: Sequence[Float[Array, "n _h _w c"]], boxes: Float[Array, "n q 4"]
+) -> Float[Array, "n q e"]:
+    """The unit-length embeddings of regions, given as boxes (cx, cy, w, h): the mean of those from each map."""
+    return l2_normalise(jnp.stack([pooled_regions(clip, frozen, one, boxes) for one in maps]).mean(0))
+
+
+def pooled_regions(
     clip: CLIPConfig, frozen: Variables, maps: Float[Array, "n h w c"], boxes: Float[Array, "n q 4"]
 ) -> Float[Array, "n q e"]:
-    """The unit-length embeddings of regions, given as boxes (cx, cy, w, h), from the maps of `frozen_maps`."""
+    """The unit-length embeddings of regions from one map."""
     n, q, c = *boxes.shape[:2], maps.shape[-1]
     steps = (jnp.arange(GRID) + 0.5) / GRID - 0.5
     offsets = jnp.stack(jnp.meshgrid(steps, steps), -1).reshape(-1, 2)  # (x, y), row by row

@@ -23,8 +23,10 @@ from remoteclip_jax.detector.regions import (
     FROZEN,
     GRID,
     NOVEL_WEIGHT,
+    SIZES,
     NovelPrompts,
     frozen_maps,
+    pooled_regions,
     region_embeddings,
     with_region_scores,
 )
@@ -45,7 +47,9 @@ def test_regions_are_pooled_as_torchvision_does() -> None:
     corners = np.sort(rng.uniform(0, 1, (2, 6, 2, 2)), 2).reshape(2, 6, 4).astype(np.float32)
     corners[0, 0] = 0, 0, 1, 1
     boxes = np.concatenate([(corners[..., :2] + corners[..., 2:]) / 2, corners[..., 2:] - corners[..., :2]], -1)
-    found = np.asarray(region_embeddings(TINY, frozen, jnp.asarray(maps), jnp.asarray(boxes)))
+    found = np.asarray(pooled_regions(TINY, frozen, jnp.asarray(maps), jnp.asarray(boxes)))
+    both = region_embeddings(TINY, frozen, [jnp.asarray(maps), jnp.asarray(maps)], jnp.asarray(boxes))
+    np.testing.assert_allclose(both, found, atol=1e-6)
     pixels = [torch.tensor(c * np.array([7, 5, 7, 5], np.float32)) for c in corners]
     aligned = torchvision.ops.roi_align(
         torch.tensor(maps.transpose(0, 3, 1, 2)), pixels, GRID, sampling_ratio=1, aligned=True
@@ -56,12 +60,14 @@ def test_regions_are_pooled_as_torchvision_does() -> None:
     np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=-1, keepdims=True), atol=2e-5)
 
 
-def test_the_map_is_the_towers() -> None:
+def test_the_maps_are_the_towers() -> None:
+    """At each size, unless the image is smaller."""
     frozen, images = frozen_tower(), np.random.default_rng(1).integers(0, 255, (1, 96, 96, 3), np.uint8)
-    maps = quick(lambda x: frozen_maps(TINY, frozen, normalise(x), jnp.float32))(images)
+    (own,) = quick(lambda x: frozen_maps(TINY, frozen, normalise(x), jnp.float32))(images)
     features = quick(lambda x: CLIP(TINY).apply(frozen, normalise(x), method="features"))(images)
-    np.testing.assert_array_equal(maps, features["c5"])
-    assert maps.shape == (1, 3, 3, 32 * TINY.vision_width)
+    np.testing.assert_allclose(own, features["c5"], atol=1e-4)
+    shapes = jax.eval_shape(lambda x: frozen_maps(TINY, frozen, x, jnp.float32), jnp.zeros((2, 896, 896, 3)))
+    assert [x.shape for x in shapes] == [(2, size // 32, size // 32, 32 * TINY.vision_width) for size in SIZES]
 
 
 def test_the_score_of_a_novel_prompt_is_a_geometric_mean() -> None:
