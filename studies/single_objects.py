@@ -1,7 +1,7 @@
-"""Single objects of a data set as images of class folders: python studies/single_objects.py --data_dir=DIR --output=OUT.
+"""Single objects of a data set as class folders: python studies/single_objects.py --data_dir=DIR --output=OUT.
 
-From every image, up to `--each` objects of each class are cut out, as squares 1.3 times as large as the object, with the
-image mirrored at its borders. How well a CLIP recognises them by their names is then said by
+From every image, up to `--each` objects of each class are cut out, as squares 1.3 times as large as the object; beyond
+the image's border it is mirrored. How well a CLIP recognises them by their names is then said by
 
     python eval.py --workdir=RUN --task=classification --data_dir=OUT --split=test
 """
