@@ -67,9 +67,9 @@ WITHOUT: dict[str, dict[str, Any]] = {
 # What the context is worth to a detector whose tower knows what is in an image.
 FROM_DEFAULT: dict[str, dict[str, Any]] = {
     "default": {},
-    "default, gating: none": {"gating": "none"},
-    "default, global contrast": {"contrast": 0.5},
-    "default, no presence loss": {"presence": 0.0},
+    "default without gating": {"gating": "none"},
+    "default with global contrast": {"contrast": 0.5},
+    "default without presence loss": {"presence": 0.0},
 }
 # What each variant changes in the detector of the preset `small`.
 VARIANTS: dict[str, dict[str, Any]] = {
