@@ -33,7 +33,7 @@ def to_torch(variables: Variables) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(weights: Path, output: Path) -> None:
-    """Write converted weights, or the best checkpoint of an `align` run, to the file `output`.
+    """Write converted weights, or the best checkpoint of an `align` or `contrast` run, to the file `output`.
 
     UserError if `weights` cannot be converted, or if `output` exists.
     """

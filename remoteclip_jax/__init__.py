@@ -11,7 +11,7 @@
 
 CLIP:
 
-- `load(path)` returns a `RemoteCLIP` from converted weights or from an `align` run.
+- `load(path)` returns a `RemoteCLIP` from converted weights or from an `align` or `contrast` run.
 - `preprocess(images, clip)` turns images into the array that `encode_image` takes.
 - `encode_image(clip, pixels)` and `encode_text(clip, sentences)` return unit-length embeddings.
 - `class_embeddings(clip, names, templates)` returns one embedding per class, averaged over prompts.

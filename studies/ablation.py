@@ -151,7 +151,9 @@ def _train_and_evaluate(output: Path, start: Path, name: str, seed: int) -> None
     row |= {"per_class": {c: v["map_50"] for c, v in figures["per_class"].items()}}
     row |= {"minutes": (time.monotonic() - begin) / 60, "detector": dataclasses.asdict(detector)}
     start_steps = 0 if _RANDOM.value or _WEIGHTS.value else _START.value
-    content = {"variant": name, "seed": seed, "start_steps": start_steps, "steps": _STEPS.value, **row}
+    start_of_run = "weights" if _WEIGHTS.value else "random" if _RANDOM.value else "plain"
+    content = {"variant": name, "seed": seed, "start": start_of_run, "start_steps": start_steps, "steps": _STEPS.value}
+    content |= row
     write_atomically(output / f"{_slug(name)}-{seed}.result.json", json.dumps(content, indent=2) + "\n")
 
 

@@ -39,8 +39,8 @@ class TrainedDetector:
     and finds at most `max_detections` objects in a window. `bands` are the three that it reads from images with more.
     `thresholds` are the score thresholds that were fitted to the run's validation split; None if there are none.
 
-    `trained` are the classes of its training without those that were held out. If `variables` have a frozen image
-    tower, it scores all other prompts (see `regions`).
+    `trained` are the classes of its training without those that were held out, also where others have taken the place
+    of `classes`. If `variables` have a frozen image tower, it scores all prompts but these (see `regions`).
     """
 
     clip: CLIPConfig
@@ -55,33 +55,34 @@ class TrainedDetector:
     bands: Bands | None = None
     window: int | None = None
     thresholds: Thresholds | None = None
-    trained: tuple[str, ...] = ()
+    trained: TextEmbeddings | None = None
+
+    def novel_names(self, names: Sequence[str]) -> list[str]:
+        """Those of the prompts `names` that the frozen image tower scores; none if there is no such tower."""
+        if FROZEN not in self.variables or self.trained is None:
+            return []
+        trained = self.trained.class_names
+        return [name for name in names if find_class_index(name, trained) is None]
 
     def novel(self, prompts: TextEmbeddings) -> tuple[TextEmbeddings, NovelPrompts | None]:
         """Which of `prompts` the frozen image tower scores, among the texts that this takes: the prompts, followed by
         the trained classes that are not among them. None, and the prompts alone, if there are none, or no such tower.
         """
-        if FROZEN not in self.variables:
+        if FROZEN not in self.variables or self.trained is None:
             return prompts, None
-        return novel_prompts(prompts, self.trained, TextEmbeddings(self.classes, self.embeddings))
+        return novel_prompts(prompts, self.trained)
 
 
-def novel_prompts(
-    prompts: TextEmbeddings, trained: Sequence[str], classes: TextEmbeddings
-) -> tuple[TextEmbeddings, NovelPrompts | None]:
-    """As `TrainedDetector.novel`: novel is what is none of the `trained` classes, whose embeddings are in `classes`."""
+def novel_prompts(prompts: TextEmbeddings, trained: TextEmbeddings) -> tuple[TextEmbeddings, NovelPrompts | None]:
+    """As `TrainedDetector.novel`: novel is what is none of the `trained` classes."""
     names = prompts.class_names
-    mask = [find_class_index(name, trained) is None for name in names]
+    mask = [find_class_index(name, trained.class_names) is None for name in names]
     if not any(mask):
         return prompts, None
-    others = [
-        i
-        for i, name in enumerate(classes.class_names)
-        if find_class_index(name, trained) is not None and find_class_index(name, names) is None
-    ]
+    others = [i for i, name in enumerate(trained.class_names) if find_class_index(name, names) is None]
     texts = TextEmbeddings(
-        (*names, *(classes.class_names[i] for i in others)),
-        np.concatenate([prompts.embeddings, classes.embeddings[others]]),
+        (*names, *(trained.class_names[i] for i in others)),
+        np.concatenate([prompts.embeddings, trained.embeddings[others]]),
     )
     asked = np.arange(len(texts.class_names)) < len(names)
     return texts, NovelPrompts(jnp.asarray(mask + [False] * len(others)), jnp.asarray(asked))

@@ -102,7 +102,7 @@ def detect(
                 raise outcome
             if outcome.damage is not None:
                 raise outcome.damage
-            own = thresholds_of(detector.thresholds, texts.class_names)
+            own = thresholds_of(detector.thresholds, texts.class_names, detector.novel_names(texts.class_names))
             return outcome.detections.above(own if score_threshold is None else score_threshold)
     raise AssertionError("an image has an outcome")
 

@@ -32,9 +32,12 @@ class Thresholds:
         return {name: self.per_class[classes[index]] for name, index in found.items() if index is not None}
 
 
-def thresholds_of(fitted: Thresholds | None, names: Sequence[str]) -> Float32[np.ndarray, " k"]:
-    """The threshold for each of the prompts `names`: its own, or else the overall one; 0.3 if none were `fitted`."""
+def thresholds_of(
+    fitted: Thresholds | None, names: Sequence[str], novel: Sequence[str] = ()
+) -> Float32[np.ndarray, " k"]:
+    """The threshold for each of the prompts `names`: its own, or else the overall one; 0.3 if none were `fitted`, and
+    for `novel` ones, whose scores are on another scale than those that were fitted (see `regions`)."""
     if fitted is None:
         return np.full(len(names), DEFAULT_THRESHOLD, np.float32)
-    own = fitted.by_name(names)
+    own = {**fitted.by_name(names), **dict.fromkeys(novel, DEFAULT_THRESHOLD)}
     return np.array([own.get(name, fitted.overall) for name in names], np.float32)

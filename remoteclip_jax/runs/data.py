@@ -74,6 +74,6 @@ def fingerprints(data: RunData) -> dict[str, str]:
                 for array in (example.boxes, example.labels, example.ignored, example.ignored_labels):
                     digest.update(np.ascontiguousarray(array).tobytes())
                 for caption in example.captions:
-                    digest.update(f"{caption}\0".encode("utf-8", "surrogateescape"))
+                    digest.update(f"{caption}\0".encode("utf-8", "surrogatepass"))
             result[dataset.split] = digest.hexdigest()
     return result

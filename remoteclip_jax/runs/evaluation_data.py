@@ -27,7 +27,8 @@ from remoteclip_jax.runs.summary import has_validation
 class EvalSettings:
     """The user's settings for an evaluation. None stands for the run's own (`data_dir`, `classes`, …) or the default.
 
-    `evaluation` names another evaluation than the run's own. `captions` is the file of captions for retrieval.
+    `evaluation` names another evaluation than the run's own. `captions` is the file of captions for retrieval. Without
+    `frozen_tower` a detector's own scores are those of all classes.
     """
 
     split: str = "test"

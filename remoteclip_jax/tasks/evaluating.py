@@ -48,6 +48,9 @@ def evaluate_embeddings(path: Path, settings: EvalSettings) -> dict[str, Any]:
     if task.evaluate_embeddings is None:
         raise UserError(f"--task={task.evaluation} needs images: give --workdir=RUN in place of --embeddings")
     _check_settings(settings, task, "stored embeddings have no use for it")
+    for field in dataclasses.fields(EvalSettings):
+        if field.name not in ("evaluation", "templates") and getattr(settings, field.name) != field.default:
+            raise UserError(f"--{field.name} is for --workdir; stored embeddings have no use for it")
     return task.evaluate_embeddings(path, settings.templates)
 
 

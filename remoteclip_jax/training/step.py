@@ -76,7 +76,8 @@ def make_train_step(
             with jax.named_scope("moving_average"):
                 decay = jnp.minimum(config.ema, (1 + state.step) / (10 + state.step))
                 new = {"params": new_params, "batch_stats": new_statistics}
-                average = jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, new)
+                # Exact where both are equal: what is frozen keeps its bits.
+                average = jax.tree.map(lambda a, b: a + (b - a) * (1 - decay), average, new)
         metrics = {"loss": loss, **parts, "learning_rate": learning_rate, "grad_norm": grad_norm}
         new_state = state._replace(
             step=state.step + 1, params=new_params, batch_stats=new_statistics, opt_state=opt_state, ema=average

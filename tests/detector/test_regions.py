@@ -15,7 +15,6 @@ from remoteclip_jax.clip.model import CLIP, one_tower
 from remoteclip_jax.clip.preprocess import normalise
 from remoteclip_jax.clip.resnet import AttentionPool
 from remoteclip_jax.clip.text_embeddings import TextEmbeddings
-from remoteclip_jax.data.classes import DIOR_CLASSES as DIOR
 from remoteclip_jax.detector.inference import find_in_squares
 from remoteclip_jax.detector.model import Detector
 from remoteclip_jax.detector.postprocess import find_objects
@@ -30,6 +29,7 @@ from remoteclip_jax.detector.regions import (
     region_embeddings,
     with_region_scores,
 )
+from remoteclip_jax.tasks.detect.loading import without
 from tests.detector.small_model import SMALL, TINY, quick, random_texts, random_variables
 
 
@@ -105,7 +105,8 @@ def test_without_novel_prompts_the_frozen_tower_changes_nothing() -> None:
 
 def test_which_prompts_are_novel(detect_run: Path) -> None:
     """The trained classes that are not asked for follow the prompts."""
-    detector = dataclasses.replace(rc.load_detector(detect_run), trained=tuple(set(DIOR) - {"windmill"}))
+    detector = rc.load_detector(detect_run)
+    detector = dataclasses.replace(detector, trained=without(detector.trained, ["wind mill"]))
 
     def novel(*names: str) -> tuple[tuple[str, ...], NovelPrompts | None]:
         texts, novel = detector.novel(
@@ -127,9 +128,12 @@ def test_which_prompts_are_novel(detect_run: Path) -> None:
     )
     assert found.mask.tolist() == [False, True, True, *[False] * 18]
     assert found.asked.tolist() == [*[True] * 3, *[False] * 18]
+    elsewhere = dataclasses.replace(detector, classes=("red car",), embeddings=detector.embeddings[:1])
+    names, _ = elsewhere.novel(TextEmbeddings(("red car",), detector.embeddings[:1]))
+    assert names.class_names == ("red car", *(name for name in detector.classes if name != "windmill"))
 
 
-def test_a_prompt_has_the_same_score_in_any_company(detect_run: Path) -> None:
+def test_a_novel_prompt_has_the_same_score_alone_and_beside_trained_ones(detect_run: Path) -> None:
     """Alone it competes with the trained classes, too."""
     detector = rc.load_detector(detect_run)
     tower = one_tower(
@@ -139,10 +143,10 @@ def test_a_prompt_has_the_same_score_in_any_company(detect_run: Path) -> None:
         "params": {**tower["params"], "logit_scale": np.float32(3)},
         "batch_stats": {"visual": tower["batch_stats"]["visual"]},
     }
-    detector = dataclasses.replace(
-        detector, variables={**detector.variables, FROZEN: frozen}, trained=("ship", "harbor", "dam"), max_detections=20
-    )
+    detector = dataclasses.replace(detector, variables={**detector.variables, FROZEN: frozen}, max_detections=20)
     texts = TextEmbeddings(detector.classes, detector.embeddings)
+    trained = [name for name in texts.class_names if name not in ("ship", "harbor", "dam")]
+    detector = dataclasses.replace(detector, trained=without(texts, trained))
     rows = [texts.class_names.index(name) for name in ("windmill", "ship", "harbor", "dam")]
     square = np.random.default_rng(4).integers(0, 255, (1, 64, 64, 3), np.uint8)
 

@@ -124,6 +124,7 @@ def test_thresholds_of_prompts() -> None:
     fitted = Thresholds(0.4, 0.8, {"storagetank": 0.25}, "val")
     np.testing.assert_array_equal(thresholds_of(fitted, ["Storage tank", "ship"]), np.float32([0.25, 0.4]))
     np.testing.assert_array_equal(thresholds_of(None, ["ship"]), np.float32([0.3]))
+    np.testing.assert_array_equal(thresholds_of(fitted, ["ship", "kiln"], ["kiln"]), np.float32([0.4, 0.3]))
     found = detections(np.zeros((4, 4)), [0.3, 0.3, 0.4, 0.1], [0, 1, 1, 0])
     kept = found.above(thresholds_of(fitted, ["storage-tank", "ship", "c", "d"]))
     np.testing.assert_array_equal(kept.scores, np.float32([0.3, 0.4]))

@@ -116,6 +116,11 @@ def _read(file: Path, kind: Kind, skip_broken: bool, _state: tuple[int, int]) ->
     return (read_caption_json if kind is Kind.JSON else read_caption_table)(file, split)
 
 
+def forget_files() -> None:
+    """Free the content of files that were read, which are kept for their other splits."""
+    _read.cache_clear()
+
+
 def _with_clean_captions(record: CaptionRecord, notes: Notes) -> CaptionRecord | None:
     """`record` with its captions stripped and without blank ones; None if none is left."""
     captions = tuple(filter(None, map(str.strip, record.captions)))

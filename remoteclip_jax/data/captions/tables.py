@@ -27,7 +27,10 @@ def read_caption_table(path: Path, split: str | None) -> CaptionFile:
     delimiter, image, caption, columns = _columns(path, text)
     own_split = columns.index(SPLIT_COLUMN) if SPLIT_COLUMN in columns else None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    next(reader)
+    try:
+        next(reader)
+    except csv.Error as e:
+        raise UserError(f"{path}, line 1: a broken row ({e}); a quote in a text is written twice") from None
     gathered: dict[tuple[str | None, str], tuple[int, list[str]]] = {}
     while True:
         line = reader.line_num + 1
@@ -61,7 +64,10 @@ def _columns(path: Path, text: str) -> tuple[str, int, int, list[str]]:
     first = _LINE_END.split(text, maxsplit=1)[0]
     by_suffix = sorted(DELIMITERS, key=lambda delimiter: (delimiter == "\t") != (path.suffix.lower() == ".tsv"))
     for delimiter in by_suffix:
-        columns = [name.strip().casefold() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        try:
+            columns = [name.strip().casefold() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        except csv.Error:  # a line that is no table's, of a hundred thousand letters
+            continue
         image = next((columns.index(name) for name in IMAGE_COLUMNS if name in columns), None)
         caption = next((columns.index(name) for name in CAPTION_COLUMNS if name in columns), None)
         if image is not None and caption is not None:

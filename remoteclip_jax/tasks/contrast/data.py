@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from remoteclip_jax.clip.caption_file import CAPTIONS_FILE
-from remoteclip_jax.data.captions.reading import caption_splits, read_captions
+from remoteclip_jax.data.captions.reading import caption_splits, forget_files, read_captions
 from remoteclip_jax.data.captions.sources import caption_folder
 from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
 from remoteclip_jax.data.reading import dataset_summary
@@ -23,7 +23,10 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
     The validation split is that of the captions, or the share `val_share` of the training images; without either there
     is no validation. UserError if captions or images are missing or broken.
     """
-    if config.captions is None and config.data_dir is None and not run.has_begun():
+    synthetic = config.captions is None and config.data_dir is None
+    if synthetic and config.val_share is not None:
+        raise UserError("--val_share: synthetic data have a validation split of their own; leave it out")
+    if synthetic and not run.has_begun():
         draw_captioned_scenes(config, run.data)
     source, data_dir = caption_source(config, run)
     train = read_split(config, run, config.train_split or TRAIN)
@@ -44,6 +47,7 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
     notes += [remark] if remark else []
     notes += [note for dataset in splits for note in dataset.notes]
     notes += [note for dataset in splits[1:] for note in duplicate_notes(dataset, train)]
+    forget_files()
     return RunData((), train, val, None, tuple(dict.fromkeys(notes)))
 
 

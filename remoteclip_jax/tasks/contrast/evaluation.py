@@ -12,7 +12,7 @@ import numpy as np
 from remoteclip_jax.clip.model import CLIP, Variables
 from remoteclip_jax.data.captions.reading import read_captions
 from remoteclip_jax.data.captions.sources import caption_folder
-from remoteclip_jax.data.holdout import hold_out
+from remoteclip_jax.data.holdout import hold_out, without_shared_files
 from remoteclip_jax.data.reading import dataset_summary
 from remoteclip_jax.data.splits import TRAIN, VAL, split_role
 from remoteclip_jax.data.types import Dataset
@@ -122,4 +122,9 @@ def read_evaluation_split(source: Path, data_dir: Path, config: TrainConfig | No
     if own and config and config.val_share is not None and split_role(settings.split) == VAL:
         held_out = hold_out(read(config.train_split or TRAIN), config.val_share, config.seed)[1]
         return dataclasses.replace(held_out, split=settings.split)
-    return read(settings.split)
+    dataset = read(settings.split)
+    if own and config and split_role(settings.split) == VAL:  # as in training
+        dataset, shared = without_shared_files(dataset, read(config.train_split or TRAIN))
+        note = f"{dataset.split}: {shared} images left out, because they are trained on"
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note)) if shared else dataset
+    return dataset

@@ -79,7 +79,7 @@ def _next_commands(run: RunDirectory) -> str:
         f"import remoteclip_jax as rc\n\nclip = rc.load({string(run.root)})  # the best checkpoint\n"
         'texts = rc.encode_text(clip, ["a satellite photo of a ship"])'
     )
-    split = "test" if (run.data / "splits" / "test.txt").exists() else "val"
+    split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(read_summary(run)["images"]))
     commands = (
         f"python eval.py --workdir={shell(run.root)} --split={shell(split)}\n"
         f"python train.py --task=detect --weights={shell(run.root)}"

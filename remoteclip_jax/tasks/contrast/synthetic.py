@@ -2,7 +2,8 @@
 
 The scenes are those of `python -m remoteclip_jax.scenes`, and their captions are made from their boxes. Besides whole
 scenes there are the windows of a regular grid, as image files of their own: in a scene of 128 pixels, an object of a
-twentieth of its side would only be six pixels large. The grid is the same for all scenes, wherever their objects lie.
+twentieth of its side would only be six pixels large. The grid is the same for all scenes, wherever their objects lie; a
+window that shows none has no caption, and is left out.
 """
 
 import dataclasses

@@ -31,7 +31,7 @@ from remoteclip_jax.runtime.devices import AXIS
 from .config import DetectConfig
 from .loading import load_detector
 from .prediction import make_predictor
-from .thresholds import facts_line, fit_thresholds, threshold_facts
+from .thresholds import facts_line, fit_thresholds, threshold_facts, without_novel
 
 
 def write_evaluation(
@@ -96,11 +96,12 @@ def evaluate(run: RunDirectory, config: DetectConfig, settings: EvalSettings) ->
         "views": views,
         "templates": list(settings.templates or ()),
         "max_detections": max_detections,
+        "frozen_tower": novel is not None,
     }
     found = predict(detector.variables, dataset)
     thresholds = detector.thresholds
     if evaluates_validation(run, config, settings):
-        thresholds = fit_thresholds(run, dataset, found)
+        thresholds = fit_thresholds(run, *without_novel(dataset, found, config.novel))
     facts |= threshold_facts(thresholds, dataset, found)
     return write_evaluation(dataset, found, run.evaluation(settings.split), facts, settings.novel)
 
@@ -110,4 +111,6 @@ def describe(result: dict[str, Any]) -> str:
     lines = [*result.get("notes", ())]
     limit, views = result["max_detections"], format_views(result["views"])
     lines.append(f"{result['images']} images, predicted at {views} pixels, at most {limit} detections in each")
+    if result["frozen_tower"]:
+        lines.append("classes that were not trained on are scored with the frozen tower, too")
     return "\n".join([*lines, facts_line(result), table(result)])

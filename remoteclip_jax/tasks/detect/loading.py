@@ -1,5 +1,6 @@
 """Loading a detector from a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 
 from remoteclip_jax.clip.config import architecture
 from remoteclip_jax.clip.inference import RemoteCLIP
-from remoteclip_jax.clip.text_embeddings import load_text_embeddings
+from remoteclip_jax.clip.text_embeddings import TextEmbeddings, load_text_embeddings
 from remoteclip_jax.clip.weights import load_weights
 from remoteclip_jax.data.classes import find_class_index
 from remoteclip_jax.detector.inference import TrainedDetector
@@ -57,7 +58,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         )
     texts = load_text_embeddings(run.text_embeddings, clip_config.embed_dim)
     if run.frozen_tower.is_dir():
-        trained = {**trained, FROZEN: load_weights(run.frozen_tower)[1]}
+        trained = {**trained, FROZEN: jax.device_put(load_weights(run.frozen_tower)[1])}
     return TrainedDetector(
         clip_config,
         config.detector,
@@ -71,8 +72,14 @@ def load_detector(path: str | Path) -> TrainedDetector:
         config.bands,
         read_usual_side(run),
         read_thresholds(run),
-        tuple(name for name in texts.class_names if find_class_index(name, config.novel) is None),
+        without(texts, config.novel),
     )
+
+
+def without(texts: TextEmbeddings, names: Sequence[str]) -> TextEmbeddings:
+    """`texts` without the classes `names`."""
+    kept = [i for i, name in enumerate(texts.class_names) if find_class_index(name, tuple(names)) is None]
+    return TextEmbeddings(tuple(texts.class_names[i] for i in kept), texts.embeddings[kept])
 
 
 def detector_towers(path: Path) -> RemoteCLIP:

@@ -96,8 +96,9 @@ def prepare_detector(request: DetectionRequest) -> ReadyDetector:
     threshold: float | Float32[np.ndarray, " k"] = request.score_threshold or 0.0
     note = ""
     if request.score_threshold is None:
-        threshold = thresholds_of(detector.thresholds, prompts.class_names)
-        note = threshold_line(detector.thresholds, prompts.class_names, RunDirectory(Path(request.workdir)))
+        novel = detector.novel_names(prompts.class_names)
+        threshold = thresholds_of(detector.thresholds, prompts.class_names, novel)
+        note = threshold_line(detector.thresholds, prompts.class_names, RunDirectory(Path(request.workdir)), novel)
     options = {
         "bands": request.bands or detector.bands,
         "percentiles": request.percentiles,

@@ -2,8 +2,12 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from remoteclip_jax.data.classes import find_class_index
 from remoteclip_jax.data.splits import VAL
 from remoteclip_jax.data.types import Dataset
 from remoteclip_jax.detector.detections import Detections
@@ -28,6 +32,20 @@ def fit_thresholds(run: RunDirectory, val: Dataset, found: Sequence[Detections])
     return thresholds
 
 
+def without_novel(
+    dataset: Dataset, found: Sequence[Detections], novel: Sequence[str]
+) -> tuple[Dataset, list[Detections]]:
+    """The images of `dataset` that show none of the `novel` classes, and what was found in them of the others: what
+    thresholds are fitted to at the end of a training that held these out."""
+    labels = [i for i, name in enumerate(dataset.classes) if find_class_index(name, tuple(novel)) is not None]
+    kept = [i for i, example in enumerate(dataset.examples) if not np.isin(example.labels, labels).any()]
+    trained = []
+    for i in kept:
+        one, mask = found[i], ~np.isin(found[i].labels, labels)
+        trained.append(replace(one, boxes=one.boxes[mask], scores=one.scores[mask], labels=one.labels[mask]))
+    return replace(dataset, examples=tuple(dataset.examples[i] for i in kept)), trained
+
+
 def threshold_facts(thresholds: Thresholds | None, dataset: Dataset, found: Sequence[Detections]) -> dict[str, Any]:
     """For `metrics.json`: the overall `threshold` of the run, and the `f1` in `dataset` of what was `found` above it;
     both are None if the run has no thresholds."""
@@ -44,9 +62,16 @@ def facts_line(facts: Mapping[str, Any]) -> str:
     return f"above the run's score threshold of {facts['threshold']:.2g}{f1}"
 
 
-def threshold_line(thresholds: Thresholds | None, names: Sequence[str], run: RunDirectory) -> str:
-    """Which thresholds are used for the prompts `names`, and where they come from."""
+def threshold_line(
+    thresholds: Thresholds | None, names: Sequence[str], run: RunDirectory, novel: Sequence[str] = ()
+) -> str:
+    """Which thresholds are used for the prompts `names`, and where they come from; `novel` ones were not trained on."""
     other = "--score_threshold=… for another"
+    if novel and thresholds is not None:
+        names = [name for name in names if name not in novel]
+        asked = f"{', '.join(novel[:NAMED])}{' and others' if len(novel) > NAMED else ''}"
+        unfitted = f"score threshold {DEFAULT_THRESHOLD:g} for {asked}: not trained on, so that none could be fitted"
+        return f"{threshold_line(thresholds, names, run)}\n{unfitted}" if names else f"{unfitted} ({other})"
     if thresholds is not None:
         own = {name: value for name, value in thresholds.by_name(names).items() if value != thresholds.overall}
         parts = [f"{name} {value:.2g}" for name, value in own.items()]

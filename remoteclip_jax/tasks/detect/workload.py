@@ -33,7 +33,7 @@ from remoteclip_jax.training.workload import MakeBatches, Workload
 from .batches import box_slots, detection_batches, object_crop_batches
 from .config import DetectConfig
 from .evaluation import write_evaluation
-from .loading import is_detector, load_detector
+from .loading import is_detector, load_detector, without
 from .loss import make_detect_loss
 from .prediction import make_predictor
 from .thresholds import facts_line, fit_thresholds, threshold_facts
@@ -66,7 +66,8 @@ def make_workload(
     model = Detector(shape, config.detector, jnp.dtype(config.dtype), AXIS, config.remat)
     has_several_classes = len({label for example in train.examples for label in example.labels.tolist()}) > 1
     named = TextEmbeddings(data.classes, np.asarray(texts))
-    _, novel = novel_prompts(named, train.classes, named)
+    _, novel = novel_prompts(named, without(named, config.novel))
+    # No image of the validation shows a novel class, so that it does without the frozen tower.
     frozen = {FROZEN: load_weights(run.frozen_tower)[1]} if config.novel and run.frozen_tower.is_dir() else {}
     base_texts = texts[np.array([data.classes.index(name) for name in train.classes])]
     predict = make_predictor(
@@ -81,7 +82,7 @@ def make_workload(
 
     def evaluate(variables: Variables) -> dict[str, float]:
         assert val is not None
-        metrics = evaluate_detections(val, predict(variables | frozen, val))
+        metrics = evaluate_detections(val, predict(variables, val))
         return {name: metrics[name] or 0.0 for name in ("map", "map_50", "map_75")}
 
     # The score thresholds are fitted to `val`, which is predicted for that unless it is (a part of) `final`.
@@ -93,7 +94,7 @@ def make_workload(
         facts["max_detections"] = config.max_detections
         found, thresholds = predict(variables | frozen, final), None
         if fitted_apart is not None:
-            thresholds = fit_thresholds(run, fitted_apart, predict(variables | frozen, fitted_apart))
+            thresholds = fit_thresholds(run, fitted_apart, predict(variables, fitted_apart))
         elif val is not None:
             thresholds = fit_thresholds(run, final, found)
         facts |= threshold_facts(thresholds, final, found)
@@ -106,7 +107,7 @@ def make_workload(
     def rehearse(variables: Variables, images: int) -> None:
         assert rehearsed is not None
         subset = dataclasses.replace(rehearsed, examples=rehearsed.examples[:images])
-        evaluate_detections(subset, predict(variables | frozen, subset))
+        evaluate_detections(subset, predict(variables, subset))
 
     def variables() -> Variables:
         assert clip is not None

@@ -1,4 +1,4 @@
-"""What is frozen keeps its bits, in spite of weight decay; everything else changes."""
+"""What is frozen keeps its bits, in spite of weight decay, and in the moving average; everything else changes."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def variables() -> Any:
 def test_three_steps(freeze: str, variables: Any) -> None:
     """Nor does what is frozen count in the norm of the gradient, by which gradients may be clipped: AdamW's first
     moments are a tenth of the gradient after one step."""
-    settings = config(freeze=freeze)
+    settings = config(freeze=freeze, ema=0.9)
     state, step = new_state(settings, variables), train_step(settings, jnp.float32)
     for seed in range(3):
         state, metrics = step(state, batch(seed))
@@ -34,8 +34,10 @@ def test_three_steps(freeze: str, variables: Any) -> None:
             moments = [x for name, x in by_name(unpacked(state).opt_state).items() if "/mu/" in name]
             norm = np.sqrt(sum(np.sum(np.square(x, dtype=float)) for x in moments))
             assert norm / 0.1 == pytest.approx(float(metrics["grad_norm"]), rel=1e-4)
-    for kind, after in (("params", state.params.unpack()), ("batch_stats", state.batch_stats.unpack())):
-        before, after = by_name(variables[kind]), by_name(after)
+    assert state.ema is not None
+    trees = {"params": state.params, "batch_stats": state.batch_stats}
+    for kind, tree in [*trees.items(), *state.ema.items()]:
+        before, after = by_name(variables[kind]), by_name(tree.unpack())
         assert before.keys() == after.keys()
         kept = {name for name, value in before.items() if value.tobytes() == after[name].tobytes()}
         frozen = {name for name in before if re.fullmatch(FROZEN[freeze], name)}

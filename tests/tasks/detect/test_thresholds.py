@@ -20,7 +20,13 @@ from remoteclip_jax.runs.evaluation_data import EvalSettings, evaluates_validati
 from remoteclip_jax.runs.thresholds import read_thresholds, write_thresholds
 from remoteclip_jax.tasks.detect import evaluation, workload
 from remoteclip_jax.tasks.detect.config import PRESETS, DetectConfig
-from remoteclip_jax.tasks.detect.thresholds import facts_line, fit_thresholds, threshold_facts, threshold_line
+from remoteclip_jax.tasks.detect.thresholds import (
+    facts_line,
+    fit_thresholds,
+    threshold_facts,
+    threshold_line,
+    without_novel,
+)
 from tests.detector.small_model import TINY
 from tests.evaluation.test_detection import LETTERS, random_split
 
@@ -163,8 +169,26 @@ def test_what_is_said(run: RunDirectory) -> None:
     many = Thresholds(0.5, 0.8, {str(i): 0.1 for i in range(30)}, "val")
     assert "7 0.1, and 22 more in thresholds.json; --" in threshold_line(many, [str(i) for i in range(30)], run)
     hint = f"eval.py --workdir={run.root} --split=val fits one to the validation split"
+    both = threshold_line(FITTED, ["red roof", "kiln"], run, ["kiln"]).splitlines()
+    assert both[0] == threshold_line(FITTED, ["red roof"], run)
+    assert both[1] == "score threshold 0.3 for kiln: not trained on, so that none could be fitted"
+    assert threshold_line(FITTED, ["kiln"], run, ["kiln"]) == f"{both[1]} ({other})"
     assert threshold_line(None, ["ship"], run) == f"score threshold 0.3, for none was fitted ({hint}; {other})"
     dataclasses.replace(CONFIG, val_split="minival").save(run.config)
     assert "--split=minival fits one" in threshold_line(None, ["ship"], run)
     run.summary.write_text(json.dumps({"images": {"train": 20}}))
     assert "(this run has no validation split to fit one to; --score" in threshold_line(None, ["ship"], run)
+
+
+def test_thresholds_are_fitted_to_what_was_trained_on() -> None:
+    dataset = split("val", 8)
+    found = found_at(0.5)({}, dataset)
+    rest, detections = without_novel(dataset, found, ["B"])
+    label = dataset.classes.index("B") if "B" in dataset.classes else 1
+    assert 0 < len(rest) < len(dataset)
+    assert len(rest) == len(detections)
+    assert all(label not in one.labels for one in detections)
+    assert all(label not in example.labels for example in rest.examples)
+    everything, same = without_novel(dataset, found, ())
+    assert len(everything) == len(dataset)
+    assert [len(one) for one in same] == [len(one) for one in found]
