@@ -99,7 +99,6 @@ PRESETS = {
             class_loss="varifocal",
             prior=0.01,
             denoising=200,
-            contrast=0.5,  # with real weights, the global context I_g knows what an image shows
         ),
         synthetic_train=1500,
         synthetic_val=100,
