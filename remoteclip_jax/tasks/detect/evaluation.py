@@ -111,6 +111,6 @@ def describe(result: dict[str, Any]) -> str:
     lines = [*result.get("notes", ())]
     limit, views = result["max_detections"], format_views(result["views"])
     lines.append(f"{result['images']} images, predicted at {views} pixels, at most {limit} detections in each")
-    if result["frozen_tower"]:
+    if result.get("frozen_tower"):
         lines.append("classes that were not trained on are scored with the frozen tower, too")
     return "\n".join([*lines, facts_line(result), table(result)])
