@@ -1,7 +1,7 @@
 """What the score of a novel prompt should be made of: python studies/novel_scores.py --workdir=RUN --data_dir=DIR.
 
 For a detector that was trained with `--weights` and `--novel` (see `detector.regions`), the study predicts the first
-`--images` images of a split once, with the boxes' similarities to all prompts by the frozen tower at each size, and
+`--count` images of a split once, with the boxes' similarities to all prompts by the frozen tower at each size, and
 prints the AP@50 of the trained classes, of the novel ones, and their harmonic mean, for several means of the detector's
 scores and the frozen tower's.
 """
@@ -34,7 +34,7 @@ from remoteclip_jax.tasks.detect.loading import load_detector
 _WORKDIR = DEFINE_path("workdir", None, "a run of train.py --task=detect --weights=CLIP --novel=NAMES", required=True)
 _DATA = DEFINE_path("data_dir", None, "images and annotations of the run's classes", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "the split")
-_IMAGES = flags.DEFINE_integer("images", 100, "the number of images")
+_COUNT = flags.DEFINE_integer("count", 100, "the number of images")
 QUERIES = 400  # the best of an image
 OUT_OF_RANGE = -1e4  # logits of queries that do not belong to their view
 BOTH = "both"
@@ -77,7 +77,7 @@ def main() -> None:
     if FROZEN not in detector.variables or detector.trained is None:
         raise errors.UserError(f"{_WORKDIR.value} has no frozen tower: train with --weights=CLIP --novel=NAMES")
     data = read_dataset(Path(_DATA.value), _SPLIT.value, classes=detector.classes)
-    data = dataclasses.replace(data, examples=data.examples[: _IMAGES.value])
+    data = dataclasses.replace(data, examples=data.examples[: _COUNT.value])
     novel = [name for name in detector.classes if name not in detector.trained.class_names]
     is_novel = np.isin(detector.classes, novel)
     predict, process = predictor(detector), jax.jit(postprocess)

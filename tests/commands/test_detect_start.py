@@ -85,7 +85,9 @@ def test_novel_classes_are_tested_and_not_trained(detect_run: Path, tmp_path: Pa
 
 def test_align_does_not_start_from_a_detector(detect_run: Path, tmp_path: Path) -> None:
     settings = {"preset": "tiny", "data_dir": str(detect_run / "data"), "weights": str(detect_run)}
-    with pytest.raises(UserError, match="is a detect run, where an align run or converted weights are expected"):
+    with pytest.raises(
+        UserError, match="is a detect run, where an align or contrast run, or converted weights, are expected"
+    ):
         train(settings, tmp_path / "run")
 
 
