@@ -4,6 +4,7 @@ A command ends with exit code 2 and one line on stderr, ``error: …``, which na
 that the encoding of a terminal or a pipe lacks are printed escaped.
 """
 
+import _thread
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -62,6 +64,12 @@ def user_message(error: BaseException) -> str | None:
     return None
 
 
+def _signal_later(number: int) -> None:
+    """Send a signal to the main thread, when it has long left the hook that started this."""
+    time.sleep(0.2)
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
 def _main_thread_hook(unraisable: Any) -> None:
     """A `sys.unraisablehook` that is silent in other threads. On a full disk, TensorStore's threads would print a
     traceback for each failed write, in the middle of the error line.
@@ -69,9 +77,8 @@ def _main_thread_hook(unraisable: Any) -> None:
     Python drops an interrupt that comes during a garbage collection, in which JAX has a callback. It is sent again."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         number = getattr(unraisable.exc_value, "code", 128 + signal.SIGINT) - 128
-        again = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, number))
-        again.daemon = True
-        again.start()
+        # Not by `threading`, which would wait for the thread here, where the interrupt would be dropped once more.
+        _thread.start_new_thread(_signal_later, (number,))
     elif threading.current_thread() is threading.main_thread():
         sys.__unraisablehook__(unraisable)
 
