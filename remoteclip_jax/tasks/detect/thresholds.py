@@ -70,8 +70,12 @@ def threshold_line(
     if novel and thresholds is not None:
         names = [name for name in names if name not in novel]
         asked = f"{', '.join(novel[:NAMED])}{' and others' if len(novel) > NAMED else ''}"
-        unfitted = f"score threshold {DEFAULT_THRESHOLD:g} for {asked}: not trained on, so that none could be fitted"
-        return f"{threshold_line(thresholds, names, run)}\n{unfitted}" if names else f"{unfitted} ({other})"
+        unfitted = f"{DEFAULT_THRESHOLD:g} for {asked}, not trained on, so that none could be fitted"
+        return (
+            f"{threshold_line(thresholds, names, run)}; {unfitted}"
+            if names
+            else f"score threshold {unfitted} ({other})"
+        )
     if thresholds is not None:
         own = {name: value for name, value in thresholds.by_name(names).items() if value != thresholds.overall}
         parts = [f"{name} {value:.2g}" for name, value in own.items()]

@@ -169,10 +169,10 @@ def test_what_is_said(run: RunDirectory) -> None:
     many = Thresholds(0.5, 0.8, {str(i): 0.1 for i in range(30)}, "val")
     assert "7 0.1, and 22 more in thresholds.json; --" in threshold_line(many, [str(i) for i in range(30)], run)
     hint = f"eval.py --workdir={run.root} --split=val fits one to the validation split"
-    both = threshold_line(FITTED, ["red roof", "kiln"], run, ["kiln"]).splitlines()
-    assert both[0] == threshold_line(FITTED, ["red roof"], run)
-    assert both[1] == "score threshold 0.3 for kiln: not trained on, so that none could be fitted"
-    assert threshold_line(FITTED, ["kiln"], run, ["kiln"]) == f"{both[1]} ({other})"
+    unfitted = "0.3 for kiln, not trained on, so that none could be fitted"
+    line = threshold_line(FITTED, ["red roof"], run)
+    assert threshold_line(FITTED, ["red roof", "kiln"], run, ["kiln"]) == f"{line}; {unfitted}"
+    assert threshold_line(FITTED, ["kiln"], run, ["kiln"]) == f"score threshold {unfitted} ({other})"
     assert threshold_line(None, ["ship"], run) == f"score threshold 0.3, for none was fitted ({hint}; {other})"
     dataclasses.replace(CONFIG, val_split="minival").save(run.config)
     assert "--split=minival fits one" in threshold_line(None, ["ship"], run)
