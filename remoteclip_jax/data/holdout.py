@@ -52,6 +52,13 @@ def without_shared_files(dataset: Dataset, train: Dataset) -> tuple[Dataset, int
     return dataclasses.replace(dataset, examples=kept), len(dataset) - len(kept)
 
 
+def without_trained_files(dataset: Dataset, train: Dataset) -> Dataset:
+    """`dataset`, which validates, without the files that `train` has too; a note counts them."""
+    rest, shared = without_shared_files(dataset, train)
+    note = f"{rest.split}: {shared} images left out, because they are trained on"
+    return dataclasses.replace(rest, notes=(*rest.notes, note)) if shared else rest
+
+
 def duplicate_notes(dataset: Dataset, train: Dataset) -> tuple[str, ...]:
     """A note that counts the images of `dataset` that are byte-for-byte copies of training images; else empty."""
     trained: dict[Fingerprint, list[ImageSource]] = defaultdict(list)

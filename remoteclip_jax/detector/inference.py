@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax
@@ -73,6 +73,7 @@ class TrainedDetector:
         return novel_prompts(prompts, self.trained)
 
 
+@lru_cache(maxsize=16)  # asked for every batch
 def novel_prompts(prompts: TextEmbeddings, trained: TextEmbeddings) -> tuple[TextEmbeddings, NovelPrompts | None]:
     """As `TrainedDetector.novel`: novel is what is none of the `trained` classes."""
     names = prompts.class_names
@@ -85,7 +86,7 @@ def novel_prompts(prompts: TextEmbeddings, trained: TextEmbeddings) -> tuple[Tex
         np.concatenate([prompts.embeddings, trained.embeddings[others]]),
     )
     asked = np.arange(len(texts.class_names)) < len(names)
-    return texts, NovelPrompts(jnp.asarray(mask + [False] * len(others)), jnp.asarray(asked))
+    return texts, NovelPrompts(np.array(mask + [False] * len(others)), asked)
 
 
 def with_embeddings(detector: TrainedDetector, path: str | Path) -> TrainedDetector:
@@ -141,7 +142,7 @@ def find_in_squares(
     texts = np.pad(prompts.embeddings, ((0, padding), (0, 0)))
     valid = np.arange(count + padding) < count
     if novel is not None:
-        novel = NovelPrompts(*(jnp.pad(x, (0, padding)) for x in novel))
+        novel = NovelPrompts(*(np.pad(x, (0, padding)) for x in novel))
     static = (detector.clip, detector.config, detector.dtype, detector.max_detections)
     # On a CPU, XLA hands a program whose inputs are still being copied to a thread of its own. There the memory of a
     # step is not kept (see `runtime.memory`): 15,000 page faults for an image of the preset `small`.

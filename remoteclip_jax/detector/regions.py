@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from remoteclip_jax.clip.config import CLIPConfig
@@ -32,8 +33,8 @@ class NovelPrompts(NamedTuple):
     not: they say whether there is an object at all, and compete for it. Without them, a single prompt would be right
     everywhere."""
 
-    mask: Bool[Array, " k"]
-    asked: Bool[Array, " k"]
+    mask: Bool[Array, " k"] | Bool[np.ndarray, " k"]
+    asked: Bool[Array, " k"] | Bool[np.ndarray, " k"]
 
 
 def frozen_maps(

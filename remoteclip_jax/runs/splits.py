@@ -1,12 +1,11 @@
 """The splits that a training uses, from the user's data or from synthetic data, and the choice of its validation."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from remoteclip_jax.clip.text_embeddings import load_text_embeddings
 from remoteclip_jax.data.classes import read_class_file
-from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
+from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_trained_files
 from remoteclip_jax.data.pipeline import steps_per_epoch
 from remoteclip_jax.data.reading import dataset_summary, find_component_splits, read_dataset
 from remoteclip_jax.data.splits import TEST, TRAIN, TRAINVAL, VAL, split_role
@@ -93,12 +92,9 @@ def _validation(
         return train, None, f"no validation: {train.split!r} has its images, too ({hint})"
     if is_trained_on:
         raise UserError(f"--val_split={config.val_split} is trained on (--train_split={train.split}): name another")
-    val, shared = without_shared_files(read_split(config, run, config.val_split or VAL, train.classes, refine), train)
+    val = without_trained_files(read_split(config, run, config.val_split or VAL, train.classes, refine), train)
     if not len(val):
         return train, None, f"no validation: all images of {val.split!r} are trained on ({hint})"
-    if shared:
-        note = f"{val.split}: {shared} images left out, because they are trained on"
-        val = dataclasses.replace(val, notes=(*val.notes, note))
     return train, val, ""
 
 

@@ -1,4 +1,4 @@
-"""Batches of images with one caption each, for training; and of all images, for evaluation."""
+"""The captions of a data set as tokens, and batches of images with one of their captions each, for training."""
 
 import grain
 import numpy as np

@@ -5,7 +5,7 @@ from pathlib import Path
 from remoteclip_jax.clip.caption_file import CAPTIONS_FILE
 from remoteclip_jax.data.captions.reading import caption_splits, forget_files, read_captions
 from remoteclip_jax.data.captions.sources import caption_folder
-from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_shared_files
+from remoteclip_jax.data.holdout import duplicate_notes, hold_out, without_trained_files
 from remoteclip_jax.data.reading import dataset_summary
 from remoteclip_jax.data.splits import TRAIN, VAL, component_splits
 from remoteclip_jax.data.types import Dataset
@@ -32,19 +32,13 @@ def read(config: ContrastConfig, run: RunDirectory) -> RunData:
     train = read_split(config, run, config.train_split or TRAIN)
     val, remark = None, "no validation: there is no split for it"
     if config.val_share is not None:
-        (train, val), remark = hold_out(train, config.val_share, config.seed), ""
+        train, val = hold_out(train, config.val_share, config.seed)
     elif config.val_split or component_splits(VAL, caption_splits(source)):
-        found, shared = without_shared_files(read_split(config, run, config.val_split or VAL), train)
-        remark = f"{found.split}: {shared} images left out, because they are trained on" if shared else ""
-        if len(found):
-            val = found
-        else:
-            remark = f"no validation: all images of {found.split!r} are trained on"
-    if val is None:
-        remark += " (--val_share=0.1 takes one from the training images)"
+        found = without_trained_files(read_split(config, run, config.val_split or VAL), train)
+        val, remark = found if len(found) else None, f"no validation: all images of {found.split!r} are trained on"
     splits = [dataset for dataset in (train, val) if dataset]
     notes = [dataset_summary(data_dir, splits), f"{len_captions(train)} captions of {len(train)} images to train on"]
-    notes += [remark] if remark else []
+    notes += [] if val else [f"{remark} (--val_share=0.1 takes one from the training images)"]
     notes += [note for dataset in splits for note in dataset.notes]
     notes += [note for dataset in splits[1:] for note in duplicate_notes(dataset, train)]
     forget_files()

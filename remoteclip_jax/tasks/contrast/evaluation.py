@@ -11,8 +11,7 @@ import numpy as np
 
 from remoteclip_jax.clip.model import CLIP, Variables
 from remoteclip_jax.data.captions.reading import read_captions
-from remoteclip_jax.data.captions.sources import caption_folder
-from remoteclip_jax.data.holdout import hold_out, without_shared_files
+from remoteclip_jax.data.holdout import hold_out, without_trained_files
 from remoteclip_jax.data.reading import dataset_summary
 from remoteclip_jax.data.splits import TRAIN, VAL, split_role
 from remoteclip_jax.data.types import Dataset
@@ -48,14 +47,13 @@ def make_measure(model: CLIP, dataset: Dataset, *, batch_size: int, image_size: 
     """Like `make_evaluator`, but to all `retrieval_figures`, with a note on captions that are too long."""
     embed_images = make_image_embedder(model, batch_size=batch_size, image_size=image_size)
     embed_texts = make_text_embedder(model.config)
+    captions = Captions(dataset, model.config.context_length)
 
     def measure(variables: Variables, images: int | None = None) -> dict[str, Any]:
         subset = dataclasses.replace(dataset, examples=dataset.examples[:images])
-        captions = Captions(subset, model.config.context_length)
-        image_of_text = np.repeat(np.arange(len(subset)), np.diff(captions.first))
-        figures = retrieval_figures(
-            embed_images(variables, subset), embed_texts(variables, captions.ids), image_of_text
-        )
+        image_of_text = np.repeat(np.arange(len(subset)), np.diff(captions.first[: len(subset) + 1]))
+        ids = captions.ids[: len(image_of_text)]
+        figures = retrieval_figures(embed_images(variables, subset), embed_texts(variables, ids), image_of_text)
         if captions.truncated:
             length = model.config.context_length
             figures["notes"].append(f"{captions.truncated} captions are longer than {length} tokens, and were cut")
@@ -98,10 +96,9 @@ def evaluate(run: RunDirectory, config: TrainConfig | None, settings: EvalSettin
 def evaluated_captions(run: RunDirectory, config: TrainConfig | None, settings: EvalSettings) -> tuple[Path, Path]:
     """The captions, and the folder of their images: the user's, else those of a `contrast` run. UserError if neither
     names any."""
-    if settings.captions:
-        return settings.captions, settings.data_dir or caption_folder(settings.captions)
-    if settings.data_dir:
-        config = ContrastConfig(data_dir=str(settings.data_dir))
+    if settings.captions or settings.data_dir:
+        captions, data_dir = (str(path) if path else None for path in (settings.captions, settings.data_dir))
+        config = ContrastConfig(captions=captions, data_dir=data_dir)
     if not isinstance(config, ContrastConfig):
         raise UserError(
             f"{run.root} has no captions of its own: name them with --captions=FILE, and the folder of their images "
@@ -124,7 +121,5 @@ def read_evaluation_split(source: Path, data_dir: Path, config: TrainConfig | No
         return dataclasses.replace(held_out, split=settings.split)
     dataset = read(settings.split)
     if own and config and split_role(settings.split) == VAL:  # as in training
-        dataset, shared = without_shared_files(dataset, read(config.train_split or TRAIN))
-        note = f"{dataset.split}: {shared} images left out, because they are trained on"
-        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note)) if shared else dataset
+        dataset = without_trained_files(dataset, read(config.train_split or TRAIN))
     return dataset

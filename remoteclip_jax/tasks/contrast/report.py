@@ -1,6 +1,7 @@
 """The report of a `contrast` run."""
 
 import math
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -43,7 +44,7 @@ def report(run: RunDirectory, config: ContrastConfig, rows: list[Row]) -> list[s
     parts.append(
         f"Training a CLIP ({config.arch}) on the captions of {data} ({images}), from {weights}. The loss went from "
         f"{first['loss']:.3f} in epoch {first['epoch']} to {last['loss']:.3f} in epoch {last['epoch']}, in batches of "
-        f"{config.batch_size}; embeddings that tell nothing have {_loss_of_chance(config.batch_size):.3f}.\n"
+        f"{config.batch_size}; embeddings that tell nothing have {math.log(config.batch_size):.3f}.\n"
     )
     parts += ["## Training\n", Picture(run.curve, "loss and recall by epoch"), _epoch_table(run, rows, best)]
     parts += ["## Speed\n", speed_section(rows, summary)]
@@ -51,11 +52,7 @@ def report(run: RunDirectory, config: ContrastConfig, rows: list[Row]) -> list[s
     parts += ["## Trained parameters\n", f"Trained: {TRAINED[config.freeze]}.\n\n{counts}"]
     parts += ["## Checkpoints\n", checkpoint_table(run, best)]
     parts += evaluation_section(run)
-    return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run)]
-
-
-def _loss_of_chance(batch_size: int) -> float:
-    return math.log(batch_size)
+    return [*parts, *closing_sections(config, summary), "## Next\n", _next_commands(run, summary)]
 
 
 def _validated(rows: list[Row]) -> list[Row]:
@@ -74,12 +71,12 @@ def _epoch_table(run: RunDirectory, rows: list[Row], best: Row) -> str:
     return f"{table(['epoch', 'loss', 'validation recall', 'temperature', 'remarks'], lines)}\n{note}"
 
 
-def _next_commands(run: RunDirectory) -> str:
+def _next_commands(run: RunDirectory, summary: dict[str, Any]) -> str:
     python = (
         f"import remoteclip_jax as rc\n\nclip = rc.load({string(run.root)})  # the best checkpoint\n"
         'texts = rc.encode_text(clip, ["a satellite photo of a ship"])'
     )
-    split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(read_summary(run)["images"]))
+    split = "test" if (run.data / "splits" / "test.txt").exists() else next(reversed(summary["images"]))
     commands = (
         f"python eval.py --workdir={shell(run.root)} --split={shell(split)}\n"
         f"python train.py --task=detect --weights={shell(run.root)}"

@@ -25,7 +25,7 @@ from remoteclip_jax.evaluation.detection import evaluate_detections, table
 from remoteclip_jax.runs.data import RunData
 from remoteclip_jax.runs.directory import RunDirectory
 from remoteclip_jax.runs.towers import frozen_parameter_counts, prepare_texts, prepare_towers
-from remoteclip_jax.runtime.devices import AXIS
+from remoteclip_jax.runtime.devices import AXIS, replicate
 from remoteclip_jax.tasks.loading import load_towers
 from remoteclip_jax.training.optimizer import TOWER_RULES, Rules
 from remoteclip_jax.training.workload import MakeBatches, Workload
@@ -92,7 +92,8 @@ def make_workload(
         assert final is not None
         facts: dict[str, Any] = {"data_dir": config.data_dir or str(run.data), "views": config.views}
         facts["max_detections"] = config.max_detections
-        found, thresholds = predict(variables | frozen, final), None
+        facts["frozen_tower"] = bool(frozen)
+        found, thresholds = predict(variables | replicate(frozen), final), None
         if fitted_apart is not None:
             thresholds = fit_thresholds(run, fitted_apart, predict(variables, fitted_apart))
         elif val is not None:
