@@ -183,8 +183,8 @@ def test_what_is_said(run: RunDirectory) -> None:
 def test_thresholds_are_fitted_to_what_was_trained_on() -> None:
     dataset = split("val", 8)
     found = found_at(0.5)({}, dataset)
-    rest, detections = without_novel(dataset, found, ["B"])
-    label = dataset.classes.index("B") if "B" in dataset.classes else 1
+    label = 1
+    rest, detections = without_novel(dataset, found, [LETTERS[label]])
     assert 0 < len(rest) < len(dataset)
     assert len(rest) == len(detections)
     assert all(label not in one.labels for one in detections)
